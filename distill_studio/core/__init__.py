@@ -1,0 +1,1 @@
+"""What everyone knows: records, errors, settings, protocols. Imports no other part."""

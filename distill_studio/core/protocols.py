@@ -1,0 +1,93 @@
+"""Seams between stages and the models they use. Stages take these; services plug in real ones."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from distill_studio.core.progress import CancelToken
+from distill_studio.core.records.base import Record
+from distill_studio.core.records.seed import Message
+
+FloatMatrix = npt.NDArray[np.float32]
+
+
+class SamplingParams(Record):
+    """How to sample. Defaults suit a small instruct model."""
+
+    temperature: float = Field(default=0.7, ge=0.0, le=5.0, description="0 = greedy.")
+    top_p: float = Field(default=0.95, gt=0.0, le=1.0, description="Nucleus mass.")
+    max_tokens: int = Field(default=256, ge=1, le=131072, description="Longest answer.")
+    stop: tuple[str, ...] = Field(default=(), description="Strings that end the answer.")
+    seed: int | None = Field(default=None, description="For repeatable sampling where possible.")
+
+
+class ChatRequest(Record):
+    """One request to a teacher. `key` comes back in its reply."""
+
+    key: str = Field(description="Chosen by the caller, unique in one call of generate.")
+    messages: tuple[Message, ...] = Field(min_length=1, description="The conversation so far.")
+    sampling: SamplingParams = Field(default=SamplingParams(), description="How to sample.")
+
+
+class ChatReply(Record):
+    """One reply, or the failure that took its place (`error_code` set, text empty)."""
+
+    key: str = Field(description="Of the request.")
+    text: str = Field(default="", description="The answer.")
+    reasoning: str = Field(default="", description="Chain of thought where the server splits it.")
+    model: str = Field(default="", description="Model that answered.")
+    finish_reason: str = Field(default="", description="stop, length, ...")
+    prompt_tokens: int | None = Field(default=None, description="Tokens read.")
+    completion_tokens: int | None = Field(default=None, description="Tokens written.")
+    latency_ms: float | None = Field(default=None, description="From request to reply.")
+    error_code: str = Field(default="", description="`code` of the TeacherError; '' when well.")
+    error: str = Field(default="", description="The failure in the user's words.")
+    extra: dict[str, Any] = Field(default_factory=dict, description="Adapter's own facts.")
+
+    @property
+    def is_ok(self) -> bool:
+        """True when there is an answer."""
+        return not self.error_code
+
+
+@runtime_checkable
+class ChatModel(Protocol):
+    """Teacher and student alike."""
+
+    name: str
+
+    def generate(
+        self, requests: Sequence[ChatRequest], cancel: CancelToken | None = None
+    ) -> AsyncIterator[ChatReply]:
+        """Answer every request exactly once, in any order, failures included as replies."""
+        ...
+
+    def stream(self, request: ChatRequest, cancel: CancelToken | None = None) -> AsyncIterator[str]:
+        """Yield pieces of one answer as they are written; raise TeacherError on failure."""
+        ...
+
+
+class Embedder(Protocol):
+    """Text to unit vectors."""
+
+    model: str
+    dim: int
+
+    def windows(self, text: str) -> list[str]:
+        """Cut a text into pieces the model can read whole; short texts give one."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> FloatMatrix:
+        """(N, dim) float32, rows of length one."""
+        ...
+
+
+class Clock(Protocol):
+    """Time as an argument, so that tests can hold it still."""
+
+    def __call__(self) -> float:
+        """Seconds since the epoch."""
+        ...

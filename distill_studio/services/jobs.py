@@ -1,0 +1,218 @@
+"""Jobs: long work on worker threads, kept in the store so that it survives reload and restart.
+
+A service registers a handler per kind; anyone submits; the UI only polls. On shutdown a running
+job is left as it stands and starts again with the next start of the app, so handlers must do
+only what is still missing.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from distill_studio.core.actor import Actor, Role
+from distill_studio.core.errors import Cancelled, Conflict, InvalidInput, NotFound, StudioError
+from distill_studio.core.progress import CancelToken
+from distill_studio.core.records import Job, JobState
+from distill_studio.core.records.base import utc_now
+from distill_studio.services.base import Service
+from distill_studio.store import jobs as table
+from distill_studio.store.database import Row
+
+logger = logging.getLogger(__name__)
+
+Lane = Literal["compute", "io", "flow"]
+LANE_WORKERS: dict[Lane, int] = {"compute": 1, "io": 8, "flow": 4}
+_WRITE_EVERY_S = 0.25
+
+
+class NeedsKey(StudioError):
+    """A handler raises this when a teacher's key was given for the session and is gone."""
+
+    code = "needs_key"
+
+
+@dataclass
+class JobContext:
+    """What a handler gets: its input, and how to report and to notice a stop."""
+
+    job: Job
+    actor: Actor
+    cancel: CancelToken
+    _service: JobsService
+    _last_write: float = field(default=0.0)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Input of the handler, as submitted."""
+        return self.job.params
+
+    def progress(self, done: int, total: int | None = None, note: str = "") -> None:
+        """Report progress; written to the store at most four times a second."""
+        now = time.monotonic()
+        if now - self._last_write >= _WRITE_EVERY_S or (total is not None and done >= total):
+            self._last_write = now
+            table.update(self._service.db, self.job.id, done=done, total=total, note=note)
+
+    def log(self, message: str) -> None:
+        """Add a line to the job's log."""
+        table.log(self._service.db, self.job.id, message)
+
+
+Handler = Callable[[JobContext], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class _Kind:
+    handler: Handler
+    lane: Lane
+
+
+class JobsService(Service):
+    """Submit, watch, cancel and resume jobs of one workspace."""
+
+    word = "jobs"
+
+    def __init__(self, workspace: Any) -> None:  # noqa: ANN401  (see Service)
+        super().__init__(workspace)
+        self._kinds: dict[str, _Kind] = {}
+        self._tokens: dict[str, CancelToken] = {}
+        self._lock = threading.Lock()
+        self._is_shutting_down = False
+
+    # -- for services ---------------------------------------------------------------------
+
+    def register(self, kind: str, handler: Handler, lane: Lane = "io") -> None:
+        """Say which function runs jobs of `kind`, and in which lane.
+
+        `compute` runs one job at a time in the whole app, `io` eight, `flow` (jobs that wait for
+        other jobs) four.
+        """
+        self._kinds[kind] = _Kind(handler, lane)
+
+    def submit(self, actor_: Actor, kind: str, title: str, params: dict[str, Any]) -> Job:
+        """Queue a job and return it."""
+        if kind not in self._kinds:
+            raise InvalidInput(f"There is no job of kind {kind}.")
+        job = Job(kind=kind, title=title, user=actor_.user, params=params)
+        table.insert(self.db, job)
+        self._enqueue(job, actor_)
+        return job
+
+    def resume_all(self) -> None:
+        """Queue again what a former process left unfinished. Called once, at the app's start."""
+        for job in reversed(
+            table.page(self.db, states=[JobState.QUEUED, JobState.RUNNING], limit=10_000)
+        ):
+            self._enqueue(job, Actor(user=job.user, role=Role.OWNER))
+
+    def shut_down(self) -> None:
+        """Ask running handlers to leave; their jobs stay queued for the next start."""
+        self._is_shutting_down = True
+        for token in list(self._tokens.values()):
+            token.cancel()
+
+    # -- operations -----------------------------------------------------------------------
+
+    def page(
+        self, actor: Actor, kinds: list[str] | None = None, limit: int = 50, active: bool = False
+    ) -> list[Job]:
+        """Jobs, newest first; with `active` only those queued, running or waiting for a key."""
+        actor.require(Role.VIEWER)
+        states = [JobState.QUEUED, JobState.RUNNING, JobState.NEEDS_KEY] if active else []
+        return table.page(self.db, kinds=kinds or [], states=states, limit=limit)
+
+    def get(self, actor: Actor, job_id: str) -> Job:
+        """One job."""
+        actor.require(Role.VIEWER)
+        job = table.get(self.db, job_id)
+        if job is None:
+            raise NotFound(f"There is no job {job_id} in this workspace.")
+        return job
+
+    def events(self, actor: Actor, job_id: str, limit: int = 200) -> list[Row]:
+        """A job's newest log lines, oldest first."""
+        actor.require(Role.VIEWER)
+        return table.events(self.db, job_id, limit)
+
+    def cancel(self, actor: Actor, job_id: str) -> Job:
+        """Ask a job to stop; what it has made stays."""
+        actor.require(Role.REVIEWER)
+        job = self.get(actor, job_id)
+        token = self._tokens.get(job_id)
+        if token is not None:
+            token.cancel()
+        elif job.state in (JobState.QUEUED, JobState.RUNNING, JobState.NEEDS_KEY):
+            table.update(self.db, job_id, state=JobState.CANCELLED, ended_at=utc_now())
+        return self.get(actor, job_id)
+
+    def resume(self, actor: Actor, job_id: str) -> Job:
+        """Run a cancelled, failed or waiting job again; it does only what is missing."""
+        actor.require(Role.REVIEWER)
+        job = self.get(actor, job_id)
+        if job.state.is_active:
+            raise Conflict("This job is running already.")
+        if job.kind not in self._kinds:
+            raise InvalidInput(f"Jobs of kind {job.kind} cannot be resumed.")
+        table.update(self.db, job_id, state=JobState.QUEUED, error="", ended_at=None)
+        self._enqueue(self.get(actor, job_id), actor)
+        return self.get(actor, job_id)
+
+    def wait(self, actor: Actor, job_id: str, timeout_s: float = 600.0) -> Job:
+        """Wait until a job no longer runs, at most `timeout_s`; returns it as it then is."""
+        actor.require(Role.VIEWER)
+        deadline = time.monotonic() + timeout_s
+        while (job := self.get(actor, job_id)).state.is_active and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return job
+
+    # -- inside ---------------------------------------------------------------------------
+
+    def _enqueue(self, job: Job, actor: Actor) -> None:
+        kind = self._kinds.get(job.kind)
+        if kind is None:
+            table.update(
+                self.db, job.id, state=JobState.FAILED, error=f"Unknown kind of job: {job.kind}."
+            )
+            return
+        token = CancelToken()
+        with self._lock:
+            self._tokens[job.id] = token
+        self.workspace.studio.lanes.submit(kind.lane, lambda: self._run(kind, job, actor, token))
+
+    def _run(self, kind: _Kind, job: Job, actor: Actor, token: CancelToken) -> None:
+        if self._is_shutting_down:
+            return
+        try:
+            if token.is_cancelled:
+                raise Cancelled("Stopped before it began.")
+            table.update(self.db, job.id, state=JobState.RUNNING, started_at=utc_now(), error="")
+            result = kind.handler(JobContext(job, actor, token, self))
+            self._end(job, JobState.DONE, result=result)
+        except Cancelled:
+            if not self._is_shutting_down:  # else it stays as it is and resumes at the next start
+                self._end(job, JobState.CANCELLED)
+        except NeedsKey as err:
+            self._end(job, JobState.NEEDS_KEY, error=str(err))
+        except StudioError as err:
+            self._end(job, JobState.FAILED, error=str(err))
+        except Exception as err:
+            if self._is_shutting_down:
+                return
+            logger.exception("job %s (%s) failed", job.id, job.kind)
+            self._end(job, JobState.FAILED, error=f"Unexpected error: {type(err).__name__}: {err}")
+        finally:
+            with self._lock:
+                self._tokens.pop(job.id, None)
+
+    def _end(
+        self, job: Job, state: JobState, *, error: str = "", result: dict[str, Any] | None = None
+    ) -> None:
+        fields: dict[str, Any] = {"state": state, "ended_at": utc_now(), "error": error}
+        if result is not None:
+            fields["result"] = result
+        table.update(self.db, job.id, **fields)

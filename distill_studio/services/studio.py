@@ -1,0 +1,118 @@
+"""The whole app without its face: settings, workspaces, worker lanes, session keys, uploads."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from distill_studio.core.actor import Actor, Role
+from distill_studio.core.errors import Conflict, InvalidInput, NotFound
+from distill_studio.core.records.base import utc_now
+from distill_studio.core.settings import Settings
+from distill_studio.services.jobs import LANE_WORKERS
+from distill_studio.services.lanes import Lanes
+from distill_studio.services.uploads import Uploads
+from distill_studio.services.workspace import STORE_FILE, Workspace
+from distill_studio.teachers.models import ModelHost
+
+DEMO_WORKSPACE = "demo"
+_NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}$")
+
+
+class Studio:
+    """Holds the data folder's lock and the open workspaces.
+
+    Args:
+        settings: From the environment.
+        resume_jobs: True in the app (unfinished jobs go on), False in a single command.
+
+    Raises:
+        Conflict: Another process uses this data folder.
+    """
+
+    def __init__(self, settings: Settings, *, resume_jobs: bool = True) -> None:
+        self.settings = settings
+        self.home = settings.home
+        self.home.mkdir(parents=True, exist_ok=True)
+        self._lock_file = FileLock(self.home / "studio.lock")
+        try:
+            self._lock_file.acquire(timeout=0)
+        except Timeout as err:
+            raise Conflict(
+                f"The data folder {self.home} is in use by another Distill Studio.",
+                "Use that one, close it, or choose another folder with --home.",
+            ) from err
+        self.lanes = Lanes(LANE_WORKERS)
+        self.models = ModelHost(settings)
+        self.uploads = Uploads(self.home / "uploads")
+        self.session_keys: dict[str, str] = {}  # teacher name -> key; in memory only
+        self._resume_jobs = resume_jobs
+        self._open: dict[str, Workspace] = {}
+        self._guard = threading.RLock()
+
+    # -- workspaces -----------------------------------------------------------------------
+
+    def workspace_names(self) -> list[str]:
+        """Names of the workspaces that exist, the configured one first, the demo last."""
+        found = {p.parent.name for p in (self.home / "workspaces").glob(f"*/{STORE_FILE}")}
+        found.add(self.settings.workspace)
+        return sorted(found, key=lambda n: (n == DEMO_WORKSPACE, n != self.settings.workspace, n))
+
+    def workspace(self, name: str, *, create: bool = False) -> Workspace:
+        """The open workspace of that name; the configured one is made when missing."""
+        with self._guard:
+            if name not in self._open:
+                if not _NAME.match(name):
+                    raise InvalidInput(
+                        f"'{name}' cannot name a workspace.",
+                        "Use up to 63 small letters, digits, - and _, beginning with no sign.",
+                    )
+                folder = self.home / "workspaces" / name
+                is_there = (folder / STORE_FILE).exists()
+                if not (is_there or create or name == self.settings.workspace):
+                    raise NotFound(f"There is no workspace '{name}'.", "Create it first.")
+                workspace = Workspace(self, name, folder)
+                self._open[name] = workspace
+                if self._resume_jobs:
+                    workspace.jobs.resume_all()
+            return self._open[name]
+
+    def create_workspace(self, actor: Actor, name: str) -> str:
+        """Make a workspace; returns its name."""
+        actor.require(Role.OWNER)
+        if name in self.workspace_names() and (self.home / "workspaces" / name).exists():
+            raise Conflict(f"There is a workspace '{name}' already.")
+        return self.workspace(name, create=True).name
+
+    def delete_workspace(self, actor: Actor, name: str) -> Path:
+        """Close a workspace and move its folder to `<home>/trash/`; returns where it went."""
+        actor.require(Role.OWNER)
+        with self._guard:
+            workspace = self.workspace(name)
+            for job in workspace.jobs.page(actor, active=True, limit=1000):
+                workspace.jobs.cancel(actor, job.id)
+            for job in workspace.jobs.page(actor, active=True, limit=1000):
+                workspace.jobs.wait(actor, job.id, timeout_s=30)
+            workspace.close()
+            self._open.pop(name, None)
+            target = self.home / "trash" / f"{name}-{utc_now():%Y%m%d-%H%M%S}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(workspace.folder, target)
+            return target
+
+    def open_all(self) -> None:
+        """Open every workspace, so that unfinished jobs go on. Called at the app's start."""
+        for name in self.workspace_names():
+            self.workspace(name)
+
+    def close(self) -> None:
+        """Close everything and give the data folder back."""
+        with self._guard:
+            for workspace in self._open.values():
+                workspace.close()
+            self._open.clear()
+            self._lock_file.release()

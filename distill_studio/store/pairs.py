@@ -1,0 +1,150 @@
+"""Pairs: save, count and page through them with filters. Decisions live in `decisions.py`."""
+
+import json
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from distill_studio.core.records import Curation, Message, Pair, PairStatus, Record
+from distill_studio.store.database import Database, Row
+
+_COLUMNS = """id, seed_id, messages, answer, reasoning, topic, source, teacher, model, recipe,
+recipe_version, params, job_id, step, sample, finish_reason, prompt_tokens, completion_tokens,
+latency_ms, judge_score, created_at, status, edited_answer, reject_reason, decided_by, decided_at,
+curation, curation_reason"""
+
+
+class PairQuery(Record):
+    """Which pairs. Empty fields do not restrict."""
+
+    status: PairStatus | None = Field(default=None, description="Decided how.")
+    curation: Curation | None = Field(default=None, description="Kept, filtered or duplicate.")
+    teacher: str = Field(default="", description="Exact teacher name.")
+    recipe: str = Field(default="", description="Exact recipe name.")
+    topic: str = Field(default="", description="Exact topic.")
+    source: str = Field(default="", description="Exact source.")
+    job_id: str = Field(default="", description="Made by this job.")
+    seed_id: str = Field(default="", description="Candidates of this seed.")
+    search: str = Field(default="", description="Part of prompt or answer, any case.")
+    after: str = Field(default="", description="Keyset: only ids after this one.")
+    newest_first: bool = Field(default=False, description="Descending; `after` then means before.")
+    limit: int = Field(default=50, ge=1, le=10_000, description="Rows at most.")
+
+
+def to_row(pair: Pair) -> Row:
+    """The columns of a pair."""
+    row = pair.model_dump(exclude={"messages", "params"})
+    row["status"], row["curation"] = pair.status.value, pair.curation.value
+    row["messages"] = json.dumps([m.model_dump() for m in pair.messages], ensure_ascii=False)
+    row["params"] = json.dumps(pair.params, ensure_ascii=False, default=str)
+    row["prompt"], row["content_hash"] = pair.prompt, pair.content_hash
+    return row
+
+
+def from_row(row: Row) -> Pair:
+    """A pair from its columns."""
+    fields = {**row, "messages": [Message(**m) for m in json.loads(row["messages"])]}
+    fields["params"] = json.loads(row["params"])
+    return Pair(**fields)
+
+
+def insert(db: Database, pairs: Sequence[Pair]) -> int:
+    """Store pairs; one whose (job, seed, step, sample) is there already is left as it is.
+
+    Returns:
+        How many were new.
+    """
+    with db.write():
+        before = db.value("SELECT count(*) FROM pairs")
+        db.insert("pairs", [to_row(p) for p in pairs], or_ignore=True)
+        return int(db.value("SELECT count(*) FROM pairs") - before)
+
+
+def page(db: Database, query: PairQuery) -> list[Pair]:
+    """The pairs of one page, oldest first unless `newest_first`."""
+    where, params = where_clause(query)
+    order = "DESC" if query.newest_first else "ASC"
+    if query.after:
+        where += f" AND id {'<' if query.newest_first else '>'} ?"
+        params.append(query.after)
+    rows = db.rows(
+        f"SELECT {_COLUMNS} FROM pairs WHERE {where} ORDER BY id {order} LIMIT ?",
+        [*params, query.limit],
+    )
+    return [from_row(row) for row in rows]
+
+
+def count(db: Database, query: PairQuery) -> int:
+    """How many pairs match, whatever the page."""
+    where, params = where_clause(query)
+    return int(db.value(f"SELECT count(*) FROM pairs WHERE {where}", params))
+
+
+def ids(db: Database, query: PairQuery) -> list[str]:
+    """The ids of all that match, oldest first, whatever the page."""
+    where, params = where_clause(query)
+    return [r["id"] for r in db.rows(f"SELECT id FROM pairs WHERE {where} ORDER BY id", params)]
+
+
+def get(db: Database, ids_wanted: Sequence[str]) -> list[Pair]:
+    """The pairs with these ids, in order of age; unknown ids are left out."""
+    rows = db.rows(
+        f"SELECT {_COLUMNS} FROM pairs WHERE id IN (SELECT unnest(?)) ORDER BY id",
+        [list(ids_wanted)],
+    )
+    return [from_row(row) for row in rows]
+
+
+def counts(db: Database) -> Row:
+    """`total`, `pending`, `accepted`, `rejected`, `filtered`, `duplicate`, `usable`.
+
+    `usable` are the accepted ones that the curate stage keeps: what a snapshot takes.
+    """
+    row = db.row(
+        """SELECT count(*) AS total,
+        count(*) FILTER (status = 'pending') AS pending,
+        count(*) FILTER (status = 'accepted') AS accepted,
+        count(*) FILTER (status = 'rejected') AS rejected,
+        count(*) FILTER (curation = 'filtered') AS filtered,
+        count(*) FILTER (curation = 'duplicate') AS duplicate,
+        count(*) FILTER (status = 'accepted' AND curation = 'kept') AS usable
+        FROM pairs"""
+    )
+    return row or {}
+
+
+def facets(db: Database) -> dict[str, list[str]]:
+    """The values that occur in `teacher`, `recipe`, `topic` and `source`, most frequent first."""
+    return {
+        column: [
+            r["value"]
+            for r in db.rows(
+                f"SELECT {column} AS value FROM pairs WHERE {column} <> ''"
+                " GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 200"
+            )
+        ]
+        for column in ("teacher", "recipe", "topic", "source")
+    }
+
+
+def where_clause(query: PairQuery) -> tuple[str, list[str]]:
+    """SQL condition and parameters of a query, without its keyset and limit."""
+    tests, params = ["true"], []
+    for column in (
+        "status",
+        "curation",
+        "teacher",
+        "recipe",
+        "topic",
+        "source",
+        "job_id",
+        "seed_id",
+    ):
+        value = getattr(query, column)
+        if value:
+            tests.append(f"{column} = ?")
+            params.append(str(value))
+    if query.search:
+        tests.append("(contains(lower(prompt), lower(?)) OR contains(lower(answer), lower(?)))")
+        params += [query.search, query.search]
+    return " AND ".join(tests), params
