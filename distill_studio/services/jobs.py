@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import Cancelled, Conflict, InvalidInput, NotFound, StudioError
@@ -20,12 +20,12 @@ from distill_studio.core.progress import CancelToken
 from distill_studio.core.records import Job, JobState
 from distill_studio.core.records.base import utc_now
 from distill_studio.services.base import Service
+from distill_studio.services.lanes import Lane
 from distill_studio.store import jobs as table
 from distill_studio.store.database import Row
 
 logger = logging.getLogger(__name__)
 
-Lane = Literal["compute", "io", "flow"]
 LANE_WORKERS: dict[Lane, int] = {"compute": 1, "io": 8, "flow": 4}
 _WRITE_EVERY_S = 0.25
 

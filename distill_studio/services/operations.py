@@ -5,7 +5,7 @@ the same things, with the same checks.
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, get_type_hints
@@ -81,7 +81,7 @@ def _service_classes() -> list[type[Service]]:
 def _operation(
     word: str,
     method: str,
-    function: Any,
+    function: Callable[..., Any],
     parameters: list[inspect.Parameter],
 ) -> Operation:
     hints = get_type_hints(function)

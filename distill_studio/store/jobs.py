@@ -33,9 +33,7 @@ def update(db: Database, job_id: str, **fields: Any) -> None:  # noqa: ANN401  (
         fields["state"] = str(fields["state"])
     sets = ", ".join(f"{name} = ?" for name in fields)
     with db.write() as cursor:
-        cursor.execute(
-            f"UPDATE jobs SET {sets} WHERE id = ?", [*fields.values(), job_id]
-        ).fetchall()
+        cursor.execute(f"UPDATE jobs SET {sets} WHERE id = ?", [*fields.values(), job_id])
 
 
 def get(db: Database, job_id: str) -> Job | None:

@@ -38,9 +38,8 @@ def migrate(path: Path) -> None:
             "CREATE TABLE IF NOT EXISTS schema_migrations"
             " (number INTEGER PRIMARY KEY, applied_at TIMESTAMPTZ DEFAULT now())"
         )
-        done = {
-            row[0] for row in connection.execute("SELECT number FROM schema_migrations").fetchall()
-        }
+        rows = connection.execute("SELECT number FROM schema_migrations").fetchall()
+        done = {row[0] for row in rows}
         pending = [(number, sql) for number, sql in migrations() if number not in done]
         if pending and not is_new and done:
             connection.execute("CHECKPOINT")

@@ -14,6 +14,9 @@ latency_ms, judge_score, created_at, status, edited_answer, reject_reason, decid
 curation, curation_reason"""
 
 
+_EXACT = ("status", "curation", "teacher", "recipe", "topic", "source", "job_id", "seed_id")
+
+
 class PairQuery(Record):
     """Which pairs. Empty fields do not restrict."""
 
@@ -130,16 +133,7 @@ def facets(db: Database) -> dict[str, list[str]]:
 def where_clause(query: PairQuery) -> tuple[str, list[str]]:
     """SQL condition and parameters of a query, without its keyset and limit."""
     tests, params = ["true"], []
-    for column in (
-        "status",
-        "curation",
-        "teacher",
-        "recipe",
-        "topic",
-        "source",
-        "job_id",
-        "seed_id",
-    ):
+    for column in _EXACT:
         value = getattr(query, column)
         if value:
             tests.append(f"{column} = ?")
