@@ -1,10 +1,28 @@
-"""Fixtures of all tests: a real studio over a temporary data folder."""
+"""Fixtures of all tests: a real studio over a temporary data folder, the real app as a process.
 
+`app_url` is one app for the whole session; `start_app` starts more, to be locked, killed and
+started again; `page` is a Chromium page on `app_url`.
+"""
+
+from __future__ import annotations
+
+import json
 import os
-from collections.abc import Iterator
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -14,6 +32,19 @@ from distill_studio.core.actor import Actor, Role
 from distill_studio.core.settings import Settings
 from distill_studio.services.studio import Studio
 from distill_studio.services.workspace import Workspace
+
+ROOT = Path(__file__).parents[1]
+START_LIMIT_S = 120.0
+CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
+CHROMIUM_ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # nothing leaves this machine
+]
 
 
 @pytest.fixture(scope="session")
@@ -57,3 +88,149 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the optional data folder is not here")
     return folder
+
+
+@dataclass
+class RunningApp:
+    """`python app.py` in a process of its own, over the data folder `home`."""
+
+    home: Path
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def server_file(self) -> dict[str, Any]:
+        """What the app wrote into server.json."""
+        return json.loads((self.home / "server.json").read_text(encoding="utf-8"))
+
+    def post(self, operation: str, *, workspace: str = "main", **arguments: Any) -> httpx.Response:
+        """POST an operation as the command line does; the response as it came."""
+        return httpx.post(
+            f"{self.url}/api/{workspace}/{operation}",
+            json=arguments,
+            headers={"Authorization": f"Bearer {self.server_file['token']}"},
+            timeout=120,
+            trust_env=False,  # no proxy between us and this machine
+        )
+
+    def call(self, operation: str, *, workspace: str = "main", **arguments: Any) -> Any:
+        """The result of an operation; fails the test when it is refused."""
+        response = self.post(operation, workspace=workspace, **arguments)
+        assert response.status_code == 200, f"{operation}: {response.status_code} {response.text}"
+        return response.json()
+
+    def kill(self) -> None:
+        """kill -9, as a crash or a power cut would."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(timeout=30)
+
+    def stop(self) -> None:
+        """Ask it to leave, as Ctrl+C or a supervisor would."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+
+StartApp = Callable[..., RunningApp]
+
+
+def free_port() -> int:
+    """A port that nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def app_environment(home: Path, port: int, env: dict[str, str] | None = None) -> dict[str, str]:
+    """The environment of an app or a command under test: none of the caller's own settings."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("DISTILL_STUDIO_")}
+    kept.pop("SPACE_ID", None)
+    ours = {"DISTILL_STUDIO_HOME": str(home), "DISTILL_STUDIO_PORT": str(port)}
+    return kept | {"HF_HUB_OFFLINE": "1", "GRADIO_ANALYTICS_ENABLED": "False"} | ours | (env or {})
+
+
+def launch_app(home: Path, env: dict[str, str] | None = None) -> RunningApp:
+    """Start `python app.py` and wait until its page answers."""
+    port = free_port()
+    home.mkdir(parents=True, exist_ok=True)
+    log = home / "app.log"
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            [sys.executable, "app.py"],
+            cwd=ROOT,
+            env=app_environment(home, port, env),
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    app = RunningApp(home, f"http://127.0.0.1:{port}", process, log)
+    deadline = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        try:
+            if httpx.get(app.url, timeout=10, trust_env=False).status_code < 500:
+                return app
+        except httpx.TransportError:
+            time.sleep(0.1)
+    app.stop()
+    pytest.fail(f"the app did not start:\n{log.read_text(errors='replace')[-4000:]}")
+
+
+@pytest.fixture
+def start_app(starter_cache: Path) -> Iterator[StartApp]:
+    """`start_app(home, env=None)` starts an app; all of them are stopped at the end of the test."""
+    running: list[RunningApp] = []
+
+    def start(home: Path, env: dict[str, str] | None = None) -> RunningApp:
+        app = launch_app(home, {"DISTILL_STUDIO_CACHE": str(starter_cache)} | (env or {}))
+        running.append(app)
+        return app
+
+    yield start
+    for app in running:
+        app.stop()
+
+
+@pytest.fixture(scope="session")
+def running_app(
+    tmp_path_factory: pytest.TempPathFactory, starter_cache: Path
+) -> Iterator[RunningApp]:
+    """The session's app: its process, URL, data folder and API."""
+    app = launch_app(
+        tmp_path_factory.mktemp("app") / "home", {"DISTILL_STUDIO_CACHE": str(starter_cache)}
+    )
+    yield app
+    app.stop()
+
+
+@pytest.fixture(scope="session")
+def app_url(running_app: RunningApp) -> str:
+    """Where the session's app answers."""
+    return running_app.url
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """Chromium without a network. One per file: its event loop would stop others' asyncio.run."""
+    if not CHROMIUM.exists():
+        pytest.skip(f"no Chromium at {CHROMIUM}: install it or set CHROMIUM to run browser tests")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=CHROMIUM_ARGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium: Browser, app_url: str) -> Iterator[Page]:
+    """A fresh page, logged out of everything, on the session's app; relative URLs work."""
+    context = chromium.new_context(base_url=app_url, viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.goto("/")
+    yield page
+    context.close()
