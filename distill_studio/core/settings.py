@@ -18,7 +18,10 @@ class Settings(BaseSettings):
         default_factory=lambda: Path.home() / ".distill_studio",
         description="Data folder: workspaces, caches, server.json.",
     )
-    host: str = Field(default="127.0.0.1", description="Address the app listens on.")
+    host: str = Field(
+        default_factory=lambda: "0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1",
+        description="Address the app listens on.",
+    )
     port: int = Field(default=7860, ge=0, le=65535, description="Port; 0 picks a free one.")
     password: SecretStr | None = Field(
         default=None, description="Asked for at log-in; needed on any host but loopback."

@@ -1,1 +1,1 @@
-"""Ui."""
+"""What is shown: the only Gradio code. Start from `build.build`."""

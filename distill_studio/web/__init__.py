@@ -1,1 +1,1 @@
-"""Web."""
+"""The HTTP face: who is asking, the JSON API, files, log-in. Start from `server.serve`."""

@@ -1,0 +1,110 @@
+"""The page: header with the workspace chooser, a tab per stage, and the API endpoints.
+
+A tab's address is `?tab=<word>&workspace=<name>`; the address follows what is chosen.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+from starlette.requests import HTTPConnection
+
+from distill_studio.core.actor import Actor
+from distill_studio.services import operations
+from distill_studio.services.studio import Studio
+from distill_studio.ui.context import TabView, Ui
+from distill_studio.ui.errors import guarded
+from distill_studio.ui.header import build_header
+from distill_studio.ui.tabs import TABS
+from distill_studio.ui.theme import css, theme
+
+_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+_FOLLOW_TAB = """(...args) => { const u = new URL(location); u.searchParams.set('tab', '%s');
+history.replaceState(null, '', u); return args; }"""
+_FOLLOW_WORKSPACE = """(name) => { const u = new URL(location);
+u.searchParams.set('workspace', name); history.replaceState(null, '', u); return name; }"""
+
+
+def mount_options() -> dict[str, Any]:
+    """Look and switches for `gr.mount_gradio_app`."""
+    return {
+        "theme": theme(),
+        "css": css(),
+        "footer_links": [],
+        "run_history": False,
+        "ssr_mode": False,
+        "show_error": True,
+    }
+
+
+def build(studio: Studio, identify: Callable[[HTTPConnection], Actor | None]) -> gr.Blocks:
+    """The whole page over an open studio; `identify` says who a request comes from."""
+    views: dict[str, TabView] = {}
+    with gr.Blocks(title="Distill Studio", analytics_enabled=False) as page:
+        header = build_header(studio)
+        with gr.Tabs(elem_id="ds-tabs") as tabs:
+            ui = Ui(studio, identify, header.workspace, tabs)
+            items: dict[str, gr.Tab] = {}
+            for word, module in TABS.items():
+                with gr.Tab(module.LABEL, id=word, elem_id=f"ds-tab-{word}") as item:
+                    views[word] = module.build(ui)
+                items[word] = item
+        header.wire(ui)
+        for word, item in items.items():
+            _wire(ui, item, word, views[word])
+        _wire_load(page, ui, header.outputs, views)
+        _add_endpoints(ui)
+    return page
+
+
+def _wire(ui: Ui, item: gr.Tab, word: str, view: TabView) -> None:
+    """Fill a tab when it opens and when the workspace changes."""
+    inputs = [ui.workspace, *view.inputs]
+    show = guarded(view.show)
+    item.select(show, inputs, list(view.outputs), js=_FOLLOW_TAB % word, **_QUIET)
+    ui.workspace.change(show, inputs, list(view.outputs), **_QUIET)
+
+
+def _wire_load(
+    page: gr.Blocks, ui: Ui, header_outputs: list[Any], views: dict[str, TabView]
+) -> None:
+    """Open the page on the tab and workspace that its address names."""
+
+    @guarded
+    def on_load(request: gr.Request) -> tuple[Any, ...]:
+        names = ui.studio.workspace_names()
+        wanted = request.query_params.get("workspace", "")
+        name = wanted if wanted in names else names[0]
+        word = request.query_params.get("tab", "home")
+        return gr.Dropdown(choices=names, value=name), gr.Tabs(
+            selected=word if word in TABS else "home"
+        )
+
+    page.load(on_load, None, [ui.workspace, ui.tabs], **_QUIET).then(
+        guarded(views["home"].show),
+        [ui.workspace, *views["home"].inputs],
+        list(views["home"].outputs),
+        **_QUIET,
+    )
+    ui.workspace.change(None, ui.workspace, ui.workspace, js=_FOLLOW_WORKSPACE, **_QUIET)
+
+
+def _add_endpoints(ui: Ui) -> None:
+    """Every operation as a named endpoint: `predict(workspace, arguments, api_name="/name")`."""
+    for operation in operations.operations().values():
+        fields = ", ".join(operation.arguments.model_fields) or "none"
+        gr.api(
+            _endpoint(ui, operation.name),
+            api_name=operation.name,
+            api_description=f"{operation.summary} Arguments: {fields}.",
+            queue=False,
+        )
+
+
+def _endpoint(ui: Ui, name: str) -> Callable[..., Any]:
+    @guarded
+    def endpoint(workspace: str, arguments: dict, request: gr.Request) -> Any:  # noqa: ANN401
+        opened, actor = ui.open(request, workspace)
+        return operations.call(opened, actor, name, arguments or {})
+
+    return endpoint

@@ -1,0 +1,96 @@
+"""The top of the page: the name, and which workspace is in view."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from distill_studio.services.studio import Studio
+from distill_studio.ui.context import Ui
+from distill_studio.ui.errors import guarded
+
+_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+_BRAND = """<div class="ds-brand"><svg viewBox="0 0 32 32" fill="none" stroke="currentColor"
+stroke-width="2.4" stroke-linejoin="round" stroke-linecap="round" aria-hidden="true">
+<path d="M12 3h8M13.5 3v8L6 25.2A2.6 2.6 0 0 0 8.3 29h15.4a2.6 2.6 0 0 0 2.3-3.8L18.500 11V3"/>
+<path d="M9.500 20h13"/></svg><span>Distill Studio</span></div>"""
+
+
+@dataclass(frozen=True)
+class Header:
+    """The header's components."""
+
+    workspace: gr.Dropdown
+    new_name: gr.Textbox
+    create: gr.Button
+    delete: gr.Button
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What changes when the list of workspaces does."""
+        return [self.workspace]
+
+    def wire(self, ui: Ui) -> None:
+        """Make New and Delete work."""
+
+        @guarded
+        def on_create(request: gr.Request, name: str) -> tuple[Any, str]:
+            made = ui.studio.create_workspace(ui.actor(request), name.strip().lower())
+            gr.Info(f"Workspace {made} is open.", duration=4)
+            return gr.Dropdown(choices=ui.studio.workspace_names(), value=made), ""
+
+        @guarded
+        def on_delete(request: gr.Request, name: str) -> Any:  # noqa: ANN401
+            ui.studio.delete_workspace(ui.actor(request), name)
+            names = ui.studio.workspace_names()
+            gr.Info(f"{name} was moved to the trash folder of your data folder.", duration=8)
+            return gr.Dropdown(choices=names, value=names[0])
+
+        gr.on(
+            [self.create.click, self.new_name.submit],
+            on_create,
+            self.new_name,
+            [self.workspace, self.new_name],
+            **_QUIET,
+        )
+        self.delete.click(
+            on_delete,
+            self.workspace,
+            self.workspace,
+            js="(name) => { if (!confirm(`Move the workspace “${name}” with all its data to the"
+            " trash?`)) throw new Error('kept'); return name; }",
+            **_QUIET,
+        )
+
+
+def build_header(studio: Studio) -> Header:
+    """Brand, workspace chooser, and a fold with New and Delete."""
+    names = studio.workspace_names()
+    with gr.Row(elem_id="ds-top"):
+        gr.HTML(_BRAND, elem_id="ds-brand", apply_default_css=False)
+        workspace = gr.Dropdown(
+            names,
+            value=names[0],
+            label="Workspace",
+            show_label=False,
+            container=False,
+            elem_id="ds-workspace",
+            scale=0,
+            interactive=True,
+        )
+        with (
+            gr.Popover("Manage", elem_id="ds-manage")
+            if hasattr(gr, "Popover")
+            else gr.Accordion("Manage workspaces", open=False, elem_id="ds-manage")
+        ):
+            new_name = gr.Textbox(
+                label="New workspace",
+                placeholder="small letters, digits, - and _",
+                max_lines=1,
+                elem_id="ds-new-name",
+            )
+            create = gr.Button("Create", size="sm", elem_id="ds-create")
+            delete = gr.Button(
+                "Delete this workspace", size="sm", elem_id="ds-delete", elem_classes="ds-danger"
+            )
+    return Header(workspace, new_name, create, delete)

@@ -1,0 +1,90 @@
+"""Small pieces of safe HTML for `gr.HTML(value=...)` with its default template.
+
+Every text that comes from outside passes `esc`; only our own markup is left as it is.
+"""
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+
+def esc(value: Any, limit: int | None = None) -> str:  # noqa: ANN401  (anything printable)
+    """A value as escaped text, cut to `limit` characters with an ellipsis."""
+    text = "" if value is None else str(value)
+    if limit is not None and len(text) > limit:
+        text = text[: limit - 1].rstrip() + "…"
+    return html.escape(text, quote=True)
+
+
+def chip(text: str, kind: str = "") -> str:
+    """A small label; `kind` is one of '', good, bad, warn, info."""
+    return f'<span class="ds-chip {esc(kind)}">{esc(text)}</span>'
+
+
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = "", empty: str = ""
+) -> str:
+    """A table whose cells are HTML made by `esc` and the like (not raw text)."""
+    if not rows:
+        return note(empty) if empty else ""
+    head = "".join(f'<th scope="col">{esc(c)}</th>' for c in columns)
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    label = f"<caption>{esc(caption)}</caption>" if caption else ""
+    return (
+        f'<div class="ds-table-wrap"><table class="ds-table">{label}'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def note(text: str, kind: str = "") -> str:
+    """A quiet paragraph; `kind` is one of '', good, bad, warn."""
+    return f'<p class="ds-note {esc(kind)}">{esc(text)}</p>'
+
+
+def empty_state(title: str, text: str) -> str:
+    """What an empty page shows: what is missing and what to do."""
+    return f'<div class="ds-empty"><h3>{esc(title)}</h3><p>{esc(text)}</p></div>'
+
+
+def progress_bar(done: int, total: int | None, label: str) -> str:
+    """A labelled bar; without a total it only shows that something moves."""
+    value = f'max="{max(total, 1)}" value="{min(done, total)}"' if total else ""
+    return f'<progress class="ds-progress" aria-label="{esc(label)}" {value}></progress>'
+
+
+def card(inner: str, classes: str = "") -> str:
+    """A framed box around HTML."""
+    return f'<div class="ds-card {esc(classes)}">{inner}</div>'
+
+
+def page_head(title: str, text: str) -> str:
+    """The heading of a tab and one sentence under it."""
+    return f'<header class="ds-head"><h2>{esc(title)}</h2><p>{esc(text)}</p></header>'
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """A number with thin thousands, or a dash."""
+    return "–" if value is None else f"{value:,.{digits}f}"
+
+
+def size(count: float | None) -> str:
+    """Bytes in words."""
+    if count is None:
+        return "–"
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return ""
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds in words: 45 s, 3 min 20 s, 2 h 5 min."""
+    if seconds is None:
+        return "–"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
