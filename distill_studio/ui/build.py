@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
+from gradio.events import api as gr_api
 from starlette.requests import HTTPConnection
 
 from distill_studio.core.actor import Actor
@@ -40,7 +41,8 @@ def mount_options() -> dict[str, Any]:
 def build(studio: Studio, identify: Callable[[HTTPConnection], Actor | None]) -> gr.Blocks:
     """The whole page over an open studio; `identify` says who a request comes from."""
     views: dict[str, TabView] = {}
-    with gr.Blocks(title="Distill Studio", analytics_enabled=False) as page:
+    page = gr.Blocks(title="Distill Studio", analytics_enabled=False)
+    with page:
         header = build_header(studio)
         with gr.Tabs(elem_id="ds-tabs") as tabs:
             ui = Ui(studio, identify, header.workspace, tabs)
@@ -52,7 +54,7 @@ def build(studio: Studio, identify: Callable[[HTTPConnection], Actor | None]) ->
         header.wire(ui)
         for word, item in items.items():
             _wire(ui, item, word, views[word])
-        _wire_load(page, ui, header.outputs, views)
+        _wire_load(page, ui)
         _add_endpoints(ui)
     return page
 
@@ -65,10 +67,8 @@ def _wire(ui: Ui, item: gr.Tab, word: str, view: TabView) -> None:
     ui.workspace.change(show, inputs, list(view.outputs), **_QUIET)
 
 
-def _wire_load(
-    page: gr.Blocks, ui: Ui, header_outputs: list[Any], views: dict[str, TabView]
-) -> None:
-    """Open the page on the tab and workspace that its address names."""
+def _wire_load(page: gr.Blocks, ui: Ui) -> None:
+    """Open the page on the tab and workspace that its address names (which also fills the tab)."""
 
     @guarded
     def on_load(request: gr.Request) -> tuple[Any, ...]:
@@ -80,12 +80,7 @@ def _wire_load(
             selected=word if word in TABS else "home"
         )
 
-    page.load(on_load, None, [ui.workspace, ui.tabs], **_QUIET).then(
-        guarded(views["home"].show),
-        [ui.workspace, *views["home"].inputs],
-        list(views["home"].outputs),
-        **_QUIET,
-    )
+    page.load(on_load, None, [ui.workspace, ui.tabs], **_QUIET)
     ui.workspace.change(None, ui.workspace, ui.workspace, js=_FOLLOW_WORKSPACE, **_QUIET)
 
 
@@ -93,7 +88,7 @@ def _add_endpoints(ui: Ui) -> None:
     """Every operation as a named endpoint: `predict(workspace, arguments, api_name="/name")`."""
     for operation in operations.operations().values():
         fields = ", ".join(operation.arguments.model_fields) or "none"
-        gr.api(
+        gr_api(
             _endpoint(ui, operation.name),
             api_name=operation.name,
             api_description=f"{operation.summary} Arguments: {fields}.",

@@ -35,7 +35,7 @@ class Ui:
 
     def actor(self, request: gr.Request) -> Actor:
         """The acting user of a handler's request."""
-        actor = self.identify(request.request)
+        actor = self.identify(request.request) if request.request else None
         if actor is None:
             raise NotAllowed("Log in first.", "Reload the page.")
         return actor

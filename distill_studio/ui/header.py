@@ -12,8 +12,10 @@ from distill_studio.ui.errors import guarded
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 _BRAND = """<div class="ds-brand"><svg viewBox="0 0 32 32" fill="none" stroke="currentColor"
 stroke-width="2.4" stroke-linejoin="round" stroke-linecap="round" aria-hidden="true">
-<path d="M12 3h8M13.5 3v8L6 25.2A2.6 2.6 0 0 0 8.3 29h15.4a2.6 2.6 0 0 0 2.3-3.8L18.500 11V3"/>
-<path d="M9.500 20h13"/></svg><span>Distill Studio</span></div>"""
+<path d="M12 3h8M13.5 3v8L6 25.2A2.6 2.6 0 0 0 8.3 29h15.4a2.6 2.6 0 0 0 2.3-3.8L18.5 11V3"/>
+<path d="M9.5 20h13"/></svg><h1>Distill Studio</h1></div>"""
+_CONFIRM = """(name) => { if (!confirm(`Move the workspace “${name}” with all its data to the
+trash?`)) throw new Error('kept'); return name; }"""
 
 
 @dataclass(frozen=True)
@@ -21,17 +23,15 @@ class Header:
     """The header's components."""
 
     workspace: gr.Dropdown
+    manage: gr.Button
+    drawer: gr.Row
     new_name: gr.Textbox
     create: gr.Button
     delete: gr.Button
-
-    @property
-    def outputs(self) -> list[Any]:
-        """What changes when the list of workspaces does."""
-        return [self.workspace]
+    is_open: gr.State
 
     def wire(self, ui: Ui) -> None:
-        """Make New and Delete work."""
+        """Make the drawer, New and Delete work."""
 
         @guarded
         def on_create(request: gr.Request, name: str) -> tuple[Any, str]:
@@ -46,25 +46,20 @@ class Header:
             gr.Info(f"{name} was moved to the trash folder of your data folder.", duration=8)
             return gr.Dropdown(choices=names, value=names[0])
 
-        gr.on(
-            [self.create.click, self.new_name.submit],
-            on_create,
-            self.new_name,
-            [self.workspace, self.new_name],
+        self.manage.click(
+            lambda is_open: (gr.Row(visible=not is_open), not is_open),
+            self.is_open,
+            [self.drawer, self.is_open],
             **_QUIET,
         )
-        self.delete.click(
-            on_delete,
-            self.workspace,
-            self.workspace,
-            js="(name) => { if (!confirm(`Move the workspace “${name}” with all its data to the"
-            " trash?`)) throw new Error('kept'); return name; }",
-            **_QUIET,
-        )
+        made = [self.workspace, self.new_name]
+        self.create.click(on_create, self.new_name, made, **_QUIET)
+        self.new_name.submit(on_create, self.new_name, made, **_QUIET)
+        self.delete.click(on_delete, self.workspace, self.workspace, js=_CONFIRM, **_QUIET)
 
 
 def build_header(studio: Studio) -> Header:
-    """Brand, workspace chooser, and a fold with New and Delete."""
+    """Brand, workspace chooser, and a drawer with New and Delete."""
     names = studio.workspace_names()
     with gr.Row(elem_id="ds-top"):
         gr.HTML(_BRAND, elem_id="ds-brand", apply_default_css=False)
@@ -78,19 +73,20 @@ def build_header(studio: Studio) -> Header:
             scale=0,
             interactive=True,
         )
-        with (
-            gr.Popover("Manage", elem_id="ds-manage")
-            if hasattr(gr, "Popover")
-            else gr.Accordion("Manage workspaces", open=False, elem_id="ds-manage")
-        ):
-            new_name = gr.Textbox(
-                label="New workspace",
-                placeholder="small letters, digits, - and _",
-                max_lines=1,
-                elem_id="ds-new-name",
-            )
-            create = gr.Button("Create", size="sm", elem_id="ds-create")
-            delete = gr.Button(
-                "Delete this workspace", size="sm", elem_id="ds-delete", elem_classes="ds-danger"
-            )
-    return Header(workspace, new_name, create, delete)
+        manage = gr.Button("Workspaces", size="sm", elem_id="ds-manage", scale=0, min_width=120)
+    with gr.Row(visible=False, elem_id="ds-drawer", equal_height=True) as drawer:
+        new_name = gr.Textbox(
+            label="New workspace",
+            placeholder="small letters, digits, - and _",
+            max_lines=1,
+            elem_id="ds-new-name",
+        )
+        create = gr.Button("Create", elem_id="ds-create", scale=0, min_width=120)
+        delete = gr.Button(
+            "Delete this workspace",
+            elem_id="ds-delete",
+            elem_classes="ds-danger",
+            scale=0,
+            min_width=200,
+        )
+    return Header(workspace, manage, drawer, new_name, create, delete, gr.State(False))

@@ -28,7 +28,7 @@ class ServerInfo(Record):
         """True while that very process (not a later one of the same id) runs."""
         try:
             process = psutil.Process(self.pid)
-            return abs(process.create_time() - self.started) < 1.0 and process.is_running()
+            return bool(process.is_running() and abs(process.create_time() - self.started) < 1.0)
         except psutil.NoSuchProcess:
             return False
 
