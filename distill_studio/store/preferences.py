@@ -1,0 +1,382 @@
+"""Comparisons, votes and the preferences that follow from them.
+
+A comparison (which pair stood on which side, for whom) is stored before it is shown. Votes are
+append-only, stored once per (user, client id); `record_votes` keeps the rows of `preferences` in
+step with the votes in force in the same transaction. Judges, rules and imports use `insert`.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from pydantic import Field
+
+from distill_studio.core.ids import new_id
+from distill_studio.core.records import Outcome, Pair, Preference, Record, Vote
+from distill_studio.core.records.base import utc_now
+from distill_studio.store import pairs
+from distill_studio.store.client_values import is_storable, plausible_time
+from distill_studio.store.database import Database, Row
+
+_COLUMNS = """id, seed_id, chosen_pair_id, rejected_pair_id, outcome, strength, user_name AS "user",
+source, vote_id, created_at"""
+_COMPARABLE = "status <> 'rejected' AND curation = 'kept'"
+
+
+class PreferenceQuery(Record):
+    """Which preferences. Empty fields do not restrict."""
+
+    outcome: str = Field(default="", description="win, tie or both_bad.")
+    source: str = Field(default="", description="person, arena, judge, rule or import.")
+    user: str = Field(default="", description="Who voted.")
+    seed_id: str = Field(default="", description="For this prompt.")
+    after: str = Field(default="", description="Keyset: only ids after this one.")
+    newest_first: bool = Field(default=False, description="Descending; `after` then means before.")
+    limit: int = Field(default=50, ge=1, le=10_000, description="Rows at most.")
+
+
+def insert(db: Database, preferences: Sequence[Preference]) -> int:
+    """Store preferences; one whose id is there already is left as it is. Returns how many new."""
+    rows = [
+        {**p.model_dump(exclude={"user"}), "user_name": p.user}
+        for p in {p.id: p for p in preferences}.values()
+    ]
+    with db.write():
+        before = db.value("SELECT count(*) FROM preferences")
+        db.insert("preferences", rows, or_ignore=True)
+        return int(db.value("SELECT count(*) FROM preferences") - before)
+
+
+def page(db: Database, query: PreferenceQuery) -> list[Preference]:
+    """The preferences of one page, oldest first unless `newest_first`."""
+    where, params = _where(query)
+    order = "DESC" if query.newest_first else "ASC"
+    if query.after:
+        where += f" AND id {'<' if query.newest_first else '>'} ?"
+        params.append(query.after)
+    rows = db.rows(
+        f"SELECT {_COLUMNS} FROM preferences WHERE {where} ORDER BY id {order} LIMIT ?",
+        [*params, query.limit],
+    )
+    return [Preference(**row) for row in rows]
+
+
+def count(db: Database, query: PreferenceQuery) -> int:
+    """How many preferences match, whatever the page."""
+    where, params = _where(query)
+    return int(db.value(f"SELECT count(*) FROM preferences WHERE {where}", params))
+
+
+def counts(db: Database) -> Row:
+    """`total`, `win`, `tie`, `both_bad`, and `usable`: wins whose both pairs may be trained on."""
+    return (
+        db.row(
+            """SELECT count(*) AS total,
+            count(*) FILTER (outcome = 'win') AS win,
+            count(*) FILTER (outcome = 'tie') AS tie,
+            count(*) FILTER (outcome = 'both_bad') AS both_bad,
+            count(*) FILTER (outcome = 'win' AND chosen_pair_id IN (
+                SELECT id FROM pairs WHERE status <> 'rejected' AND curation = 'kept'
+            )) AS usable
+            FROM preferences"""
+        )
+        or {}
+    )
+
+
+def add_tasks(db: Database, rows: Sequence[Row]) -> None:
+    """Store comparisons before they are shown.
+
+    Each row has `id`, `seed_id`, `left_pair_id`, `right_pair_id`, `user_name`; and may have
+    `source` (person), `repeats` (the task shown before with the sides the other way round) and
+    `created_at`.
+    """
+    filled = [
+        {
+            "id": row["id"],
+            "seed_id": row["seed_id"],
+            "left_pair_id": row["left_pair_id"],
+            "right_pair_id": row["right_pair_id"],
+            "user_name": row["user_name"],
+            "source": row.get("source", "person"),
+            "repeats": row.get("repeats", ""),
+            "created_at": row.get("created_at") or utc_now(),
+        }
+        for row in rows
+    ]
+    db.insert("comparison_tasks", filled, or_ignore=True)
+
+
+def record_votes(db: Database, user: str, votes: Sequence[Vote]) -> list[str]:
+    """Store votes in their order and bring `preferences` in line, in one transaction.
+
+    A vote whose (user, id) is there already is left as it was first stored; one that
+    `vote_refusals` names is not stored.
+
+    Returns:
+        The ids that are now stored, earlier or by this call.
+    """
+    with db.write():
+        refused = vote_refusals(db, user, votes)
+        there = _stored_votes(db, user, [v.id for v in votes])
+        fresh: dict[str, Vote] = {}
+        for vote in votes:
+            if vote.id not in refused and vote.id not in there:
+                fresh.setdefault(vote.id, vote)
+        _append(db, user, list(fresh.values()))
+        bring_in_line(db, user, (v.task_id for v in fresh.values()))
+    return [v.id for v in votes if v.id not in refused]
+
+
+def vote_refusals(db: Database, user: str, votes: Sequence[Vote]) -> dict[str, str]:
+    """Votes that can never be stored: id to reason. One already stored is never refused."""
+    there = _stored_votes(db, user, [v.id for v in votes])
+    tasks = {
+        r["id"]
+        for r in db.rows(
+            "SELECT id FROM comparison_tasks WHERE id IN (SELECT unnest(?::VARCHAR[]))"
+            " AND user_name IN ('', ?)",
+            [[v.task_id for v in votes if v.id not in there], user],
+        )
+    }
+    undone = _stored_votes(db, user, [v.undoes for v in votes if v.undoes])
+    refused: dict[str, str] = {}
+    for v in votes:
+        if v.id in there:
+            continue
+        if v.task_id not in tasks:
+            refused[v.id] = "This comparison was not shown to you in this workspace."
+        elif v.outcome is Outcome.UNDO and undone.get(v.undoes or "") != v.task_id:
+            refused[v.id] = "It undoes a vote that is not yours or not stored."
+        elif not is_storable(v.id, v.reason):
+            refused[v.id] = "The text holds half a character (a lone surrogate); type it again."
+        else:
+            undone.setdefault(v.id, v.task_id)
+    return refused
+
+
+def bring_in_line(db: Database, user: str, task_ids: Iterable[str]) -> None:
+    """Make this user's preferences of these tasks equal to what the votes in force say."""
+    tasks = list(dict.fromkeys(task_ids))
+    if not tasks:
+        return
+    with db.write() as cursor:
+        cursor.execute(
+            """DELETE FROM preferences WHERE user_name = ? AND vote_id IN (
+                SELECT id FROM votes
+                WHERE user_name = ? AND task_id IN (SELECT unnest(?::VARCHAR[])))""",
+            [user, user, tasks],
+        ).fetchall()
+        votes = db.rows(
+            """SELECT id, seed_id, left_pair_id, right_pair_id, outcome, strength, source, made_at
+            FROM votes_in_force WHERE user_name = ? AND repeats = '' AND outcome <> 'skip'
+              AND task_id IN (SELECT unnest(?::VARCHAR[])) ORDER BY seq""",
+            [user, tasks],
+        )
+        insert(db, [_preference(user, vote) for vote in votes])
+
+
+def out_of_step(db: Database) -> list[str]:
+    """Vote ids whose preference is missing, left over or different (should be none)."""
+    rows = db.rows(
+        """WITH said AS (
+            SELECT user_name, id AS vote_id, seed_id,
+                CASE outcome WHEN 'right' THEN right_pair_id ELSE left_pair_id END AS chosen,
+                CASE outcome WHEN 'right' THEN left_pair_id ELSE right_pair_id END AS rejected,
+                CASE WHEN outcome IN ('left', 'right') THEN 'win' ELSE outcome END AS outcome,
+                strength, source
+            FROM votes_in_force WHERE repeats = '' AND outcome <> 'skip'),
+        kept AS (
+            SELECT user_name, vote_id, seed_id, chosen_pair_id, rejected_pair_id, outcome, strength,
+                source FROM preferences WHERE vote_id <> '')
+        (SELECT vote_id FROM (SELECT * FROM said EXCEPT ALL SELECT * FROM kept))
+        UNION ALL (SELECT vote_id FROM (SELECT * FROM kept EXCEPT ALL SELECT * FROM said))
+        ORDER BY vote_id"""
+    )
+    return [r["vote_id"] for r in rows]
+
+
+def open_tasks(db: Database, user: str, limit: int, source: str = "person") -> list[Row]:
+    """Comparisons made for this user, not voted on, both pairs still comparable; oldest first."""
+    return db.rows(
+        f"""SELECT t.id, t.seed_id, t.left_pair_id, t.right_pair_id, t.repeats
+        FROM comparison_tasks t
+        ANTI JOIN (SELECT task_id FROM votes_in_force WHERE user_name = $user) v
+          ON v.task_id = t.id
+        WHERE t.user_name = $user AND t.source = $source
+          AND t.left_pair_id IN (SELECT id FROM pairs WHERE {_COMPARABLE})
+          AND t.right_pair_id IN (SELECT id FROM pairs WHERE {_COMPARABLE})
+        ORDER BY t.id LIMIT $limit""",
+        {"user": user, "source": source, "limit": limit},
+    )
+
+
+def free_candidates(db: Database, user: str, after_seed: str, seeds: int) -> list[Pair]:
+    """Candidates in none of this user's comparisons, of the next seeds that have two or more.
+
+    Args:
+        db: The store.
+        user: For whom.
+        after_seed: Keyset: seeds with a greater id only.
+        seeds: Seeds at most.
+    """
+    rows = db.rows(
+        f"""WITH free AS (
+            SELECT id, seed_id, answer FROM pairs
+            WHERE {_COMPARABLE} AND seed_id > $after AND id NOT IN (
+                SELECT unnest([left_pair_id, right_pair_id]) FROM comparison_tasks
+                WHERE user_name = $user AND source = 'person')
+        ), chosen AS (
+            SELECT seed_id FROM free GROUP BY seed_id
+            HAVING count(*) > 1 AND count(DISTINCT answer) > 1 ORDER BY seed_id LIMIT $seeds
+        )
+        SELECT id FROM free SEMI JOIN chosen USING (seed_id)""",
+        {"after": after_seed, "user": user, "seeds": seeds},
+    )
+    return pairs.get(db, [r["id"] for r in rows])
+
+
+def count_open(db: Database, user: str) -> int:
+    """How many seeds have two or more different candidates not yet compared by this user."""
+    return int(
+        db.value(
+            f"""SELECT count(*) FROM (
+                SELECT seed_id FROM pairs WHERE {_COMPARABLE} AND id NOT IN (
+                    SELECT unnest([left_pair_id, right_pair_id]) FROM comparison_tasks
+                    WHERE user_name = ? AND source = 'person')
+                GROUP BY seed_id HAVING count(*) > 1 AND count(DISTINCT answer) > 1)""",
+            [user],
+        )
+    )
+
+
+def repeatable(db: Database, user: str, min_votes_since: int, limit: int) -> list[Row]:
+    """Tasks to show again with sides swapped: voted on long enough ago, not repeated yet."""
+    return db.rows(
+        f"""WITH mine AS (
+            SELECT *, row_number() OVER (ORDER BY seq DESC) AS age FROM votes_in_force
+            WHERE user_name = $user AND source = 'person' AND repeats = '' AND outcome <> 'skip')
+        SELECT task_id AS id, seed_id, left_pair_id, right_pair_id FROM mine
+        WHERE age > $age
+          AND task_id NOT IN (SELECT repeats FROM comparison_tasks WHERE user_name = $user)
+          AND left_pair_id IN (SELECT id FROM pairs WHERE {_COMPARABLE})
+          AND right_pair_id IN (SELECT id FROM pairs WHERE {_COMPARABLE})
+        ORDER BY seq LIMIT $limit""",
+        {"user": user, "age": min_votes_since, "limit": limit},
+    )
+
+
+def repeat_count(db: Database, user: str) -> int:
+    """How many swapped repeats were made for this user."""
+    return int(
+        db.value(
+            "SELECT count(*) FROM comparison_tasks WHERE user_name = ? AND repeats <> ''", [user]
+        )
+    )
+
+
+def repeat_outcomes(db: Database, user: str) -> list[Row]:
+    """For each repeat voted on: the `first` outcome and the `again` one, as seen on each screen."""
+    return db.rows(
+        """SELECT o.outcome AS first, r.outcome AS again
+        FROM votes_in_force r
+        JOIN votes_in_force o ON o.task_id = r.repeats AND o.user_name = r.user_name
+        WHERE r.user_name = ? AND r.repeats <> '' AND r.outcome <> 'skip' AND o.outcome <> 'skip'
+        ORDER BY r.seq""",
+        [user],
+    )
+
+
+def vote_counts(db: Database, user: str, since: datetime) -> Row:
+    """This user's votes in force on comparisons of people: `total`, `today`, and per outcome."""
+    return (
+        db.row(
+            """SELECT count(*) AS total,
+            count(*) FILTER (made_at >= $since) AS today,
+            count(*) FILTER (outcome = 'left') AS "left",
+            count(*) FILTER (outcome = 'right') AS "right",
+            count(*) FILTER (outcome = 'tie') AS tie,
+            count(*) FILTER (outcome = 'both_bad') AS both_bad,
+            count(*) FILTER (outcome = 'skip') AS skip
+            FROM votes_in_force WHERE user_name = $user AND source = 'person'""",
+            {"user": user, "since": since},
+        )
+        or {}
+    )
+
+
+def recent_votes(db: Database, user: str, limit: int, source: str = "person") -> list[Row]:
+    """What this user could undo, newest first: `id`, `task_id`, `outcome` and the task's pairs."""
+    return db.rows(
+        """SELECT id, task_id, outcome, strength, seed_id, left_pair_id, right_pair_id
+        FROM votes_in_force WHERE user_name = ? AND source = ? ORDER BY seq DESC LIMIT ?""",
+        [user, source, limit],
+    )
+
+
+def tasks(db: Database, user: str, task_ids: Sequence[str]) -> list[Row]:
+    """These comparisons, as far as they were made for this user."""
+    return db.rows(
+        """SELECT id, seed_id, left_pair_id, right_pair_id, source, repeats FROM comparison_tasks
+        WHERE user_name = ? AND id IN (SELECT unnest(?::VARCHAR[])) ORDER BY id""",
+        [user, list(task_ids)],
+    )
+
+
+def _preference(user: str, vote: Row) -> Preference:
+    left, right = vote["left_pair_id"], vote["right_pair_id"]
+    is_right = vote["outcome"] == Outcome.RIGHT
+    is_win = vote["outcome"] in (Outcome.LEFT, Outcome.RIGHT)
+    return Preference(
+        id=new_id(),
+        seed_id=vote["seed_id"],
+        chosen_pair_id=right if is_right else left,
+        rejected_pair_id=left if is_right else right,
+        outcome="win" if is_win else vote["outcome"],
+        strength=vote["strength"],
+        user=user,
+        source=vote["source"],
+        vote_id=vote["id"],
+        created_at=vote["made_at"],
+    )
+
+
+def _append(db: Database, user: str, votes: Sequence[Vote]) -> None:
+    if not votes:
+        return
+    numbers = db.rows("SELECT nextval('vote_order') AS seq FROM range(?)", [len(votes)])
+    numbered = zip(sorted(r["seq"] for r in numbers), votes, strict=True)
+    db.insert(
+        "votes",
+        [
+            {
+                "seq": seq,
+                "user_name": user,
+                **v.model_dump(exclude={"outcome", "made_at"}),
+                "outcome": v.outcome.value,
+                "made_at": plausible_time(v.made_at),
+            }
+            for seq, v in numbered
+        ],
+    )
+
+
+def _stored_votes(db: Database, user: str, ids: Sequence[str]) -> dict[str, str]:
+    rows = db.rows(
+        "SELECT id, task_id FROM votes WHERE user_name = ? AND id IN (SELECT unnest(?::VARCHAR[]))",
+        [user, list(ids)],
+    )
+    return {r["id"]: r["task_id"] for r in rows}
+
+
+def _where(query: PreferenceQuery) -> tuple[str, list[str]]:
+    tests, params = ["true"], []
+    for column, value in (
+        ("outcome", query.outcome),
+        ("source", query.source),
+        ("user_name", query.user),
+        ("seed_id", query.seed_id),
+    ):
+        if value:
+            tests.append(f"{column} = ?")
+            params.append(value)
+    return " AND ".join(tests), params
