@@ -1,0 +1,309 @@
+"""A transformers model in this process, behind the `ChatModel` interface.
+
+Start at `LocalChatModel`. Creating one is free; the weights load at the first request. The work
+runs on the engine's thread (`teachers.engine`), never on the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import struct
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distill_studio.core.errors import StudioError, TeacherError, Unavailable
+from distill_studio.core.progress import CancelToken
+from distill_studio.core.protocols import ChatReply, ChatRequest
+from distill_studio.teachers.answer_text import split_reasoning
+from distill_studio.teachers.probe import choose
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from distill_studio.teachers.chat_format import ChatFormat
+    from distill_studio.teachers.engine import Answer, Engine
+
+_CHUNK_S = 0.5  # a prompt is read in pieces of about this long, so that a cancel is noticed
+_KV_BYTES = {"cpu": 1 << 30, "mps": 1 << 30, "cuda": 8 << 30}
+_MAX_ROWS = {"cpu": 32, "mps": 32, "cuda": 128}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What exists once the weights are in memory."""
+
+    engine: Engine
+    chat: ChatFormat
+    dtype: str
+    device: str
+
+
+class LocalChatModel:
+    """Implements `ChatModel`; thread-safe, shared by jobs and pages.
+
+    Args:
+        name: Model id or folder; comes back in replies.
+        resolve: Model id -> folder; may raise a StudioError. Called at the first request.
+        cache_folder: Where the speed probe's result is kept.
+        device: auto, cpu, cuda or mps.
+        dtype: auto (the probe chooses), float32 or bfloat16.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        resolve: Callable[[str], Path],
+        cache_folder: Path,
+        device: str = "auto",
+        dtype: str = "auto",
+    ) -> None:
+        self.name = name
+        self._resolve = resolve
+        self._cache_folder = cache_folder
+        self._wanted_device = device
+        self._wanted_dtype = dtype
+        self._loaded: Loaded | None = None
+        self._guard = threading.Lock()
+
+    # -- facts ----------------------------------------------------------------------------
+
+    @property
+    def is_loaded(self) -> bool:
+        """True while the weights are in memory."""
+        return self._loaded is not None
+
+    @property
+    def is_busy(self) -> bool:
+        """True while it answers."""
+        return self._loaded is not None and self._loaded.engine.is_busy
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights, read from the files' headers (no loading)."""
+        return sum(_header_parameters(path) for path in self._weight_files())
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the weights on disk."""
+        return sum(path.stat().st_size for path in self._weight_files())
+
+    @property
+    def dtype(self) -> str:
+        """float32 or bfloat16; empty before loading."""
+        return self._loaded.dtype if self._loaded else ""
+
+    @property
+    def device(self) -> str:
+        """cpu, cuda or mps; empty before loading."""
+        return self._loaded.device if self._loaded else ""
+
+    def load(self) -> Loaded:
+        """Load the weights now (seconds); free when they are there.
+
+        Raises:
+            StudioError: The model cannot be found, downloaded or loaded.
+        """
+        with self._guard:
+            if self._loaded is None:
+                folder = self._resolve(self.name)
+                self._loaded = _load(
+                    folder, self._cache_folder, self._wanted_device, self._wanted_dtype
+                )
+            return self._loaded
+
+    def unload(self) -> None:
+        """Give the memory back; running answers end as failures."""
+        with self._guard:
+            loaded, self._loaded = self._loaded, None
+        if loaded is not None:
+            loaded.engine.close()
+
+    # -- ChatModel ------------------------------------------------------------------------
+
+    async def generate(
+        self, requests: Sequence[ChatRequest], cancel: CancelToken | None = None
+    ) -> AsyncIterator[ChatReply]:
+        """Answer every request once, in the order they end; failures are replies.
+
+        A cancel ends it within about a second; requests not yet answered give no reply then.
+        """
+        try:
+            loaded = await asyncio.to_thread(self.load)
+        except StudioError as err:
+            for request in requests:
+                yield self._failure(request, err)
+            return
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Queue[tuple[ChatRequest, Answer]] = asyncio.Queue()
+        call = _Call(loop, cancel)
+        answers = []
+        for request in requests:
+            try:
+                answers.append(
+                    loaded.chat.answer(
+                        request,
+                        on_piece=_ignore,
+                        on_end=lambda a, r=request: call.put(ended, (r, a)),
+                        is_unwanted=call.is_over,
+                    )
+                )
+            except TeacherError as err:
+                yield self._failure(request, err)
+        loaded.engine.submit(answers)
+        try:
+            for _ in answers:
+                request, answer = await ended.get()
+                if answer.finish_reason == "stopped" and not answer.error:
+                    return  # cancelled
+                yield self._reply(request, answer, loaded)
+        finally:
+            call.is_closed = True
+
+    async def stream(
+        self, request: ChatRequest, cancel: CancelToken | None = None
+    ) -> AsyncIterator[str]:
+        """Yield pieces of one answer; they join to the text that `generate` would give.
+
+        Raises:
+            TeacherError: The model cannot answer this.
+        """
+        loaded = await asyncio.to_thread(self.load)
+        loop = asyncio.get_running_loop()
+        pieces: asyncio.Queue[str | Answer] = asyncio.Queue()
+        call = _Call(loop, cancel)
+        answer = loaded.chat.answer(
+            request,
+            on_piece=lambda piece: call.put(pieces, piece),
+            on_end=lambda ended: call.put(pieces, ended),
+            is_unwanted=call.is_over,
+        )
+        answer.is_urgent = True
+        loaded.engine.submit([answer])
+        try:
+            while True:
+                item = await pieces.get()
+                if not isinstance(item, str):
+                    if item.error:
+                        raise TeacherError(item.error)
+                    return
+                yield item
+        finally:
+            call.is_closed = True
+
+    # -- inside ---------------------------------------------------------------------------
+
+    def _weight_files(self) -> list[Path]:
+        return sorted(self._resolve(self.name).glob("*.safetensors"))
+
+    def _failure(self, request: ChatRequest, err: StudioError) -> ChatReply:
+        return ChatReply(key=request.key, model=self.name, error_code=err.code, error=str(err))
+
+    def _reply(self, request: ChatRequest, answer: Answer, loaded: Loaded) -> ChatReply:
+        if answer.error:
+            return self._failure(request, TeacherError(answer.error))
+        reasoning, text = split_reasoning(
+            "".join(answer.pieces), is_open=loaded.chat.opens_thinking(answer.prompt_ids)
+        )
+        return ChatReply(
+            key=request.key,
+            text=text,
+            reasoning=reasoning,
+            model=self.name,
+            finish_reason=answer.finish_reason,
+            prompt_tokens=len(answer.prompt_ids),
+            completion_tokens=answer.tokens,
+            latency_ms=answer.latency_s * 1000,
+        )
+
+
+class _Call:
+    """One caller's side: carries events from the engine's thread to its event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, cancel: CancelToken | None) -> None:
+        self._loop = loop
+        self._cancel = cancel
+        self.is_closed = False
+
+    def is_over(self) -> bool:
+        """True when nobody wants the answers any more."""
+        return self.is_closed or (self._cancel is not None and self._cancel.is_cancelled)
+
+    def put(self, queue: asyncio.Queue[Any], item: object) -> None:
+        """Hand over an item; a caller whose loop is gone wants no more."""
+        if self._loop.is_closed():
+            self.is_closed = True
+            return
+        self._loop.call_soon_threadsafe(queue.put_nowait, item)
+
+
+def _ignore(piece: str) -> None:
+    """For callers that want whole answers only."""
+
+
+def _load(folder: Path, cache_folder: Path, device: str, dtype: str) -> Loaded:
+    """Read tokenizer and weights; a folder with a LoRA adapter gives its base, merged."""
+    from transformers import AutoTokenizer
+
+    from distill_studio.teachers.chat_format import ChatFormat
+    from distill_studio.teachers.engine import Engine
+
+    choice = choose(cache_folder, device)
+    dtype = choice.dtype if dtype == "auto" else dtype
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        model = _read_weights(folder, cache_folder, dtype).to(choice.device).eval()
+    except (OSError, ValueError, RuntimeError, KeyError) as err:
+        raise Unavailable(
+            f"The model in {folder} cannot be loaded: {str(err)[:300]}",
+            "It needs a transformers causal language model with its tokenizer, and memory for it.",
+        ) from err
+    chat = ChatFormat(tokenizer, model)
+    speed = choice.prefill_tokens_per_s * 135e6 / max(1, model.num_parameters())
+    engine = Engine(
+        model,
+        chat.end_ids,
+        chunk_tokens=min(8192, max(64, int(speed * _CHUNK_S))),
+        max_rows=_MAX_ROWS[choice.device],
+        max_cached_tokens=_KV_BYTES[choice.device] // _kv_bytes_per_token(model),
+    )
+    return Loaded(engine, chat, dtype, choice.device)
+
+
+def _read_weights(folder: Path, cache_folder: Path, dtype: str) -> PreTrainedModel:
+    from transformers import AutoModelForCausalLM
+
+    if (folder / "config.json").is_file():
+        return AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, local_files_only=True)
+    from peft import PeftModel
+
+    from distill_studio.teachers.models import resolve_model
+
+    adapter = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    base_folder = resolve_model(adapter["base_model_name_or_path"], cache_folder)
+    base = AutoModelForCausalLM.from_pretrained(
+        str(base_folder), dtype=dtype, local_files_only=True
+    )
+    return PeftModel.from_pretrained(base, str(folder)).merge_and_unload()
+
+
+def _kv_bytes_per_token(model: PreTrainedModel) -> int:
+    config = model.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    item_bytes = next(model.parameters()).element_size()
+    return int(2 * config.num_hidden_layers * heads * width * item_bytes)
+
+
+def _header_parameters(path: Path) -> int:
+    """Sum of the tensors' sizes in a safetensors header (8 bytes of length, then JSON)."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+    shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
+    return sum(math.prod(shape) for shape in shapes)

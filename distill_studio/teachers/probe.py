@@ -1,0 +1,124 @@
+"""Which device and number format are fastest here: measured once, remembered in the cache.
+
+Machines differ (bf16 is five times faster than fp32 with AVX512-BF16 and far slower without), so
+nothing is decided by rule. Start at `choose`.
+"""
+
+import json
+import logging
+import platform
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+logger = logging.getLogger(__name__)
+
+_ROWS_HIDDEN_INNER = ((16, 576, 1536), (256, 576, 1536))  # one decode step, one prompt
+_MIN_GAIN = 1.15  # bf16 must be clearly faster: fp32 is more exact
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Where and how to compute.
+
+    Attributes:
+        device: cpu, cuda or mps.
+        dtype: float32 or bfloat16.
+        prefill_tokens_per_s: Rough speed of a 135M model reading prompts, to size its chunks.
+    """
+
+    device: str
+    dtype: str
+    prefill_tokens_per_s: float
+
+
+def choose_device(wanted: str = "auto") -> str:
+    """The device to use: `wanted` where it is there, else cuda, mps, cpu in this order."""
+    import torch
+
+    there = ["cpu"]
+    if torch.backends.mps.is_available():
+        there.insert(0, "mps")
+    if torch.cuda.is_available():
+        there.insert(0, "cuda")
+    return wanted if wanted in there else there[0]
+
+
+def choose(cache_folder: Path, wanted_device: str = "auto") -> Choice:
+    """The fastest number format on the device; timed at the first call on a machine (< 2 s)."""
+    import torch
+
+    device = choose_device(wanted_device)
+    key = "|".join((device, _device_name(device), torch.__version__, str(torch.get_num_threads())))
+    path = cache_folder / "probe.json"
+    known = _read(path)
+    if key not in known:
+        known[key] = asdict(_measure(device))
+        logger.info("probe: %s", known[key])
+        cache_folder.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f"probe.{time.monotonic_ns()}.tmp")
+        draft.write_text(json.dumps(known, indent=2), encoding="utf-8")
+        draft.replace(path)
+    return Choice(**known[key])
+
+
+def _measure(device: str) -> Choice:
+    import torch
+
+    best: dict[str, list[float]] = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        best[str(dtype).removeprefix("torch.")] = [
+            _seconds(device, dtype, *shape) for shape in _ROWS_HIDDEN_INNER
+        ]
+    gain = sum(best["float32"]) / sum(best["bfloat16"])
+    dtype_name = "bfloat16" if gain >= _MIN_GAIN else "float32"
+    rows, hidden, inner = _ROWS_HIDDEN_INNER[1]
+    flop_per_s = 2 * 3 * rows * hidden * inner / best[dtype_name][1]
+    return Choice(device, dtype_name, round(flop_per_s / (2 * 135e6)))
+
+
+def _seconds(device: str, dtype: "torch.dtype", rows: int, hidden: int, inner: int) -> float:
+    """Best time of one gated feed-forward block, so that a busy machine misleads less."""
+    import torch
+
+    x_TH = torch.randn(rows, hidden, device=device, dtype=dtype)
+    up_IH = torch.randn(inner, hidden, device=device, dtype=dtype)
+    down_HI = torch.randn(hidden, inner, device=device, dtype=dtype)
+    times = []
+    with torch.inference_mode():
+        for _ in range(12):
+            start = time.perf_counter()
+            for _ in range(4):
+                gate_TI = torch.nn.functional.linear(x_TH, up_IH)
+                up_TI = torch.nn.functional.linear(x_TH, up_IH)
+                torch.nn.functional.linear(torch.nn.functional.silu(gate_TI) * up_TI, down_HI)
+            if device != "cpu":
+                getattr(torch, device).synchronize()
+            times.append((time.perf_counter() - start) / 4)
+    return float(min(times))
+
+
+def _device_name(device: str) -> str:
+    import torch
+
+    if device == "cuda":
+        return str(torch.cuda.get_device_name())
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    facts = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
+    flags = set(facts.get("flags", "").split()) & {"avx2", "avx512f", "avx512_bf16", "amx_bf16"}
+    return f"{facts.get('model name', platform.machine())} {' '.join(sorted(flags))}"
+
+
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
