@@ -1,0 +1,114 @@
+"""Jobs: they run, stop, fail in words, resume, and survive a restart."""
+
+import threading
+import time
+
+import pytest
+
+from distill_studio.bootstrap import build_studio
+from distill_studio.core.errors import Conflict, InvalidInput
+from distill_studio.core.records import JobState
+from distill_studio.services.jobs import JobContext, NeedsKey
+from distill_studio.services.studio import Studio
+
+
+def test_a_job_runs_and_keeps_its_result_and_log(workspace, owner):
+    def handler(context: JobContext) -> dict:
+        context.log("counting")
+        for number in range(3):
+            context.progress(number + 1, 3, "counting")
+        return {"sum": context.params["a"] + 1}
+
+    workspace.jobs.register("count", handler)
+    job = workspace.jobs.submit(owner, "count", "Count", {"a": 2})
+    ended = workspace.jobs.wait(owner, job.id)
+    assert ended.state is JobState.DONE
+    assert (ended.result, ended.done, ended.total) == ({"sum": 3}, 3, 3)
+    assert [e["message"] for e in workspace.jobs.events(owner, job.id)] == ["counting"]
+
+
+def test_failures_are_told_in_words_and_can_be_resumed(workspace, owner):
+    tries = []
+
+    def handler(context: JobContext) -> dict:
+        tries.append(1)
+        if len(tries) == 1:
+            raise InvalidInput("Row 7 is empty.", "Fill it.")
+        return {}
+
+    workspace.jobs.register("flaky", handler)
+    job = workspace.jobs.submit(owner, "flaky", "", {})
+    failed = workspace.jobs.wait(owner, job.id)
+    assert (failed.state, failed.error) == (JobState.FAILED, "Row 7 is empty. Fill it.")
+    workspace.jobs.resume(owner, job.id)
+    assert workspace.jobs.wait(owner, job.id).state is JobState.DONE
+
+
+def test_an_unexpected_error_fails_the_job_not_the_lane(workspace, owner):
+    def handler(context: JobContext) -> dict:
+        raise KeyError("x")
+
+    workspace.jobs.register("broken", handler, lane="compute")
+    workspace.jobs.register("fine", lambda context: {}, lane="compute")
+    broken = workspace.jobs.submit(owner, "broken", "", {})
+    fine = workspace.jobs.submit(owner, "fine", "", {})
+    assert workspace.jobs.wait(owner, fine.id).state is JobState.DONE
+    assert "KeyError" in workspace.jobs.get(owner, broken.id).error
+
+
+def test_cancel_stops_a_running_and_a_waiting_job(workspace, owner):
+    started = threading.Event()
+
+    def handler(context: JobContext) -> dict:
+        started.set()
+        while True:
+            context.cancel.raise_if_cancelled()
+            time.sleep(0.01)
+
+    workspace.jobs.register("endless", handler, lane="compute")
+    running = workspace.jobs.submit(owner, "endless", "", {})
+    waiting = workspace.jobs.submit(owner, "endless", "", {})
+    assert started.wait(5)
+    with pytest.raises(Conflict):
+        workspace.jobs.resume(owner, running.id)
+    workspace.jobs.cancel(owner, waiting.id)
+    workspace.jobs.cancel(owner, running.id)
+    assert workspace.jobs.wait(owner, running.id).state is JobState.CANCELLED
+    assert workspace.jobs.wait(owner, waiting.id).state is JobState.CANCELLED
+
+
+def test_a_missing_key_is_a_state_of_its_own(workspace, owner):
+    def handler(context: JobContext) -> dict:
+        raise NeedsKey("The key of 'hosted' is gone.", "Give it again.")
+
+    workspace.jobs.register("keyed", handler)
+    job = workspace.jobs.submit(owner, "keyed", "", {})
+    assert workspace.jobs.wait(owner, job.id).state is JobState.NEEDS_KEY
+
+
+def test_a_running_job_goes_on_after_a_restart(settings, owner):
+    studio = build_studio(settings)
+    workspace = studio.workspace("main")
+    started = threading.Event()
+
+    def endless(context: JobContext) -> dict:
+        started.set()
+        while True:
+            context.cancel.raise_if_cancelled()
+            time.sleep(0.01)
+
+    workspace.jobs.register("work", endless)
+    job = workspace.jobs.submit(owner, "work", "", {"x": 1})
+    assert started.wait(5)
+    studio.close()
+
+    again = Studio(settings, resume_jobs=False)
+    try:
+        workspace = again.workspace("main")
+        assert workspace.jobs.get(owner, job.id).state is JobState.RUNNING
+        workspace.jobs.register("work", lambda context: {"seen": context.params["x"]})
+        workspace.jobs.resume_all()
+        ended = workspace.jobs.wait(owner, job.id)
+        assert (ended.state, ended.result) == (JobState.DONE, {"seen": 1})
+    finally:
+        again.close()
