@@ -4,7 +4,7 @@
 # PYTHON      the Python to make the environment with (3.11 or newer)
 # VENV        the environment (default .venv)
 # PIP_EXTRA   extra arguments for pip, such as another index. Where PyPI is the only index, pip
-#             takes torch's CUDA build on Linux (about 5 GB); for the CPU build (about 1 GB) give
+#             takes torch's CUDA build on Linux; for the much smaller CPU build give
 #             PIP_EXTRA="--extra-index-url https://download.pytorch.org/whl/cpu"
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)

@@ -1,0 +1,7 @@
+"""(being written)"""
+
+import typer
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add nothing yet."""
