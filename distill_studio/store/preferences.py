@@ -195,18 +195,20 @@ def out_of_step(db: Database) -> list[str]:
     return [r["vote_id"] for r in rows]
 
 
-def open_tasks(db: Database, user: str, limit: int, source: str = "person") -> list[Row]:
+def open_tasks(
+    db: Database, user: str, limit: int, *, after: str = "", source: str = "person"
+) -> list[Row]:
     """Comparisons made for this user, not voted on, both pairs still comparable; oldest first."""
     return db.rows(
         f"""SELECT t.id, t.seed_id, t.left_pair_id, t.right_pair_id, t.repeats
         FROM comparison_tasks t
         ANTI JOIN (SELECT task_id FROM votes_in_force WHERE user_name = $user) v
           ON v.task_id = t.id
-        WHERE t.user_name = $user AND t.source = $source
+        WHERE t.user_name = $user AND t.source = $source AND t.id > $after
           AND t.left_pair_id IN (SELECT id FROM pairs WHERE {_COMPARABLE})
           AND t.right_pair_id IN (SELECT id FROM pairs WHERE {_COMPARABLE})
         ORDER BY t.id LIMIT $limit""",
-        {"user": user, "source": source, "limit": limit},
+        {"user": user, "source": source, "after": after, "limit": limit},
     )
 
 
@@ -247,6 +249,27 @@ def count_open(db: Database, user: str) -> int:
             [user],
         )
     )
+
+
+def count_seeds(db: Database) -> int:
+    """How many seeds have two or more different candidates that may be compared."""
+    return int(
+        db.value(
+            f"""SELECT count(*) FROM (
+                SELECT seed_id FROM pairs WHERE {_COMPARABLE}
+                GROUP BY seed_id HAVING count(*) > 1 AND count(DISTINCT answer) > 1)"""
+        )
+    )
+
+
+def candidate_counts(db: Database, seed_ids: Sequence[str]) -> dict[str, int]:
+    """Number of pairs, of any status, for each of these seeds."""
+    rows = db.rows(
+        "SELECT seed_id, count(*) AS n FROM pairs"
+        " WHERE seed_id IN (SELECT unnest(?::VARCHAR[])) GROUP BY 1",
+        [list(dict.fromkeys(seed_ids))],
+    )
+    return {r["seed_id"]: r["n"] for r in rows}
 
 
 def repeatable(db: Database, user: str, min_votes_since: int, limit: int) -> list[Row]:

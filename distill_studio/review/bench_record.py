@@ -1,0 +1,89 @@
+"""What the review bench gets of a pair: light, and everything in plain text.
+
+Start from `bench_record`.
+"""
+
+from datetime import datetime
+
+from pydantic import Field
+
+from distill_studio.core.records import Curation, Message, Pair, PairStatus, Record
+
+_CURATION_HINTS = {Curation.FILTERED: "Filtered out", Curation.DUPLICATE: "Near-duplicate"}
+
+
+class BenchRecord(Record):
+    """One record on the screen of the review bench."""
+
+    id: str = Field(description="The pair's id.")
+    messages: tuple[Message, ...] = Field(description="The conversation before the answer.")
+    answer: str = Field(description="The teacher's answer, as written.")
+    edited_answer: str | None = Field(default=None, description="A person's edit, if any.")
+    reasoning: str = Field(default="", description="Chain of thought, shown folded.")
+    topic: str = Field(default="", description="Topic label.")
+    status: PairStatus = Field(description="Decided how, now.")
+    reject_reason: str = Field(default="", description="Why it was rejected.")
+    decided_by: str = Field(default="", description="Who decided.")
+    decided_at: datetime | None = Field(default=None, description="When, UTC.")
+    provenance: str = Field(description="Teacher, recipe, settings, length: one line.")
+    hints: tuple[str, ...] = Field(default=(), description="Flags of filters; they never decide.")
+    judge_score: float | None = Field(default=None, description="A hint only.")
+    candidates: int = Field(default=1, description="Answers to the same seed, this one included.")
+
+
+def bench_record(pair: Pair, candidates: int = 1) -> BenchRecord:
+    """The record for a pair that has `candidates` answers to its seed."""
+    return BenchRecord(
+        id=pair.id,
+        messages=pair.messages,
+        answer=pair.answer,
+        edited_answer=pair.edited_answer,
+        reasoning=pair.reasoning,
+        topic=pair.topic,
+        status=pair.status,
+        reject_reason=pair.reject_reason,
+        decided_by=pair.decided_by,
+        decided_at=pair.decided_at,
+        provenance=provenance_line(pair),
+        hints=hints(pair),
+        judge_score=pair.judge_score,
+        candidates=candidates,
+    )
+
+
+def provenance_line(pair: Pair) -> str:
+    """Where a pair comes from, in one line: `smollm2 · direct v1 · temperature 0.7 · 84 tokens`."""
+    recipe = f"{pair.recipe} {pair.recipe_version}".strip()
+    if pair.recipe == "import":
+        recipe = f"imported from {pair.source}" if pair.source else "imported"
+    parts = [
+        pair.teacher,
+        pair.model if pair.model != pair.teacher else "",
+        recipe,
+        *(f"{name.replace('_', ' ')} {value}" for name, value in _shown_params(pair)),
+        f"{pair.completion_tokens} tokens" if pair.completion_tokens is not None else "",
+        f"{pair.latency_ms / 1000:.1f} s" if pair.latency_ms is not None else "",
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def hints(pair: Pair) -> tuple[str, ...]:
+    """What filters and the reply itself suggest, in words."""
+    found = []
+    if pair.curation is not Curation.KEPT:
+        label = _CURATION_HINTS[pair.curation]
+        found.append(f"{label}: {pair.curation_reason}" if pair.curation_reason else label)
+    if pair.finish_reason == "length":
+        found.append("Cut off at the token limit")
+    if not pair.answer.strip():
+        found.append("The answer is empty")
+    return tuple(found)
+
+
+def _shown_params(pair: Pair) -> list[tuple[str, str | int | float]]:
+    shown = []
+    for name in ("temperature", "top_p", "seed"):
+        value = pair.params.get(name)
+        if isinstance(value, str | int | float) and not isinstance(value, bool):
+            shown.append((name, value))
+    return shown
