@@ -61,12 +61,17 @@ def page(
     search: str = "",
     topic: str = "",
     source: str = "",
+    newest_first: bool = False,
 ) -> list[Seed]:
-    """Seeds in order of age after the id `after`; at most `limit`."""
+    """At most `limit` seeds by age, from the id `after` on (before it when `newest_first`)."""
     where, params = _where(search=search, topic=topic, source=source)
+    if after:
+        where += f" AND id {'<' if newest_first else '>'} ?"
+        params.append(after)
+    order = "DESC" if newest_first else "ASC"
     rows = db.rows(
-        f"SELECT {_COLUMNS} FROM seeds WHERE id > ? AND {where} ORDER BY id LIMIT ?",
-        [after, *params, limit],
+        f"SELECT {_COLUMNS} FROM seeds WHERE {where} ORDER BY id {order} LIMIT ?",
+        [*params, limit],
     )
     return [from_row(row) for row in rows]
 
@@ -99,6 +104,20 @@ def delete(db: Database, ids: Sequence[str]) -> int:
 def sources(db: Database) -> list[Row]:
     """Each source with its number of seeds: `source`, `count`."""
     return db.rows("SELECT source, count(*) AS count FROM seeds GROUP BY 1 ORDER BY 2 DESC, 1")
+
+
+def facets(db: Database) -> dict[str, list[str]]:
+    """The values that occur in `topic` and `source`, most frequent first."""
+    return {
+        column: [
+            row["value"]
+            for row in db.rows(
+                f"SELECT {column} AS value FROM seeds WHERE {column} <> ''"
+                " GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 200"
+            )
+        ]
+        for column in ("topic", "source")
+    }
 
 
 def _where(*, search: str, topic: str, source: str) -> tuple[str, list[str]]:

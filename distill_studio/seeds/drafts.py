@@ -1,0 +1,112 @@
+"""A file as a stream of drafts, with the checks that concern the file as a whole.
+
+Start from `open_file`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from distill_studio.core.errors import InvalidInput
+from distill_studio.seeds import IMPORTERS
+from distill_studio.seeds.columns import ColumnMapping, guess_mapping
+from distill_studio.seeds.conversation import RowError
+from distill_studio.seeds.detect import detect_format
+from distill_studio.seeds.rows import Draft, to_drafts
+from distill_studio.seeds.source import SourceRow
+
+_SAMPLE_ROWS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class DraftedRow:
+    """A row of the file with what it says, or the problem that keeps it out."""
+
+    line: int
+    drafts: list[Draft]
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class OpenFile:
+    """A file whose format and columns are known."""
+
+    path: Path
+    format: str
+    columns: dict[str, str]  # name -> an example, shortened
+    mapping: ColumnMapping
+
+    def rows(self) -> Iterator[DraftedRow]:
+        """Every row, in the file's order."""
+        for row in IMPORTERS[self.format](self.path):
+            yield _draft(row, self.mapping)
+
+
+def open_file(path: Path, mapping: ColumnMapping | None = None) -> OpenFile:
+    """Recognise format and columns; without a mapping, guess one.
+
+    Raises:
+        InvalidInput: The file is empty or of no known kind, or the mapping names a column that
+            the file does not have.
+    """
+    file_format = detect_format(path)
+    sample = [
+        row.values
+        for row in islice(IMPORTERS[file_format](path), _SAMPLE_ROWS)
+        if row.values is not None
+    ]
+    columns: dict[str, str] = {}
+    for values in sample:
+        for name, value in values.items():
+            if not columns.get(name):
+                columns[name] = "" if value is None else _shortened(value)
+    if mapping is None:
+        mapping = guess_mapping(sample)
+    elif sample:
+        _check(mapping, list(columns))
+    return OpenFile(path, file_format, columns, mapping)
+
+
+def check_usable(file: OpenFile) -> None:
+    """Refuse a mapping that says nothing about prompts.
+
+    Raises:
+        InvalidInput: Names the columns there are.
+    """
+    mapping = file.mapping
+    if not (mapping.prompt or mapping.messages or mapping.chosen) and file.columns:
+        raise InvalidInput(
+            f"No column holds prompts or conversations; there are: {_listed(file.columns)}.",
+            "Choose the column that holds the prompt.",
+        )
+    if bool(mapping.chosen) != bool(mapping.rejected):
+        raise InvalidInput("Choose both a chosen and a rejected answer, or neither.")
+
+
+def _draft(row: SourceRow, mapping: ColumnMapping) -> DraftedRow:
+    if row.values is None:
+        return DraftedRow(row.line, [], row.problem)
+    try:
+        return DraftedRow(row.line, to_drafts(row.values, mapping))
+    except RowError as err:
+        return DraftedRow(row.line, [], err.user_message)
+
+
+def _check(mapping: ColumnMapping, columns: list[str]) -> None:
+    for part, name in mapping.columns().items():
+        if name not in columns:
+            raise InvalidInput(
+                f"There is no column '{name}' (chosen as {part.replace('_', ' ')});"
+                f" the file has: {_listed(columns)}.",
+                "Choose one of these columns, or none.",
+            )
+
+
+def _listed(columns: list[str] | dict[str, str]) -> str:
+    return ", ".join(list(columns)[:20]) or "no columns"
+
+
+def _shortened(value: object) -> str:
+    text = " ".join(str(value)[:400].split()).encode("utf-8", "replace").decode("utf-8")
+    return text if len(text) <= 120 else text[:119] + "…"
