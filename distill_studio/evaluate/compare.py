@@ -7,7 +7,7 @@ one never holds up another. Models are given as functions that return them: what
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from distill_studio.core.errors import StudioError
@@ -71,7 +71,7 @@ async def fan_out(
     sampling: SamplingParams,
     clock: Clock,
     cancel: CancelToken,
-) -> AsyncIterator[list[Event]]:
+) -> AsyncGenerator[list[Event], None]:
     """What happened since the last look, at most every `LOOK_EVERY_S`; ends with the last answer.
 
     Args:

@@ -1,9 +1,364 @@
-"""Evaluate: student beside teacher."""
+"""Evaluate: the same prompt to teacher, base and student; votes become preferences.
 
+`compare` answers once everything is written (command line, API); `stream` gives the comparison
+as it grows (page). Both store it when it ends, also when it was stopped or nobody listens any
+more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, ValidationError
+
+from distill_studio.core.actor import Actor, Role
+from distill_studio.core.errors import InvalidInput, NotFound
+from distill_studio.core.ids import new_id
+from distill_studio.core.progress import CancelToken
+from distill_studio.core.protocols import ChatModel, SamplingParams
+from distill_studio.core.records import Job, Message, Record
+from distill_studio.core.records.comparison import Comparison, ModelCard, Verdict
+from distill_studio.evaluate.blind import seen_by, shuffled
+from distill_studio.evaluate.board import Board, empty_answers
+from distill_studio.evaluate.compare import ModelSource, Started, fan_out
+from distill_studio.evaluate.duels import place_of
+from distill_studio.evaluate.prompts import held_out_prompts
+from distill_studio.evaluate.wins import WinRate, win_rates
+from distill_studio.services.arena import bouts_of, record_verdict
 from distill_studio.services.base import Service
+from distill_studio.services.comparable_models import ComparableModels, facts_of
+from distill_studio.services.jobs import JobContext
+from distill_studio.store import comparisons as table
+
+if TYPE_CHECKING:
+    from distill_studio.services.workspace import Workspace
+
+FEWEST, MOST = 2, 4
+_LARGEST_SET = 500
+
+
+class HeldOut(Record):
+    """Held-out figures of a run before and after its training, as the run measured them."""
+
+    run: str = Field(description="Name of the run.")
+    method: str = Field(description="sft or dpo.")
+    base: str = Field(default="", description="What it started from.")
+    before: float | None = Field(default=None, description="Held-out loss before.")
+    after: float | None = Field(default=None, description="Held-out loss after.")
+    margin_before: float | None = Field(default=None, description="DPO: margin before.")
+    margin_after: float | None = Field(default=None, description="DPO: margin after.")
 
 
 class EvaluateService(Service):
-    """Evaluate: student beside teacher."""
+    """Compare models side by side and vote."""
 
     word = "evaluate"
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(workspace)
+        self.comparable = ComparableModels(workspace)
+        self._running: dict[str, CancelToken] = {}
+        workspace.jobs.register("compare_set", self._run_set, "io")
+
+    # -- what there is --------------------------------------------------------------------
+
+    def models(self, actor: Actor) -> list[ModelCard]:
+        """Models that can be compared: teachers, base models, then students, newest first."""
+        actor.require(Role.VIEWER)
+        return self.comparable.cards(actor)
+
+    def examples(self, actor: Actor, limit: int = 8) -> list[list[Message]]:
+        """Held-out conversations: from the newest snapshot's validation split."""
+        actor.require(Role.VIEWER)
+        splits = self.workspace.folder.glob("snapshots/*/validation.parquet")
+        newest = max(splits, key=lambda path: path.stat().st_mtime, default=None)
+        return held_out_prompts(newest, limit) if newest else []
+
+    def heldout(self, actor: Actor, run_name: str) -> HeldOut:
+        """A run's held-out loss before and after training (for DPO also the margin)."""
+        actor.require(Role.VIEWER)
+        for run in self.workspace.distill.page(actor):
+            if run.name == run_name:
+                return _held_out(run.name, run.method, run.config, run.metrics)
+        raise NotFound(f"There is no run '{run_name}' in this workspace.")
+
+    # -- comparing ------------------------------------------------------------------------
+
+    def compare(
+        self,
+        actor: Actor,
+        models: list[str],
+        prompt: str = "",
+        messages: list[Message] | None = None,
+        temperature: float = 0.0,
+        top_p: float = 0.95,
+        max_tokens: int = 256,
+        seed: int | None = 0,
+        blind: bool = False,
+    ) -> Comparison:
+        """Ask 2 to 4 models the same and wait for all answers; stored, with speed and length."""
+        sampling = _sampling(temperature, top_p, max_tokens, seed)
+        conversation = _conversation(prompt, messages)
+        comparison, sources = self._prepare(actor, models, conversation, sampling, blind)
+        last = asyncio.run(_last(self._frames(comparison, sources, sampling, CancelToken())))
+        return self.get(actor, last.id)
+
+    async def stream(
+        self,
+        actor_: Actor,
+        models: list[str],
+        messages: list[Message],
+        sampling: SamplingParams,
+        blind: bool = False,
+    ) -> AsyncGenerator[Comparison, None]:
+        """The comparison as it grows, about 16 times a second, masked when blind."""
+        comparison, sources = await asyncio.to_thread(
+            self._prepare, actor_, models, messages, sampling, blind
+        )
+        async with aclosing(self._frames(comparison, sources, sampling, CancelToken())) as frames:
+            async for frame in frames:
+                yield seen_by(frame)
+
+    def stop(self, actor: Actor, comparison_id: str) -> bool:
+        """Stop a running comparison; what was written is stored. False when it does not run."""
+        actor.require(Role.REVIEWER)
+        token = self._running.get(comparison_id)
+        if token is not None:
+            token.cancel()
+        return token is not None
+
+    # -- what was compared ----------------------------------------------------------------
+
+    def page(
+        self, actor: Actor, before: str = "", limit: int = 20, set_id: str = ""
+    ) -> list[Comparison]:
+        """Comparisons, newest first, before the id `before`; with `set_id` one set in order."""
+        actor.require(Role.VIEWER)
+        limit = min(max(limit, 1), _LARGEST_SET)
+        found = table.page(self.db, actor.user, before=before, limit=limit, set_id=set_id)
+        return [seen_by(comparison) for comparison in found]
+
+    def get(self, actor: Actor, comparison_id: str) -> Comparison:
+        """One comparison; names stay hidden while it is blind and you have not voted."""
+        actor.require(Role.VIEWER)
+        return seen_by(self._stored(actor, comparison_id))
+
+    def vote(self, actor: Actor, comparison_id: str, winner: str, vote_id: str = "") -> Comparison:
+        """Say which answer is better: 1 to 4, a model's id, `tie` or `both_bad`.
+
+        The prompt becomes a seed, the answers pairs, the vote preferences (the winner over each
+        other answer). A later vote on the same comparison takes the earlier one's place; the
+        same `vote_id` again changes nothing.
+        """
+        actor.require(Role.REVIEWER)
+        comparison = self._stored(actor, comparison_id)
+        if winner not in ("tie", "both_bad"):
+            winner = str(place_of(seen_by(comparison), winner) + 1)
+        verdict = _verdict(winner, actor.user, vote_id or new_id())
+        record_verdict(self.db, comparison, verdict)
+        return self.get(actor, comparison_id)
+
+    def wins(self, actor: Actor) -> list[WinRate]:
+        """Win rates from all votes: each model over all others, then each against each."""
+        actor.require(Role.VIEWER)
+        return win_rates(bouts_of(table.voted(self.db)))
+
+    # -- sets -----------------------------------------------------------------------------
+
+    def compare_set(
+        self,
+        actor: Actor,
+        models: list[str],
+        count: int = 10,
+        prompts: list[str] | None = None,
+        temperature: float = 0.0,
+        top_p: float = 0.95,
+        max_tokens: int = 256,
+        seed: int | None = 0,
+        blind: bool = False,
+    ) -> Job:
+        """Compare on several prompts in one job: those given, else held-out ones."""
+        actor.require(Role.REVIEWER)
+        sampling = _sampling(temperature, top_p, max_tokens, seed)
+        if not 1 <= count <= _LARGEST_SET:
+            raise InvalidInput(f"A set has 1 to {_LARGEST_SET} prompts.")
+        cards = self._chosen(actor, models)
+        if prompts is None:
+            conversations = self.examples(actor, count)
+        else:
+            conversations = [_conversation(text, None) for text in prompts]
+        if not conversations:
+            raise InvalidInput(
+                "There are no held-out prompts yet.", "Freeze a snapshot first, or give prompts."
+            )
+        return self.workspace.jobs.submit(
+            actor,
+            "compare_set",
+            f"Compare {len(cards)} models on {len(conversations)} prompts",
+            {
+                "models": [card.id for card in cards],
+                "prompts": [[m.model_dump() for m in turns] for turns in conversations],
+                "sampling": sampling.model_dump(mode="json"),
+                "blind": blind,
+            },
+        )
+
+    def _run_set(self, context: JobContext) -> dict[str, Any]:
+        params, set_id = context.params, context.job.id
+        sampling = SamplingParams(**params["sampling"])
+        stored = table.numbers_of_set(self.db, set_id)
+        total = len(params["prompts"])
+        for number, turns in enumerate(params["prompts"]):
+            if number not in stored:
+                context.cancel.raise_if_cancelled()
+                context.progress(number, total, turns[-1]["content"][:80])
+                messages = [Message(**turn) for turn in turns]
+                comparison, sources = self._prepare(
+                    context.actor, params["models"], messages, sampling, params["blind"]
+                )
+                place = {"set_id": set_id, "set_number": number}
+                frames = self._frames(
+                    comparison.model_copy(update=place), sources, sampling, context.cancel
+                )
+                asyncio.run(_last(frames))
+        context.cancel.raise_if_cancelled()
+        context.progress(total, total)
+        return {"set_id": set_id, "comparisons": total}
+
+    # -- inside ---------------------------------------------------------------------------
+
+    def _chosen(self, actor: Actor, models: Sequence[str]) -> list[ModelCard]:
+        cards = [self.comparable.card(actor, name) for name in models]
+        if len({card.id for card in cards}) != len(models) or not FEWEST <= len(cards) <= MOST:
+            raise InvalidInput(f"Choose {FEWEST} to {MOST} different models.")
+        return cards
+
+    def _prepare(
+        self,
+        actor: Actor,
+        models: Sequence[str],
+        messages: Sequence[Message],
+        sampling: SamplingParams,
+        blind: bool,
+    ) -> tuple[Comparison, list[ModelSource]]:
+        actor.require(Role.REVIEWER)
+        cards = self._chosen(actor, models)
+        if blind:
+            cards = shuffled(cards, random.SystemRandom())
+        comparison = Comparison(
+            messages=tuple(_conversation("", list(messages))),
+            answers=empty_answers(cards),
+            sampling=sampling.model_dump(mode="json"),
+            is_blind=blind,
+            user=actor.user,
+        )
+        return comparison, [self.comparable.source(card) for card in cards]
+
+    async def _frames(
+        self,
+        comparison: Comparison,
+        sources: Sequence[ModelSource],
+        sampling: SamplingParams,
+        cancel: CancelToken,
+    ) -> AsyncGenerator[Comparison, None]:
+        """The growing comparison; stored at the end, however it comes."""
+        board = Board(comparison)
+        ready: dict[int, ModelCard] = {}
+        noted = [_noting(source, ready, i, comparison) for i, source in enumerate(sources)]
+        self._running[comparison.id] = cancel
+        try:
+            yield comparison
+            events = fan_out(noted, comparison.messages, sampling, time.monotonic, cancel)
+            async with aclosing(events) as batches:
+                async for batch in batches:
+                    for event in batch:
+                        board.take(event)
+                        if isinstance(event, Started):
+                            board.learn(event.index, ready[event.index])
+                    yield board.comparison()
+        finally:
+            self._running.pop(comparison.id, None)
+            board.stop()
+            await asyncio.to_thread(self._keep, board.comparison())
+
+    def _keep(self, comparison: Comparison) -> None:
+        """Store it, unless nothing was written, or it was stopped inside a set (done again)."""
+        is_cut = any(answer.state == "stopped" for answer in comparison.answers)
+        if comparison.set_id and is_cut:
+            return
+        if any(answer.text or answer.error for answer in comparison.answers):
+            table.insert(self.db, comparison)
+
+    def _stored(self, actor: Actor, comparison_id: str) -> Comparison:
+        found = table.get(self.db, comparison_id, actor.user)
+        if found is None:
+            raise NotFound(
+                "That comparison is not stored in this workspace.",
+                "It may have been stopped before anything was written.",
+            )
+        return found
+
+
+def _noting(
+    source: ModelSource, ready: dict[int, ModelCard], index: int, comparison: Comparison
+) -> ModelSource:
+    """The same source; what the loaded model knows of itself is put into `ready`."""
+
+    def get() -> ChatModel:
+        model = source()
+        ready[index] = facts_of(model, comparison.answers[index].card)
+        return model
+
+    return get
+
+
+async def _last(frames: AsyncGenerator[Comparison, None]) -> Comparison:
+    last: Comparison | None = None
+    async for frame in frames:
+        last = frame
+    assert last is not None  # the first frame comes before any model is asked
+    return last
+
+
+def _sampling(
+    temperature: float, top_p: float, max_tokens: int, seed: int | None
+) -> SamplingParams:
+    try:
+        return SamplingParams(
+            temperature=temperature, top_p=top_p, max_tokens=max_tokens, seed=seed
+        )
+    except ValidationError as err:
+        problem = err.errors()[0]
+        raise InvalidInput(f"{problem['loc'][0]}: {problem['msg']}.") from err
+
+
+def _conversation(prompt: str, messages: list[Message] | None) -> list[Message]:
+    turns = list(messages or [])
+    if prompt.strip():
+        turns.append(Message(role="user", content=prompt))
+    if not turns or turns[-1].role != "user" or not turns[-1].content.strip():
+        raise InvalidInput("There is no question to answer.", "Write a prompt.")
+    return turns
+
+
+def _verdict(winner: str, user: str, vote_id: str) -> Verdict:
+    if not 8 <= len(vote_id) <= 60:
+        raise InvalidInput("A vote's id has 8 to 60 characters.", "Use a UUID.")
+    return Verdict(winner=winner, user=user, vote_id=vote_id)
+
+
+def _held_out(name: str, method: str, config: dict[str, Any], metrics: dict[str, Any]) -> HeldOut:
+    return HeldOut(
+        run=name,
+        method=method,
+        base=str(config.get("student", {}).get("base_id", "")),
+        before=metrics.get("loss_before"),
+        after=metrics.get("loss_after"),
+        margin_before=metrics.get("margin_before"),
+        margin_after=metrics.get("margin_after"),
+    )

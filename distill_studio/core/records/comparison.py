@@ -27,7 +27,7 @@ class ModelCard(Record):
     role: ModelRole | None = Field(default=None, description="Its part; None while hidden.")
     model: str = Field(default="", description="Model id or folder name behind it.")
     parameters: int | None = Field(default=None, description="Number of weights.")
-    size_bytes: int | None = Field(default=None, description="Memory its weights take.")
+    size_bytes: int | None = Field(default=None, description="Bytes of its weights.")
     dtype: str = Field(default="", description="Number format of the weights, e.g. bfloat16.")
 
 

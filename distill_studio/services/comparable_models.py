@@ -1,0 +1,121 @@
+"""Which models a workspace can compare, and how each is reached.
+
+Start from `ComparableModels.cards` (for lists) and `ComparableModels.source` (to ask one).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+from distill_studio.core.actor import Actor
+from distill_studio.core.errors import NotFound
+from distill_studio.core.protocols import ChatModel
+from distill_studio.core.records import Run, RunState, TeacherConfig, TeacherKind
+from distill_studio.core.records.comparison import ModelCard, ModelRole
+from distill_studio.teachers.models import list_models
+
+if TYPE_CHECKING:
+    from distill_studio.services.workspace import Workspace
+
+_MOST_STUDENTS = 50
+
+
+class ComparableModels:
+    """Teachers, base models and finished runs, as cards."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    def cards(self, actor: Actor) -> list[ModelCard]:
+        """Teachers, then base models, then students (newest first). Loads nothing."""
+        return [*self._teachers(actor), *self._bases(), *self._students(actor)]
+
+    def card(self, actor: Actor, name: str) -> ModelCard:
+        """The card with this id; a label will do when only one has it."""
+        cards = self.cards(actor)
+        found = [c for c in cards if c.id == name] or [c for c in cards if c.label == name]
+        found = found or [c for c in cards if c.id.partition(":")[2] == name]
+        if not found:
+            raise NotFound(
+                f"There is no model '{name}' to compare.",
+                "Known are: " + ", ".join(c.id for c in cards) + ".",
+            )
+        return found[0]
+
+    def source(self, card: ModelCard) -> Callable[[], ChatModel]:
+        """A function that returns the model with its weights loaded; slow, for a thread."""
+        role, _, name = card.id.partition(":")
+
+        def ready() -> ChatModel:
+            model = self._model(ModelRole(role), name, card.model)
+            load = getattr(model, "load", None)
+            if load is not None:
+                load()
+            return model
+
+        return ready
+
+    def _model(self, role: ModelRole, name: str, model_id: str) -> ChatModel:
+        studio = self._workspace.studio
+        if role is ModelRole.TEACHER:
+            return self._workspace.teachers.model(name)
+        if role is ModelRole.BASE:
+            return cast(ChatModel, studio.models.chat_model(model_id))
+        folder = self._workspace.distill.student_folder(name)
+        return cast(ChatModel, studio.models.chat_model(str(folder)))
+
+    def _teachers(self, actor: Actor) -> list[ModelCard]:
+        return [_teacher_card(config) for config in self._workspace.teachers.page(actor)]
+
+    def _bases(self) -> list[ModelCard]:
+        rows = list_models(self._workspace.studio.settings.cache_folder)
+        return [
+            ModelCard(
+                id=f"base:{_short(row['id'])}",
+                label=_short(row["id"]),
+                role=ModelRole.BASE,
+                model=row["id"],
+            )
+            for row in rows
+            if row["use"] == "chat" and row["is_present"]
+        ]
+
+    def _students(self, actor: Actor) -> list[ModelCard]:
+        runs = [run for run in self._workspace.distill.page(actor) if run.state is RunState.DONE]
+        runs.sort(key=lambda run: run.id, reverse=True)
+        return [_student_card(run) for run in runs[:_MOST_STUDENTS]]
+
+
+def facts_of(model: ChatModel, card: ModelCard) -> ModelCard:
+    """The card with what a loaded local model knows of itself."""
+    if not hasattr(model, "parameters"):
+        return card
+    return card.model_copy(
+        update={
+            "parameters": model.parameters,
+            "size_bytes": getattr(model, "size_bytes", None),
+            "dtype": getattr(model, "dtype", ""),
+        }
+    )
+
+
+def _teacher_card(config: TeacherConfig) -> ModelCard:
+    where = "" if config.kind is TeacherKind.LOCAL else config.base_url
+    return ModelCard(
+        id=f"teacher:{config.name}",
+        label=config.name,
+        role=ModelRole.TEACHER,
+        model=config.model if not where else f"{config.model} at {where}",
+    )
+
+
+def _student_card(run: Run) -> ModelCard:
+    return ModelCard(
+        id=f"student:{run.name}", label=run.name, role=ModelRole.STUDENT, model=run.name
+    )
+
+
+def _short(model_id: str) -> str:
+    """A folder's name; other ids as they are."""
+    return model_id.rstrip("/").rpartition("/")[2] if model_id.startswith("/") else model_id

@@ -1,0 +1,355 @@
+"""Comparing, stopping, voting: what is stored, exactly once, and what a blind reader sees."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from distill_studio.core.actor import Actor, Role
+from distill_studio.core.errors import InvalidInput, NotAllowed, NotFound, TeacherUnreachable
+from distill_studio.core.ids import new_id
+from distill_studio.core.protocols import ChatModel, SamplingParams
+from distill_studio.core.records import JobState, Message
+from distill_studio.core.records.comparison import AnswerState, Comparison, ModelCard, ModelRole
+from distill_studio.evaluate.prompts import prompt_of_row
+from distill_studio.services import operations
+from distill_studio.services.comparable_models import ComparableModels
+from distill_studio.store import pairs, seeds
+from distill_studio.teachers.scripted import ScriptedChatModel
+
+HELLO = [Message(role="user", content="Say hello.")]
+
+
+class Scripted(ComparableModels):
+    """Models that say what the test wants; everything else is the real thing."""
+
+    def __init__(self, workspace, models: dict[str, ScriptedChatModel]):
+        super().__init__(workspace)
+        self.models = models
+
+    def cards(self, actor: Actor) -> list[ModelCard]:
+        return [
+            ModelCard(id=name, label=name.partition(":")[2], role=ModelRole(name.partition(":")[0]))
+            for name in self.models
+        ]
+
+    def source(self, card: ModelCard) -> Callable[[], ChatModel]:
+        return lambda: self.models[card.id]
+
+
+@pytest.fixture
+def models(workspace) -> dict[str, ScriptedChatModel]:
+    models = {
+        "teacher:big": ScriptedChatModel("big", lambda r: "Hello from the big one."),
+        "base:raw": ScriptedChatModel("raw", lambda r: "hello hello hello"),
+        "student:small": ScriptedChatModel("small", lambda r: "Hello there."),
+    }
+    workspace.evaluate.comparable = Scripted(workspace, models)
+    return models
+
+
+@pytest.fixture
+def compared(workspace, owner, models) -> Comparison:
+    return workspace.evaluate.compare(owner, list(models), "Say hello.")
+
+
+def preference_rows(workspace) -> list[tuple[str, str, str, str]]:
+    """(chosen, rejected, outcome, source) by teacher name."""
+    rows = workspace.db.rows(
+        """SELECT c.teacher AS chosen, r.teacher AS rejected, p.outcome, p.source FROM preferences p
+        JOIN pairs c ON c.id = p.chosen_pair_id JOIN pairs r ON r.id = p.rejected_pair_id"""
+    )
+    return sorted(tuple(row.values()) for row in rows)
+
+
+def test_compare_stores_texts_and_stats(workspace, owner, models, compared):
+    assert [a.text for a in compared.answers] == [m.replies(None) for m in models.values()]
+    assert all(a.state is AnswerState.DONE for a in compared.answers)
+    assert all(a.stats.total_s >= 0 and a.stats.tokens > 1 for a in compared.answers)
+    assert compared.sampling["max_tokens"] == 256
+    assert workspace.evaluate.get(owner, compared.id) == compared
+    assert workspace.evaluate.page(owner) == [compared]
+    assert {m.requests[0].sampling for m in models.values()} == {
+        SamplingParams(temperature=0, top_p=0.95, max_tokens=256, seed=0)
+    }
+
+
+def test_compare_is_an_operation(workspace, owner, models):
+    found = operations.call(
+        workspace, owner, "evaluate_compare", {"models": ["big", "small"], "prompt": "Say hello."}
+    )
+    assert [a["card"]["id"] for a in found["answers"]] == ["teacher:big", "student:small"]
+    names = [n for n in operations.operations() if n.startswith("evaluate_")]
+    assert "evaluate_stream" not in names
+    assert {"evaluate_vote", "evaluate_compare_set", "evaluate_wins", "evaluate_get"} <= set(names)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "prompt"),
+    [
+        (["big"], "hi"),
+        (["big", "teacher:big"], "hi"),
+        (["big", "raw", "small", "small"], "hi"),
+        (["big", "small"], "  "),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(workspace, owner, models, chosen, prompt):
+    with pytest.raises(InvalidInput):
+        workspace.evaluate.compare(owner, chosen, prompt)
+    with pytest.raises(NotFound, match="student:small"):
+        workspace.evaluate.compare(owner, ["big", "nobody"], "hi")
+    with pytest.raises(InvalidInput, match="max_tokens"):
+        workspace.evaluate.compare(owner, ["big", "small"], "hi", max_tokens=0)
+    assert workspace.evaluate.page(owner) == []
+
+
+def test_viewers_read_only(workspace, compared):
+    viewer = Actor(user="guest", role=Role.VIEWER)
+    assert workspace.evaluate.get(viewer, compared.id).id == compared.id
+    for call in (
+        lambda: workspace.evaluate.vote(viewer, compared.id, "1"),
+        lambda: workspace.evaluate.compare(viewer, ["big", "small"], "hi"),
+        lambda: workspace.evaluate.compare_set(viewer, ["big", "small"], prompts=["hi"]),
+        lambda: workspace.evaluate.stop(viewer, compared.id),
+    ):
+        with pytest.raises(NotAllowed):
+            call()
+
+
+def test_a_failure_is_stored_with_its_reason(workspace, owner, models):
+    models["base:raw"].fail_next(TeacherUnreachable("No connection to raw."))
+    found = workspace.evaluate.compare(owner, list(models), "Say hello.")
+    assert [a.state.value for a in found.answers] == ["done", "failed", "done"]
+    assert found.answers[1].error_code == "unreachable"
+    workspace.evaluate.vote(owner, found.id, "small")
+    assert preference_rows(workspace) == [("small", "big", "win", "arena")]
+
+
+def test_frames_grow_and_the_end_is_stored(workspace, owner, models):
+    models["student:small"].delay_s = 0.1
+
+    async def watch() -> list[Comparison]:
+        frames = workspace.evaluate.stream(owner, list(models), HELLO, SamplingParams())
+        return [frame async for frame in frames]
+
+    frames = asyncio.run(watch())
+    lengths = [len(frame.answers[2].text) for frame in frames]
+    assert lengths == sorted(lengths)
+    assert lengths[0] == 0
+    assert frames[-1].is_final
+    assert frames[-1] == workspace.evaluate.get(owner, frames[-1].id)
+
+
+def test_stop_is_quick_and_keeps_what_was_written(workspace, owner, models):
+    models["student:small"].replies = lambda r: "word " * 1000
+    models["student:small"].delay_s = 0.02
+
+    async def watch() -> tuple[Comparison, float]:
+        asked, last = None, None
+        async for last in workspace.evaluate.stream(owner, list(models), HELLO, SamplingParams()):
+            if asked is None and len(last.answers[2].text) > 20:
+                asked = time.monotonic()
+                assert workspace.evaluate.stop(owner, last.id)
+        return last, time.monotonic() - asked
+
+    last, took_s = asyncio.run(watch())
+    assert took_s < 1
+    stored = workspace.evaluate.get(owner, last.id)
+    assert [a.state.value for a in stored.answers] == ["done", "done", "stopped"]
+    assert stored.answers[2].text.startswith("word word")
+    assert not workspace.evaluate.stop(owner, last.id)
+    with pytest.raises(InvalidInput):
+        workspace.evaluate.vote(owner, last.id, "3")  # a stopped answer cannot win
+
+
+def test_a_reader_who_leaves_loses_nothing_written(workspace, owner, models):
+    models["student:small"].replies = lambda r: "word " * 1000
+    models["student:small"].delay_s = 0.02
+
+    async def leave() -> str:
+        frames = workspace.evaluate.stream(owner, list(models), HELLO, SamplingParams())
+        async for frame in frames:
+            if len(frame.answers[2].text) > 20:
+                await frames.aclose()
+                return frame.id
+        raise AssertionError
+
+    stored = workspace.evaluate.get(owner, asyncio.run(leave()))
+    assert stored.answers[2].state is AnswerState.STOPPED
+    assert len(stored.answers[2].text) > 20
+
+
+def test_twenty_at_once(workspace, owner, models):
+    for model in models.values():
+        model.delay_s = 0.05
+
+    async def one() -> Comparison:
+        async for frame in workspace.evaluate.stream(owner, list(models), HELLO, SamplingParams()):
+            last = frame
+        return last
+
+    async def crowd() -> list[Comparison]:
+        return await asyncio.gather(*(one() for _ in range(20)))
+
+    started = time.monotonic()
+    found = asyncio.run(crowd())
+    assert time.monotonic() - started < 5  # one alone takes 0.25 s
+    assert len({c.id for c in found}) == 20
+    assert len(workspace.evaluate.page(owner, limit=50)) == 20
+
+
+# -- votes --------------------------------------------------------------------------------
+
+
+def test_a_vote_becomes_preferences_exactly_once(workspace, owner, compared):
+    vote_id = new_id()
+    for _ in range(3):  # a browser that sends again
+        voted = workspace.evaluate.vote(owner, compared.id, "3", vote_id)
+    assert voted.verdict.winner == "3"
+    wanted = [("small", "big", "win", "arena"), ("small", "raw", "win", "arena")]
+    assert preference_rows(workspace) == wanted
+    stored = pairs.page(workspace.db, pairs.PairQuery(source="arena"))
+    assert [(p.teacher, p.recipe, p.job_id) for p in stored] == [
+        (name, "compare", compared.id) for name in ("big", "raw", "small")
+    ]
+    assert len({p.seed_id for p in stored}) == 1
+    assert seeds.get(workspace.db, [stored[0].seed_id])[0].prompt == "Say hello."
+    assert workspace.db.value("SELECT count(*) FROM votes") == 2
+    assert workspace.db.value("SELECT count(*) FROM comparison_tasks WHERE source = 'arena'") == 2
+
+
+def test_a_changed_mind_replaces_the_vote(workspace, owner, compared):
+    workspace.evaluate.vote(owner, compared.id, "3")
+    workspace.evaluate.vote(owner, compared.id, "tie")
+    assert {row[2] for row in preference_rows(workspace)} == {"tie"}
+    assert len(preference_rows(workspace)) == 3
+    workspace.evaluate.vote(owner, compared.id, "1")
+    assert preference_rows(workspace) == [
+        ("big", "raw", "win", "arena"),
+        ("big", "small", "win", "arena"),
+    ]
+    assert workspace.evaluate.get(owner, compared.id).verdict.winner == "1"
+
+
+def test_both_bad_is_kept_as_such(workspace, owner, compared):
+    workspace.evaluate.vote(owner, compared.id, "both_bad")
+    assert {row[2] for row in preference_rows(workspace)} == {"both_bad"}
+
+
+def test_two_people_vote_for_themselves(workspace, owner, compared):
+    other = Actor(user="other", role=Role.REVIEWER)
+    workspace.evaluate.vote(owner, compared.id, "3", "same-vote-id")
+    workspace.evaluate.vote(other, compared.id, "1", "same-vote-id")
+    assert len(preference_rows(workspace)) == 4
+    assert workspace.evaluate.get(owner, compared.id).verdict.winner == "3"
+    assert workspace.evaluate.get(other, compared.id).verdict.winner == "1"
+    assert workspace.db.value("SELECT count(*) FROM pairs") == 3
+    rows = {(r.model, r.against): r for r in workspace.evaluate.wins(owner)}
+    assert (rows["small", "big"].n, rows["small", "big"].wins) == (2, 1)
+    assert rows["small", "raw"].wins == 1
+    assert rows["small", "big"].prompts == 1
+
+
+def test_a_wrong_vote_stores_nothing(workspace, owner, compared):
+    for winner in ("4", "nobody", ""):
+        with pytest.raises(InvalidInput):
+            workspace.evaluate.vote(owner, compared.id, winner)
+    with pytest.raises(InvalidInput):
+        workspace.evaluate.vote(owner, compared.id, "1", vote_id="short")
+    with pytest.raises(NotFound):
+        workspace.evaluate.vote(owner, "no-such-id", "1")
+    assert workspace.db.value("SELECT count(*) FROM comparison_votes") == 0
+    assert workspace.db.value("SELECT count(*) FROM pairs") == 0
+
+
+def test_blind_hides_names_until_the_reader_has_voted(workspace, owner, models):
+    orders = set()
+    for _ in range(12):
+        found = workspace.evaluate.compare(owner, list(models), "Say hello.", blind=True)
+        assert [a.card.label for a in found.answers] == ["Model A", "Model B", "Model C"]
+        shown = str([c.model_dump() for c in workspace.evaluate.page(owner)])
+        assert not any(name in shown for name in ("teacher:", "student:", "base:"))
+        orders.add(tuple(a.text for a in found.answers))
+    assert len(orders) > 1
+    with pytest.raises(InvalidInput):
+        workspace.evaluate.vote(owner, found.id, "student:small")  # not even by guessing
+    place = [a.text for a in found.answers].index("Hello there.")
+    voted = workspace.evaluate.vote(owner, found.id, str(place + 1))
+    assert voted.answers[place].card.id == "student:small"
+    assert [a.text for a in voted.answers] == [a.text for a in found.answers]
+    assert ("small", "big", "win", "arena") in preference_rows(workspace)
+    other = Actor(user="other", role=Role.REVIEWER)
+    assert workspace.evaluate.get(other, found.id).answers[0].card.label == "Model A"
+
+
+# -- sets ---------------------------------------------------------------------------------
+
+
+def freeze_by_hand(workspace, prompts: list[str]) -> None:
+    folder = workspace.folder / "snapshots" / "s1"
+    folder.mkdir(parents=True)
+    rows = [
+        {"messages": [{"role": "user", "content": p}, {"role": "assistant", "content": "a"}]}
+        for p in prompts
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "validation.parquet")
+
+
+def test_a_set_answers_held_out_prompts_and_resumes(workspace, owner, models):
+    with pytest.raises(InvalidInput, match="held-out"):
+        workspace.evaluate.compare_set(owner, ["big", "small"])
+    freeze_by_hand(workspace, ["one", "two", "two", "three", "four"])
+    assert [turns[-1].content for turns in workspace.evaluate.examples(owner)] == [
+        "one", "two", "three", "four",
+    ]  # fmt: skip
+    job = workspace.evaluate.compare_set(owner, ["big", "small"], count=3)
+    job = workspace.jobs.wait(owner, job.id, timeout_s=20)
+    assert (job.state, job.result) == (JobState.DONE, {"set_id": job.id, "comparisons": 3})
+    found = workspace.evaluate.page(owner, set_id=job.id)
+    assert [c.prompt for c in found] == ["one", "two", "three"]
+    assert workspace.evaluate.page(owner) == []  # a set is one entry, not three
+    asked = models["teacher:big"].calls
+    workspace.db.cursor().execute("DELETE FROM comparisons WHERE set_number = 1")
+    workspace.db.cursor().execute("UPDATE jobs SET state = 'cancelled'")
+    workspace.jobs.resume(owner, job.id)
+    assert workspace.jobs.wait(owner, job.id, timeout_s=20).state is JobState.DONE
+    assert models["teacher:big"].calls == asked + 1  # only what was missing
+    assert len(workspace.evaluate.page(owner, set_id=job.id)) == 3
+
+
+def test_a_stopped_set_keeps_whole_comparisons_only(workspace, owner, models):
+    models["student:small"].delay_s = 0.1
+    job = workspace.evaluate.compare_set(owner, ["big", "small"], prompts=["one"] * 50)
+    while not workspace.evaluate.page(owner, set_id=job.id):
+        time.sleep(0.02)
+    workspace.jobs.cancel(owner, job.id)
+    assert workspace.jobs.wait(owner, job.id, timeout_s=5).state is JobState.CANCELLED
+    found = workspace.evaluate.page(owner, set_id=job.id)
+    assert 1 <= len(found) < 50
+    assert all(a.state is AnswerState.DONE for c in found for a in c.answers)
+
+
+@pytest.mark.parametrize(
+    ("row", "wanted"),
+    [
+        ({"prompt": [{"role": "user", "content": "q"}], "completion": []}, ["q"]),
+        ({"prompt": "q", "chosen": "a", "rejected": "b"}, ["q"]),
+        (
+            {
+                "messages": [
+                    {"role": "system", "content": "s"},
+                    {"role": "user", "content": "q"},
+                    {"role": "assistant", "content": "a"},
+                ]
+            },
+            ["s", "q"],
+        ),
+        ({"messages": [{"role": "assistant", "content": "a"}]}, []),
+        ({}, []),
+    ],
+)
+def test_the_prompt_of_a_row(row, wanted):
+    assert [m.content for m in prompt_of_row(row)] == wanted
