@@ -1,0 +1,1 @@
+"""Near-duplicates: `search` finds every near pair exactly, `groups` says who stands for whom."""
