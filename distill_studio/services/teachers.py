@@ -1,9 +1,280 @@
-"""Teachers: who is asked."""
+"""Teachers: who is asked. Keys live in this process's memory or in the environment only."""
 
+import asyncio
+import json
+import os
+import time
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from pathlib import Path
+
+from pydantic import Field
+
+from distill_studio.core.actor import Actor, Role
+from distill_studio.core.errors import (
+    Conflict,
+    InvalidInput,
+    NotFound,
+    StudioError,
+    TeacherError,
+    TeacherUnknownModel,
+)
+from distill_studio.core.protocols import ChatModel, ChatReply, ChatRequest, SamplingParams
+from distill_studio.core.records import JobState, Message, Record, TeacherConfig, TeacherKind
 from distill_studio.services.base import Service
+from distill_studio.services.jobs import NeedsKey
+from distill_studio.store import teachers as table
+from distill_studio.teachers.addresses import checked_url, checked_variable
+from distill_studio.teachers.openai_compatible import OpenAIChatModel
+
+STARTER = TeacherConfig(
+    id="starter",
+    name="SmolLM2 135M (this machine)",
+    kind=TeacherKind.LOCAL,
+    model="smollm2-135m-instruct",
+    licence_note="Apache-2.0: its outputs may train other models.",
+    created_at=datetime(2024, 11, 1, tzinfo=UTC),
+)
+_PRESETS = Path(__file__).resolve().parents[2] / "assets" / "teachers.json"
+_TEST_PROMPT = "Reply with one short sentence: which city is the capital of France?"
+_TEST_TOKENS = 64
+_TEST_TIMEOUT_S = 60.0
+
+
+class TeacherTest(Record):
+    """What came of asking a teacher one short question."""
+
+    ok: bool = Field(description="It answered.")
+    code: str = Field(default="", description="`code` of the error; '' when well.")
+    message: str = Field(description="What happened, in the user's words.")
+    hint: str = Field(default="", description="What to do about it.")
+    latency_ms: float | None = Field(default=None, description="Until the whole answer was there.")
+    sample: str = Field(default="", description="What it answered, shortened.")
 
 
 class TeachersService(Service):
-    """Teachers: who is asked."""
+    """Configure, list and test teachers; hand out their models to other services."""
 
     word = "teachers"
+
+    # -- operations -----------------------------------------------------------------------
+
+    def page(self, actor: Actor) -> list[TeacherConfig]:
+        """All teachers: the starter model of this machine first, then those saved, by name."""
+        actor.require(Role.VIEWER)
+        return [STARTER, *table.everyone(self.db)]
+
+    def presets(self, actor: Actor) -> list[dict[str, str]]:
+        """Well-known addresses: `label`, `base_url`, `key_env`, `note` on terms."""
+        actor.require(Role.VIEWER)
+        return list(json.loads(_PRESETS.read_text(encoding="utf-8")))
+
+    def save(self, actor: Actor, teacher: TeacherConfig, session_key: str = "") -> TeacherConfig:
+        """Add a teacher, or replace the one of the same name.
+
+        Any address is allowed, also of the own network; the key is sent there. A session key
+        stays in memory until the app stops, and is dropped when the address changes.
+        """
+        actor.require(Role.OWNER)
+        if teacher.name == STARTER.name:
+            raise Conflict("The starter teacher is built in.", "Choose another name.")
+        old = next((t for t in table.everyone(self.db) if t.name == teacher.name), None)
+        checked = _checked(teacher)
+        session_key = session_key.strip() if checked.kind is TeacherKind.OPENAI else ""
+        keeps_key = old is not None and old.needs_key and old.base_url == checked.base_url
+        has_key = bool(session_key) or (keeps_key and not checked.key_env)
+        same = {"id": old.id, "created_at": old.created_at} if old else {}
+        checked = checked.model_copy(update={"needs_key": has_key, **same})
+        table.save(self.db, checked)
+        if session_key:
+            self._keys[self._key_id(checked.name)] = session_key
+        elif not has_key:
+            self._keys.pop(self._key_id(checked.name), None)
+        return checked
+
+    def delete(self, actor: Actor, name: str) -> None:
+        """Forget a teacher and its session key; its answers stay."""
+        actor.require(Role.OWNER)
+        if name == STARTER.name:
+            raise Conflict("The starter teacher is built in and stays.")
+        self._config(name)
+        table.delete(self.db, name)
+        self._keys.pop(self._key_id(name), None)
+
+    def key(self, actor: Actor, name: str, session_key: str) -> list[str]:
+        """Give a teacher's session key again (after a restart).
+
+        Returns:
+            The ids of the waiting jobs that go on now.
+        """
+        actor.require(Role.OWNER)
+        config = self._config(name)
+        if not session_key.strip():
+            raise InvalidInput("The key is empty.")
+        table.save(self.db, config.model_copy(update={"needs_key": True, "key_env": ""}))
+        self._keys[self._key_id(name)] = session_key.strip()
+        jobs = self.workspace.jobs
+        waiting = [
+            job
+            for job in jobs.page(actor, active=True, limit=1000)
+            if job.state is JobState.NEEDS_KEY
+        ]
+        return [jobs.resume(actor, job.id).id for job in waiting]
+
+    def models(
+        self, actor: Actor, base_url: str, session_key: str = "", key_env: str = ""
+    ) -> list[str]:
+        """The models that a server offers. The key is sent to that address, whatever it is."""
+        actor.require(Role.OWNER)
+        config = TeacherConfig(
+            name="The server",
+            kind=TeacherKind.OPENAI,
+            model="(any)",
+            base_url=checked_url(base_url),
+            key_env=checked_variable(key_env),
+            timeout_s=20.0,
+        )
+        key = session_key.strip() or _key_from(config.key_env, config.name)
+        return asyncio.run(OpenAIChatModel(config, key).list_models())
+
+    def test(
+        self,
+        actor: Actor,
+        name: str = "",
+        teacher: TeacherConfig | None = None,
+        session_key: str = "",
+    ) -> TeacherTest:
+        """Ask one short question, of a saved teacher by name or of one not saved yet.
+
+        Failures are results here, not errors: `message` and `hint` say what is wrong.
+        """
+        actor.require(Role.REVIEWER if teacher is None else Role.OWNER)
+        started = time.perf_counter()
+        try:
+            reply = self._ask_once(name, teacher, session_key)
+        except StudioError as err:
+            return TeacherTest(ok=False, code=err.code, message=err.user_message, hint=err.hint)
+        if not reply.is_ok:
+            return TeacherTest(ok=False, code=reply.error_code, message=reply.error)
+        said = " ".join((reply.text or reply.reasoning).split())
+        return TeacherTest(
+            ok=True,
+            message=f"{reply.model} answers.",
+            latency_ms=reply.latency_ms or 1000 * (time.perf_counter() - started),
+            sample=said[:300],
+        )
+
+    # -- for other services ---------------------------------------------------------------
+
+    def model(self, name: str) -> ChatModel:
+        """The teacher of that name, ready to be asked.
+
+        Raises:
+            NotFound: No teacher of that name.
+            NeedsKey: Its key was given for a session that is over.
+            Unavailable: The variable that should hold its key is empty.
+        """
+        return self._chat_model(self.config(name))
+
+    def config(self, name: str) -> TeacherConfig:
+        """The configuration of the teacher of that name.
+
+        Raises:
+            NotFound: No teacher of that name.
+        """
+        return self._config(name)
+
+    # -- inside ---------------------------------------------------------------------------
+
+    @property
+    def _keys(self) -> dict[str, str]:
+        return self.workspace.studio.session_keys
+
+    def _key_id(self, name: str) -> str:
+        return f"{self.workspace.name}/{name}"
+
+    def _config(self, name: str) -> TeacherConfig:
+        for config in (STARTER, *table.everyone(self.db)):
+            if config.name == name:
+                return config
+        raise NotFound(f"There is no teacher '{name}' in this workspace.", "Add it first.")
+
+    def _chat_model(self, config: TeacherConfig, session_key: str = "") -> ChatModel:
+        if config.kind is TeacherKind.LOCAL:
+            return self.workspace.studio.models.chat_model(config.model)
+        key = session_key or self._key_of(config)
+        return OpenAIChatModel(config, key)
+
+    def _key_of(self, config: TeacherConfig) -> str:
+        key = self._keys.get(self._key_id(config.name), "")
+        if not key and config.needs_key:
+            raise NeedsKey(
+                f"The key of {config.name} was given for a session that is over.",
+                "Give it again on the Generate tab; the job then goes on by itself.",
+            )
+        return key or _key_from(config.key_env, config.name)
+
+    def _ask_once(self, name: str, teacher: TeacherConfig | None, session_key: str) -> ChatReply:
+        config = _checked(teacher) if teacher else self._config(name)
+        config = config.model_copy(
+            update={"max_retries": 0, "timeout_s": min(config.timeout_s, _TEST_TIMEOUT_S)}
+        )
+        model = self._chat_model(config, session_key.strip())
+        request = ChatRequest(
+            key="test",
+            messages=(Message(role="user", content=_TEST_PROMPT),),
+            sampling=SamplingParams(temperature=0.0, max_tokens=_TEST_TOKENS),
+        )
+        return asyncio.run(_ask(model, request))
+
+
+async def _ask(model: ChatModel, request: ChatRequest) -> ChatReply:
+    if not isinstance(model, OpenAIChatModel):
+        async for reply in model.generate([request]):
+            return reply
+        raise TeacherError(f"{model.name} gave no reply.")
+    try:
+        return await model.ask(request)
+    except TeacherUnknownModel as err:
+        raise TeacherUnknownModel(err.user_message, await _offers(model) or err.hint) from err
+    finally:
+        await model.aclose()
+
+
+async def _offers(model: OpenAIChatModel) -> str:
+    """What the server has instead of a model that it does not know; '' when it does not say."""
+    try:
+        ids = await model.list_models()
+    except TeacherError:
+        return ""
+    near = get_close_matches(model.config.model, ids, n=3, cutoff=0.4) or ids[:3]
+    return f"It offers {len(ids)} models, among them: {', '.join(near)}." if ids else ""
+
+
+def _checked(teacher: TeacherConfig) -> TeacherConfig:
+    """The configuration in canonical form.
+
+    Raises:
+        InvalidInput: Its address or variable name cannot be used.
+    """
+    if teacher.kind is TeacherKind.LOCAL:
+        return teacher.model_copy(update={"base_url": "", "key_env": "", "needs_key": False})
+    return teacher.model_copy(
+        update={
+            "base_url": checked_url(teacher.base_url),
+            "key_env": checked_variable(teacher.key_env),
+            "model": teacher.model.strip(),
+        }
+    )
+
+
+def _key_from(key_env: str, teacher: str) -> str:
+    if not key_env:
+        return ""
+    key = os.environ.get(key_env, "").strip()
+    if not key:
+        raise NeedsKey(
+            f"{teacher} takes its key from the variable {key_env}, which is not set.",
+            "Set it where the app is started and restart, or give a key for this session.",
+        )
+    return key

@@ -1,6 +1,7 @@
 """The records of the store, one file each: frozen pydantic models with described fields."""
 
 from distill_studio.core.records.base import Record
+from distill_studio.core.records.failure import Failure
 from distill_studio.core.records.job import Job, JobState
 from distill_studio.core.records.pair import Curation, Pair, PairStatus
 from distill_studio.core.records.preference import Outcome, Preference, Vote
@@ -14,6 +15,7 @@ __all__ = [
     "Curation",
     "Decision",
     "DecisionKind",
+    "Failure",
     "Job",
     "JobState",
     "Message",

@@ -1,0 +1,57 @@
+"""Requests that failed: kept as rows with their reason until they are answered."""
+
+from collections.abc import Sequence
+
+from distill_studio.core.records import Failure
+from distill_studio.store.database import Database, Row
+
+_COLUMNS = "job_id, seed_id, step, sample, teacher, code, reason, attempts, created_at"
+
+
+def save(db: Database, failures: Sequence[Failure]) -> None:
+    """Store failures; one that failed before counts another attempt and keeps the newest reason."""
+    with db.write() as cursor:
+        for failure in failures:
+            cursor.execute(
+                f"""INSERT INTO failures ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+                ON CONFLICT DO UPDATE SET teacher = excluded.teacher, code = excluded.code,
+                reason = excluded.reason, created_at = excluded.created_at,
+                attempts = attempts + 1""",
+                list(failure.model_dump().values()),
+            ).fetchall()
+
+
+def forget(db: Database, job_id: str, keys: Sequence[tuple[str, str, int]]) -> None:
+    """Remove the failures of (seed, step, sample) keys, now answered."""
+    if not keys or not db.value("SELECT 1 FROM failures WHERE job_id = ? LIMIT 1", [job_id]):
+        return
+    with db.write() as cursor:
+        for seed_id, step, sample in keys:
+            cursor.execute(
+                "DELETE FROM failures WHERE job_id = ? AND seed_id = ? AND step = ? AND sample = ?",
+                [job_id, seed_id, step, sample],
+            ).fetchall()
+
+
+def page(db: Database, job_id: str, limit: int = 50) -> list[Failure]:
+    """A generation's failures, newest first."""
+    rows = db.rows(
+        f"SELECT {_COLUMNS} FROM failures WHERE job_id = ?"
+        " ORDER BY created_at DESC, seed_id, step, sample LIMIT ?",
+        [job_id, limit],
+    )
+    return [Failure(**row) for row in rows]
+
+
+def count(db: Database, job_id: str) -> int:
+    """How many requests of a generation stand failed."""
+    return int(db.value("SELECT count(*) FROM failures WHERE job_id = ?", [job_id]))
+
+
+def by_reason(db: Database, job_id: str, limit: int = 5) -> list[Row]:
+    """`teacher`, `code`, `reason`, `count`: the most frequent reasons first."""
+    return db.rows(
+        """SELECT teacher, code, reason, count(*) AS count FROM failures WHERE job_id = ?
+        GROUP BY ALL ORDER BY count DESC, reason LIMIT ?""",
+        [job_id, limit],
+    )

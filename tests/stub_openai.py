@@ -1,0 +1,131 @@
+"""A real HTTP server on a local port that speaks (or misspeaks) the chat completions API."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass
+class Answer:
+    """What the server sends back."""
+
+    body: Any = None  # JSON value, or bytes as they are
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    delay_s: float = 0.0
+    hangs_up: bool = False  # close the connection in the middle of the reply
+
+
+def completion(text: str, **message: Any) -> dict[str, Any]:
+    """A chat completion that says `text`."""
+    choice = {
+        "index": 0,
+        "finish_reason": message.pop("finish_reason", "stop"),
+        "message": {"role": "assistant", "content": text, **message},
+    }
+    return {
+        "id": "x",
+        "object": "chat.completion",
+        "created": 0,
+        "model": "stub-1",
+        "choices": [choice],
+        "usage": {"prompt_tokens": 5, "completion_tokens": len((text or "").split())},
+    }
+
+
+def failure(status: int, message: str, **fields: Any) -> Answer:
+    """An error as OpenAI-compatible servers send it."""
+    return Answer({"error": {"message": message, **fields}}, status)
+
+
+def echo(body: dict[str, Any]) -> Answer:
+    """Answer with the prompt."""
+    return Answer(completion(f"Answer to: {body['messages'][-1]['content']}"))
+
+
+class StubServer:
+    """Counts what is asked; `behave(body) -> Answer` may be changed at any time."""
+
+    def __init__(self, behave: Callable[[dict[str, Any]], Answer] = echo) -> None:
+        self.behave = behave
+        self.models = ["stub-1", "stub-2"]
+        self.requests: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.in_flight = self.most_in_flight = 0
+        self._lock = threading.Lock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def prompts(self) -> list[str]:
+        """The last message of each request so far."""
+        return [body["messages"][-1]["content"] for body in list(self.requests)]
+
+    @contextmanager
+    def _counted(self, body: dict[str, Any], headers: dict[str, str]) -> Iterator[None]:
+        with self._lock:
+            self.requests.append(body)
+            self.headers.append(headers)
+            self.in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.in_flight -= 1
+
+    def _handler(stub) -> type[BaseHTTPRequestHandler]:  # noqa: N805
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *args: object) -> None:
+                """Silence."""
+
+            def do_GET(self) -> None:
+                stub.headers.append(self._lower())
+                if self.path == "/v1/models":
+                    self._send(Answer({"data": [{"id": m} for m in stub.models]}))
+                else:
+                    self._send(failure(404, "not found"))
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if self.path != "/v1/chat/completions":
+                    self._send(failure(404, "no such page"))
+                    return
+                with stub._counted(body, self._lower()):
+                    answer = stub.behave(body)
+                    time.sleep(answer.delay_s)
+                self._send(answer)
+
+            def _lower(self) -> dict[str, str]:
+                return {name.lower(): value for name, value in self.headers.items()}
+
+            def _send(self, answer: Answer) -> None:
+                is_raw = isinstance(answer.body, bytes)
+                data = answer.body if is_raw else json.dumps(answer.body).encode()
+                try:
+                    self.send_response(answer.status)
+                    headers = {"Content-Type": "application/json"} | answer.headers
+                    headers["Content-Length"] = str(len(data) + 10 * answer.hangs_up)
+                    for name, value in headers.items():
+                        self.send_header(name, value)
+                    self.end_headers()
+                    self.wfile.write(data)
+                    if answer.hangs_up:
+                        self.close_connection = True
+                except OSError:
+                    self.close_connection = True
+
+        return Handler
