@@ -127,6 +127,7 @@ def _content(find: _Finder) -> dict[str, str]:
             "prompt": find(_PROMPTS),
             "chosen": chosen,
             "rejected": rejected,
+            "verdict": find(("outcome",)),
             "teacher": find(("chosen_teacher", "chosen_model", "model_chosen", *_TEACHERS)),
             "rejected_teacher": find(("rejected_teacher", "rejected_model", "model_rejected")),
         }

@@ -19,7 +19,8 @@ from distill_studio.seeds.json_text import describe
 
 _GSM8K_ANSWER = re.compile(r"\n#### *(.+?)\s*\Z")
 _THINKING = re.compile(r"\A\s*<think>(.*?)</think>\s*", re.DOTALL)
-_FIRST, _SECOND = {"1", "a", "first", "left", "model_a"}, {"2", "b", "second", "right", "model_b"}
+_FIRST = {"1", "a", "first", "left", "model_a", "win"}
+_SECOND = {"2", "b", "second", "right", "model_b"}
 _MAX_EXTRA_CHARS = 20_000
 
 Row = Mapping[str, Any]

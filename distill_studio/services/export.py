@@ -1,9 +1,239 @@
-"""Export: files to take away."""
+"""Export: files to take away, in `<workspace>/exports/`."""
 
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from distill_studio.core.actor import Actor, Role
+from distill_studio.core.errors import InvalidInput, NotFound
+from distill_studio.core.records import Pair, Preference, Record
+from distill_studio.core.records.base import utc_now
+from distill_studio.freeze.folder import read_manifest
+from distill_studio.freeze.formats import STYLES, preference
+from distill_studio.freeze.options import FreezeOptions
 from distill_studio.services.base import Service
+from distill_studio.store import pairs as pair_table
+from distill_studio.store import preferences as preference_table
+from distill_studio.store.pairs import PairQuery
+from distill_studio.store.preferences import PreferenceQuery
+
+FileFormat = Literal["jsonl", "parquet"]
+PairStyle = Literal["messages", "prompt_completion", "alpaca", "sharegpt"]
+SnapshotFormat = Literal["zip", "jsonl", "parquet"]
+_PAGE_ROWS = 1000
+_PAIR_FACTS = (
+    "seed_id", "reasoning", "topic", "source", "teacher", "model", "recipe", "status",
+    "curation", "reject_reason", "decided_by",
+)  # fmt: skip
+_PREFERENCE_FACTS = (
+    "seed_id", "topic", "chosen_teacher", "rejected_teacher", "outcome", "source", "user",
+    "chosen_pair_id", "rejected_pair_id",
+)  # fmt: skip
+
+Rows = list[dict[str, Any]]
+
+
+class ExportFile(Record):
+    """A file in the exports folder."""
+
+    name: str = Field(description="File name.")
+    size_bytes: int = Field(description="Its size.")
+    rows: int | None = Field(default=None, description="Rows, known when it was just made.")
+    created_at: datetime = Field(description="UTC.")
 
 
 class ExportService(Service):
-    """Export: files to take away."""
+    """Export: pairs, preferences and snapshots as files."""
 
     word = "export"
+
+    def pairs(
+        self,
+        actor: Actor,
+        format: FileFormat = "jsonl",
+        query: PairQuery | None = None,
+        style: PairStyle = "messages",
+        ids: list[str] | None = None,
+        include_reasoning: bool = False,
+    ) -> ExportFile:
+        """Write all pairs that match a query (or exactly the given ids), oldest first."""
+        actor.require(Role.VIEWER)
+        options = FreezeOptions(include_reasoning=include_reasoning)
+        shape = STYLES[style]
+        schema = _with_facts(shape.schema, _PAIR_FACTS)
+        pages = (
+            [shape.to_row(pair, options) | _pair_facts(pair) for pair in page]
+            for page in self._pair_pages(query or PairQuery(), ids)
+        )
+        return self._write(f"pairs-{style}", format, schema, pages)
+
+    def preferences(
+        self, actor: Actor, format: FileFormat = "jsonl", query: PreferenceQuery | None = None
+    ) -> ExportFile:
+        """Write all preferences that match a query; ties say so in `outcome`."""
+        actor.require(Role.VIEWER)
+        schema = _with_facts(preference.SCHEMA, _PREFERENCE_FACTS)
+        pages = self._preference_pages(query or PreferenceQuery())
+        return self._write("preferences", format, schema, pages)
+
+    def snapshot(self, actor: Actor, name: str, format: SnapshotFormat = "zip") -> ExportFile:
+        """Write a snapshot: the whole folder as a ZIP, or its rows with their split."""
+        actor.require(Role.VIEWER)
+        folder = self.workspace.freeze.folder(name)
+        if format == "zip":
+            return self._zip(folder)
+        schema = pa.schema([("split", pa.string())])
+        splits = read_manifest(folder)["splits"]
+        for split in splits.values():
+            schema = pa.unify_schemas([schema, pq.read_schema(folder / split["file"])])
+        return self._write(f"snapshot-{name}", format, schema, _split_pages(folder, splits))
+
+    def page(self, actor: Actor, limit: int = 100) -> list[ExportFile]:
+        """The files made so far, newest first."""
+        actor.require(Role.VIEWER)
+        found = [_described(p) for p in self._folder.iterdir() if _is_export(p)]
+        return sorted(found, key=lambda f: (f.created_at, f.name), reverse=True)[:limit]
+
+    def delete(self, actor: Actor, name: str) -> None:
+        """Delete an exported file."""
+        actor.require(Role.REVIEWER)
+        path = self._folder / Path(name).name
+        if not _is_export(path):
+            raise NotFound(f"There is no export '{name}'.")
+        path.unlink()
+
+    # -- inside ---------------------------------------------------------------------------
+
+    @property
+    def _folder(self) -> Path:
+        return self.workspace.folder / "exports"
+
+    def _pair_pages(self, query: PairQuery, ids: list[str] | None) -> Iterator[list[Pair]]:
+        if ids is not None:
+            for start in range(0, len(ids), _PAGE_ROWS):
+                yield pair_table.get(self.db, ids[start : start + _PAGE_ROWS])
+            return
+        after = ""
+        while True:
+            where = {"after": after, "limit": _PAGE_ROWS, "newest_first": False}
+            page = pair_table.page(self.db, query.model_copy(update=where))
+            if page:
+                yield page
+            if len(page) < _PAGE_ROWS:
+                return
+            after = page[-1].id
+
+    def _preference_pages(self, query: PreferenceQuery) -> Iterator[Rows]:
+        after = ""
+        while True:
+            where = {"after": after, "limit": _PAGE_ROWS, "newest_first": False}
+            page = preference_table.page(self.db, query.model_copy(update=where))
+            wanted = [i for p in page for i in (p.chosen_pair_id, p.rejected_pair_id)]
+            found = {pair.id: pair for pair in pair_table.get(self.db, wanted)}
+            yield [
+                _preference_row(p, found[p.chosen_pair_id], found[p.rejected_pair_id])
+                for p in page
+                if p.chosen_pair_id in found and p.rejected_pair_id in found
+            ]
+            if len(page) < _PAGE_ROWS:
+                return
+            after = page[-1].id
+
+    def _write(
+        self, stem: str, format_: FileFormat, schema: pa.Schema, pages: Iterator[Rows]
+    ) -> ExportFile:
+        path = self._new_path(stem, format_)
+        part = path.with_name(f".{path.name}.part")
+        try:
+            rows = (_write_jsonl if format_ == "jsonl" else _write_parquet)(part, schema, pages)
+            if not rows:
+                raise InvalidInput("There is nothing to export: no row matches.")
+            part.rename(path)
+        finally:
+            part.unlink(missing_ok=True)
+        return _described(path).model_copy(update={"rows": rows})
+
+    def _zip(self, folder: Path) -> ExportFile:
+        path = self._new_path(f"snapshot-{folder.name}", "zip")
+        part = path.with_name(f".{path.name}.part")
+        try:
+            with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:  # Parquet is compressed
+                for file in sorted(folder.iterdir()):
+                    archive.write(file, f"{folder.name}/{file.name}")
+            part.rename(path)
+        finally:
+            part.unlink(missing_ok=True)
+        rows = sum(split["rows"] for split in read_manifest(folder)["splits"].values())
+        return _described(path).model_copy(update={"rows": rows})
+
+    def _new_path(self, stem: str, ending: str) -> Path:
+        return self._folder / f"{stem}-{utc_now():%Y%m%d-%H%M%S-%f}.{ending}"
+
+
+def _write_jsonl(path: Path, schema: pa.Schema, pages: Iterator[Rows]) -> int:
+    count = 0
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for page in pages:
+            for row in page:
+                ordered = {name: row.get(name) for name in schema.names}
+                file.write(json.dumps(ordered, ensure_ascii=False) + "\n")
+            count += len(page)
+    return count
+
+
+def _write_parquet(path: Path, schema: pa.Schema, pages: Iterator[Rows]) -> int:
+    count = 0
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for page in pages:
+            if page:
+                writer.write_table(pa.Table.from_pylist(page, schema=schema))
+            count += len(page)
+    return count
+
+
+def _split_pages(folder: Path, splits: dict[str, Any]) -> Iterator[Rows]:
+    for split, facts in splits.items():
+        with pq.ParquetFile(folder / facts["file"]) as file:
+            for batch in file.iter_batches(batch_size=_PAGE_ROWS):
+                yield [{"split": split} | row for row in batch.to_pylist()]
+
+
+def _with_facts(schema: pa.Schema, facts: tuple[str, ...]) -> pa.Schema:
+    return pa.schema([*schema, *(pa.field(name, pa.string()) for name in facts)])
+
+
+def _pair_facts(pair: Pair) -> dict[str, str]:
+    return {name: str(getattr(pair, name)) for name in _PAIR_FACTS}
+
+
+def _preference_row(made: Preference, chosen: Pair, rejected: Pair) -> dict[str, Any]:
+    return preference.to_row(made.id, chosen, rejected, FreezeOptions()) | {
+        "seed_id": made.seed_id,
+        "topic": chosen.topic,
+        "chosen_teacher": chosen.teacher,
+        "rejected_teacher": rejected.teacher,
+        "outcome": made.outcome,
+        "source": made.source,
+        "user": made.user,
+        "chosen_pair_id": chosen.id,
+        "rejected_pair_id": rejected.id,
+    }
+
+
+def _is_export(path: Path) -> bool:
+    return path.is_file() and not path.name.startswith(".")
+
+
+def _described(path: Path) -> ExportFile:
+    facts = path.stat()
+    made = datetime.fromtimestamp(facts.st_mtime, UTC)
+    return ExportFile(name=path.name, size_bytes=facts.st_size, created_at=made)
