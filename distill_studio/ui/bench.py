@@ -1,0 +1,43 @@
+"""The labelling benches as Gradio components: static scripts, a dict as value.
+
+The scripts in `ui/static/` run as `js_on_load`; what they need to know (workspace, user, filters)
+is the component's value, never part of a template. They reach the studio through the operation API.
+"""
+
+import secrets
+from importlib import resources
+from typing import Any
+
+import gradio as gr
+
+from distill_studio.ui.safe_markdown import plain, render
+
+MOST_TEXTS = 64  # texts rendered in one call
+
+
+def bench(script: str, elem_id: str) -> gr.HTML:
+    """A bench over `bench.js` and `script`; its value is made by `bench_value`."""
+    return gr.HTML(
+        value=None,
+        html_template='<div class="ds-bench-loading">Loading</div>',
+        js_on_load=_script("bench.js") + _script(script),
+        server_functions=[render_texts],
+        apply_default_css=False,
+        elem_id=elem_id,
+    )
+
+
+def bench_value(**fields: Any) -> dict[str, Any]:  # noqa: ANN401  (JSON values)
+    """A value that differs from every earlier one, so that the bench always looks again."""
+    return {**fields, "nonce": secrets.token_hex(8)}
+
+
+def render_texts(texts: list[str]) -> list[str]:
+    """Safe HTML for each text, in order; called by the scripts ahead of need."""
+    if len(texts) > MOST_TEXTS:
+        return [plain(text) for text in texts[:MOST_TEXTS]]
+    return [render(text) for text in texts]
+
+
+def _script(name: str) -> str:
+    return (resources.files("distill_studio.ui") / "static" / name).read_text(encoding="utf-8")
