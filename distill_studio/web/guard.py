@@ -5,10 +5,10 @@ An ASGI middleware, so that it also sees web sockets and streams.
 
 from urllib.parse import quote, urlsplit
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from distill_studio.core.settings import LOOPBACK_HOSTS
 from distill_studio.web.identity import Identity
@@ -35,13 +35,18 @@ class Guard:
             await self.app(scope, receive, send)
             return
         refusal = self._refusal(HTTPConnection(scope), scope)
-        if refusal is None:
-            await self.app(scope, receive, send)
-        elif scope["type"] == "websocket":
+        if refusal is not None and scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
-        else:
-            refusal.headers.update(_HEADERS)
-            await refusal(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await (refusal or self.app)(scope, receive, send_with_headers)
 
     def _refusal(self, connection: HTTPConnection, scope: Scope) -> Response | None:
         settings = self.identity.settings
@@ -53,7 +58,7 @@ class Guard:
             return _error(403, "locked", "This studio is locked: no password is set.")
         if settings.is_loopback and not _is_loopback_host(connection.headers):
             return _error(403, "wrong_host", "This studio answers only under its local address.")
-        if method not in _SAFE_METHODS and not _is_same_origin(connection.headers):
+        if not _is_same_origin(connection.headers, is_safe=method in _SAFE_METHODS):
             return _error(403, "wrong_origin", "Requests from other sites are refused.")
         if actor is None and path not in OPEN_PATHS:
             if method == "GET" and "text/html" in connection.headers.get("accept", ""):
@@ -73,9 +78,15 @@ def _is_loopback_host(headers: Headers) -> bool:
     return urlsplit(f"//{headers.get('host', '')}").hostname in LOOPBACK_HOSTS
 
 
-def _is_same_origin(headers: Headers) -> bool:
+def _is_same_origin(headers: Headers, *, is_safe: bool) -> bool:
+    """False for other sites' pages; they may only lead here (a link sends no Origin).
+
+    Browsers send Origin with every request that could change something, open a web socket, or
+    let the asking page read the answer.
+    """
     origin = headers.get("origin")
-    if origin is None:  # not a browser
-        return headers.get("sec-fetch-site", "same-origin") in {"same-origin", "none"}
+    if origin is None:
+        site = headers.get("sec-fetch-site", "same-origin")  # absent: not a browser
+        return is_safe or site in {"same-origin", "none"}
     forwarded = headers.get("x-forwarded-host")
     return urlsplit(origin).netloc in {headers.get("host"), forwarded} - {None}

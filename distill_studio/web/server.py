@@ -89,13 +89,18 @@ def serve(settings: Settings) -> None:
             "Open that address, or choose another folder with --home.",
         )
     studio = Studio(settings)
+
+    def close() -> None:  # also from the server's shutdown: a signal ends the process after it
+        server_file.remove(settings.home)
+        studio.close()
+
     try:
         listener = _listen(settings)
         port = listener.getsockname()[1]
         host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         identity = Identity(settings, token=secrets.token_urlsafe(32))
-        app = create_app(studio, identity, on_close=studio.close)
+        app = create_app(studio, identity, on_close=close)
         server_file.write(settings.home, url, identity.token)
         studio.open_all()
         print(f"Distill Studio: {url}", flush=True)  # noqa: T201  (the user waits for this line)
@@ -104,8 +109,7 @@ def serve(settings: Settings) -> None:
         )
         uvicorn.Server(config).run(sockets=[listener])
     finally:
-        server_file.remove(settings.home)
-        studio.close()
+        close()
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -58,5 +58,7 @@ def read(home: Path) -> ServerInfo | None:
 
 
 def remove(home: Path) -> None:
-    """Remove the file at a clean exit."""
-    (home / NAME).unlink(missing_ok=True)
+    """Remove this process's file at a clean exit; another app's stays."""
+    info = read(home)
+    if info is not None and info.pid == os.getpid():
+        (home / NAME).unlink(missing_ok=True)
