@@ -1,0 +1,37 @@
+"""The real FastAPI app over a real studio, called in this process."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+import pytest
+from starlette.testclient import TestClient
+
+from distill_studio.bootstrap import build_studio
+from distill_studio.core.settings import Settings
+from distill_studio.web.identity import Identity
+from distill_studio.web.server import create_app
+
+TOKEN = "a-token-of-a-test"
+Serve = Callable[..., AbstractContextManager[TestClient]]
+
+
+@pytest.fixture
+def serve(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Serve:
+    """`with serve(host=..., password=...) as client`: a stranger's client of such an app."""
+    monkeypatch.delenv("SPACE_ID", raising=False)
+
+    @contextlib.contextmanager
+    def start(**changes: object) -> Iterator[TestClient]:
+        ours = Settings(**(settings.model_dump() | changes))
+        studio = build_studio(ours)
+        try:
+            app = create_app(studio, Identity(ours, token=TOKEN), on_close=lambda: None)
+            with TestClient(
+                app, base_url="http://127.0.0.1:7860", follow_redirects=False
+            ) as client:
+                yield client
+        finally:
+            studio.close()
+
+    return start
