@@ -121,7 +121,7 @@ def global_options_first(arguments: Sequence[str]) -> list[str]:
         word = waiting.pop(0)
         if word == "--":
             return [*first, *rest, word, *waiting]
-        if word in _FLAGS or word.partition("=")[0] in _VALUES and "=" in word:
+        if word in _FLAGS or (word.partition("=")[0] in _VALUES and "=" in word):
             first.append(word)
         elif word in _VALUES and waiting:
             first += [word, waiting.pop(0)]

@@ -28,9 +28,9 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], empty: 
     if not rows:
         print(empty or "Nothing here.")
         return
-    from rich.console import Console  # noqa: PLC0415  (not needed with --json)
-    from rich.table import Table
-    from rich.text import Text
+    from rich.console import Console  # noqa: PLC0415  (quick start without tables)
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
 
     console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
     grid = Table(box=None, pad_edge=False, header_style="bold")

@@ -95,7 +95,7 @@ class _ProgressLine:
             return
         now = time.monotonic()
         if self._is_terminal:
-            print(f"\r\033[2K{text[:_columns()]}", end="", file=sys.stderr, flush=True)
+            print(f"\r\033[2K{text[: _columns()]}", end="", file=sys.stderr, flush=True)
         elif now - self._last_at < _PLAIN_LINE_EVERY_S:
             return
         else:

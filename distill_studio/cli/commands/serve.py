@@ -44,16 +44,14 @@ def doctor(ctx: typer.Context) -> None:
 def _show(report: dict[str, Any]) -> None:
     packages = ", ".join(f"{name} {found}" for name, found in report["packages"].items() if found)
     device = report["device"]
-    facts(
-        {
-            "Distill Studio": report["version"],
-            "Python": report["python"],
-            "Platform": report["platform"],
-            "Packages": packages,
-            "CPU flags": " ".join(device["cpu_flags"]) or "none of note",
-            "Memory": f"{device['memory_gib']} GiB",
-        }
-    )
+    facts({
+        "Distill Studio": report["version"],
+        "Python": report["python"],
+        "Platform": report["platform"],
+        "Packages": packages,
+        "CPU flags": " ".join(device["cpu_flags"]) or "none of note",
+        "Memory": f"{device['memory_gib']} GiB",
+    })
     print()
     for finding in report["findings"]:
         print(f"{finding['grade']:<8} {finding['name']}: {finding['message']}")
