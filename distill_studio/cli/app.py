@@ -1,6 +1,7 @@
 """The command line's top: global options, commands, exit codes.
 
-0 well, 1 an expected failure (message and hint on stderr, or JSON), 2 wrong usage, 130 Ctrl+C.
+0 well, 1 an expected failure (message and hint on stderr, or JSON), 2 wrong usage, 130 a job
+stopped with Ctrl+C.
 """
 
 import sys
@@ -8,10 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from pydantic import ValidationError
-from typer.core import TyperGroup
 
 from distill_studio import __version__
 from distill_studio.cli.commands import (
@@ -33,23 +32,8 @@ _FLAGS = {"--json"}
 _VALUES = {"--home", "--workspace"}
 
 
-class StudioGroup(TyperGroup):
-    """Turns expected failures into exit status 1, once, for all commands."""
-
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  (click's signature)
-        """Run the command; see the module for exit codes."""
-        try:
-            return super().invoke(ctx)
-        except StudioError as err:
-            report(err, as_json=bool(ctx.params.get("as_json")))
-            raise typer.Exit(1) from err
-        except KeyboardInterrupt:
-            raise typer.Exit(130) from None
-
-
 app = typer.Typer(
     name="distill_studio",
-    cls=StudioGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -106,7 +90,12 @@ workspaces.add_to(app)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; leaves by `SystemExit`."""
-    app(args=global_options_first(sys.argv[1:] if arguments is None else arguments))
+    words = global_options_first(sys.argv[1:] if arguments is None else arguments)
+    try:
+        app(args=words)
+    except StudioError as err:
+        report(err, as_json=words[:1] == ["--json"])
+        sys.exit(1)
 
 
 def global_options_first(arguments: Sequence[str]) -> list[str]:

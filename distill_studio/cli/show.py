@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _PIPE_WIDTH = 160
+_WHOLE = {"id", "name", "status", "curation", "state", "kind"}
 
 
 def clean(value: Any, length: int = 0) -> str:  # noqa: ANN401  (any JSON value)
@@ -34,8 +35,10 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], empty: 
 
     console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
     grid = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in columns.values():
-        grid.add_column(heading, overflow="ellipsis", no_wrap=True)
+    for name, heading in columns.items():
+        is_copied = name in _WHOLE  # people copy it into the next command
+        longest = max(len(clean(row.get(name))) for row in rows) if is_copied else None
+        grid.add_column(heading, overflow="ellipsis", no_wrap=True, min_width=longest)
     for row in rows:
         grid.add_row(*(Text(clean(row.get(name), 200)) for name in columns))
     console.print(grid)

@@ -1,7 +1,109 @@
-"""(being written)"""
+"""`export`: pairs, preferences, snapshots and models as files."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
+from distill_studio.cli import filters
+from distill_studio.cli.session import Session, session_of
+from distill_studio.core.errors import InvalidInput
+
+OutFile = Annotated[
+    Path, typer.Option("-o", "--output", help="The file; its ending says the kind.")
+]
+
+
+class Style(StrEnum):
+    """How a pair is written."""
+
+    MESSAGES = "messages"
+    PROMPT_COMPLETION = "prompt_completion"
+    ALPACA = "alpaca"
+    SHAREGPT = "sharegpt"
+
 
 def add_to(app: typer.Typer) -> None:
-    """Add nothing yet."""
+    """Add the group `export`."""
+    group = typer.Typer(no_args_is_help=True, help="Write pairs, preferences, snapshots or models.")
+    group.command("pairs")(pairs)
+    group.command("preferences")(preferences)
+    group.command("snapshot")(snapshot)
+    app.add_typer(group, name="export")
+
+
+def pairs(
+    ctx: typer.Context,
+    output: OutFile,
+    ids: Annotated[list[str] | None, typer.Argument(help="Only these pairs.")] = None,
+    style: Annotated[Style, typer.Option(help="How a pair is written.")] = Style.MESSAGES,
+    status: filters.Status = None,
+    curation: filters.Kept = None,
+    teacher: filters.Teacher = "",
+    recipe: filters.RecipeName = "",
+    topic: filters.Topic = "",
+    source: filters.Source = "",
+    job_id: filters.JobId = "",
+    seed_id: filters.SeedId = "",
+    search: filters.Search = "",
+) -> None:
+    """All pairs that match a filter (.jsonl or .parquet)."""
+    query = filters.pair_query(
+        status=status,
+        curation=curation,
+        teacher=teacher,
+        recipe=recipe,
+        topic=topic,
+        source=source,
+        job_id=job_id,
+        seed_id=seed_id,
+        search=search,
+    )
+    session = session_of(ctx)
+    kind = _kind(output, "jsonl", "parquet")
+    made = session.call(
+        "export_pairs", format=kind, query=query, style=style.value, ids=ids or None
+    )
+    take(session, made, output)
+
+
+def preferences(
+    ctx: typer.Context,
+    output: OutFile,
+    outcome: Annotated[str, typer.Option(help="Only win, tie or both_bad.")] = "",
+) -> None:
+    """All preferences (.jsonl or .parquet)."""
+    session = session_of(ctx)
+    kind = _kind(output, "jsonl", "parquet")
+    query = {"outcome": outcome}
+    take(session, session.call("export_preferences", format=kind, query=query), output)
+
+
+def snapshot(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="The snapshot's name.")],
+    output: OutFile,
+) -> None:
+    """A snapshot: the whole folder (.zip), or its rows (.jsonl or .parquet)."""
+    session = session_of(ctx)
+    kind = _kind(output, "zip", "jsonl", "parquet")
+    take(session, session.call("export_snapshot", name=name, format=kind), output)
+
+
+def take(session: Session, made: dict[str, Any], output: Path) -> None:
+    """Bring an export to where it is wanted and say so."""
+    if not output.absolute().parent.is_dir():
+        raise InvalidInput(f"The folder of {output} is not there.", "Make it first.")
+    session.client.fetch_export(made["name"], output)
+    rows = f"{made['rows']} rows, " if made.get("rows") is not None else ""
+    size = f"{output.stat().st_size:,} bytes"
+    session.answer(made | {"output": str(output)}, lambda: print(f"{output}: {rows}{size}"))
+
+
+def _kind(output: Path, *kinds: str) -> str:
+    kind = output.suffix.lower().removeprefix(".")
+    if kind not in kinds:
+        endings = ", ".join(f".{k}" for k in kinds)
+        raise InvalidInput(f"{output} does not say which kind of file.", f"End it with {endings}.")
+    return kind

@@ -1,7 +1,104 @@
-"""(being written)"""
+"""`import`: a file's prompts and answers into the workspace."""
+
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
+from distill_studio.cli.client import check_file
+from distill_studio.cli.session import Session, session_of
+from distill_studio.cli.show import clean
+from distill_studio.cli.waiting import finish
+from distill_studio.core.errors import InvalidInput
+
+_SHOWN_PROBLEMS = 20
+
 
 def add_to(app: typer.Typer) -> None:
-    """Add nothing yet."""
+    """Add `import`."""
+    app.command("import")(import_file)
+
+
+def import_file(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="JSONL, JSON, CSV or Parquet.")],
+    accept: Annotated[bool, typer.Option("--accept", help="Mark the answers as accepted.")] = False,
+    map_: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="Correct a column: prompt=question. May be repeated."),
+    ] = None,
+    source: Annotated[str, typer.Option(help="Source name (default: the file's).")] = "",
+    preview: Annotated[bool, typer.Option("--preview", help="Look; store nothing.")] = False,
+) -> None:
+    """Import prompts, answers and preferences; rows that cannot go in are named."""
+    session = session_of(ctx)
+    upload_id = session.client.upload(check_file(file))
+    changes = _changes(map_ or [])
+    if preview:
+        seen = _preview(session, upload_id, changes)
+        session.answer(seen, lambda: _show_preview(seen))
+        return
+    mapping = _preview(session, upload_id, changes)["mapping"] if changes else None
+    job = session.call(
+        "seeds_import_start",
+        upload_id=upload_id,
+        mapping=mapping,
+        mark_accepted=accept,
+        source=source,
+    )
+    report = finish(session, job)["result"]
+    session.answer(report, lambda: _show(report))
+
+
+def _preview(session: Session, upload_id: str, changes: dict[str, Any]) -> dict[str, Any]:
+    seen: dict[str, Any] = session.call("seeds_preview", upload_id=upload_id)
+    if changes:
+        mapping = seen["mapping"] | changes
+        seen = session.call("seeds_preview", upload_id=upload_id, mapping=mapping)
+    return seen
+
+
+def _changes(pairs: list[str]) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    for pair in pairs:
+        part, sign, column = pair.partition("=")
+        if not sign:
+            raise InvalidInput(f"'{pair}' says no column.", "Write --map part=column.")
+        is_switch = column.lower() in ("true", "false") and part == "split_thinking"
+        changes[part] = column.lower() == "true" if is_switch else column
+    return changes
+
+
+def _show_preview(seen: dict[str, Any]) -> None:
+    print(f"{seen['file_name']}: {seen['format']}, {seen['layout'] or 'layout not recognised'}")
+    for part, column in seen["mapping"].items():
+        if column:
+            print(f"  {part} = {clean(column)}")
+    for example in seen["examples"][:3]:
+        print(f"line {example['line']}: {clean(example['prompt'], 100)}")
+        for answer in example["answers"]:
+            print(f"  -> {clean(answer, 100)}")
+    if seen["hint"]:
+        print(clean(seen["hint"]))
+    _show_problems(seen["counts"])
+
+
+def _show(report: dict[str, Any]) -> None:
+    counts = report["counts"]
+    print(
+        f"{counts['rows']} rows: {counts['seeds_new']} new prompts"
+        f" ({counts['seeds_known']} known), {counts['pairs_new']} new answers"
+        f" ({counts['pairs_known']} known), {counts['preferences']} preferences,"
+        f" {counts['accepted']} accepted."
+    )
+    _show_problems(counts)
+
+
+def _show_problems(counts: dict[str, Any]) -> None:
+    if not counts["problem_count"]:
+        return
+    print(f"{counts['problem_count']} rows could not go in:")
+    for problem in counts["problems"][:_SHOWN_PROBLEMS]:
+        print(f"  line {problem['line']}: {clean(problem['reason'])}")
+    if counts["problem_count"] > _SHOWN_PROBLEMS:
+        print("  ... (all with --json)")

@@ -1,7 +1,110 @@
-"""(being written)"""
+"""`freeze` a snapshot and `compare` models."""
+
+from typing import Annotated, Any
 
 import typer
 
+from distill_studio.cli import filters
+from distill_studio.cli.session import session_of
+from distill_studio.cli.show import clean, clean_lines
+from distill_studio.core.records import Curation, PairStatus
+
 
 def add_to(app: typer.Typer) -> None:
-    """Add nothing yet."""
+    """Add `freeze` and `compare`."""
+    app.command("freeze")(freeze)
+    app.command("compare")(compare)
+
+
+def freeze(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="The snapshot's name.")],
+    format_: Annotated[
+        str, typer.Option("--format", help="messages, prompt_completion or preference.")
+    ] = "messages",
+    validation_share: Annotated[float, typer.Option(min=0.0, max=0.5)] = 0.1,
+    reasoning: Annotated[
+        bool, typer.Option("--reasoning", help="Put the chain of thought before the answer.")
+    ] = False,
+    system: Annotated[str, typer.Option(help="System prompt of every row.")] = "",
+    preview: Annotated[bool, typer.Option("--preview", help="Look; freeze nothing.")] = False,
+    status: filters.Status = PairStatus.ACCEPTED,
+    curation: filters.Kept = Curation.KEPT,
+    teacher: filters.Teacher = "",
+    recipe: filters.RecipeName = "",
+    topic: filters.Topic = "",
+    source: filters.Source = "",
+    job_id: filters.JobId = "",
+    search: filters.Search = "",
+) -> None:
+    """Freeze the rows that match a filter into a snapshot that never changes."""
+    session = session_of(ctx)
+    query = filters.pair_query(
+        status=None if format_ == "preference" else status,
+        curation=None if format_ == "preference" else curation,
+        teacher=teacher,
+        recipe=recipe,
+        topic=topic,
+        source=source,
+        job_id=job_id,
+        search=search,
+    )
+    arguments: dict[str, Any] = {
+        "format": format_,
+        "query": query,
+        "validation_share": validation_share,
+        "include_reasoning": reasoning,
+        "system_prompt": system,
+    }
+    if preview:
+        seen = session.call("freeze_preview", **arguments)
+        session.answer(seen, lambda: _show_preview(seen))
+        return
+    made = session.call("freeze_create", name=name, **arguments)
+    session.answer(
+        made,
+        lambda: print(
+            f"Froze {name}: {made['train_rows']} rows to train on, {made['validation_rows']} for"
+            f" validation, hash {made['content_hash'][:12]}."
+        ),
+    )
+
+
+def _show_preview(seen: dict[str, Any]) -> None:
+    print(f"{seen['train_rows']} rows to train on, {seen['validation_rows']} for validation.")
+    for reason, rows in seen["left_out"].items():
+        print(f"left out: {rows} ({clean(reason)})")
+    for warning in seen["warnings"]:
+        print(f"warning: {clean(warning)}")
+
+
+def compare(
+    ctx: typer.Context,
+    prompt: Annotated[str, typer.Argument(help="What to ask.")],
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="2 to 4 ids of `list models`, e.g. student:first (may be repeated)."),
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(min=1)] = 256,
+    temperature: Annotated[float, typer.Option(help="0 = greedy.")] = 0.0,
+) -> None:
+    """Ask models the same; by default a teacher, its base and the newest student."""
+    session = session_of(ctx)
+    models = model or session.call("evaluate_defaults")
+    made = session.call(
+        "evaluate_compare",
+        models=models,
+        prompt=prompt,
+        max_tokens=max_tokens,
+        temperature=temperature,
+    )
+    session.answer(made, lambda: _show_answers(made))
+
+
+def _show_answers(made: dict[str, Any]) -> None:
+    for answer in made["answers"]:
+        card, stats = answer["card"], answer["stats"]
+        speed = f", {stats['tokens_per_s']:.1f} tokens/s" if stats["tokens_per_s"] else ""
+        print(f"== {clean(card['label'])} ({card['role']}, {stats['tokens']} tokens{speed})")
+        print(clean_lines(answer["text"]) if answer["text"] else clean(answer["error"]))
+        print()
