@@ -1,11 +1,12 @@
 """Tables and short texts for the terminal. Model text is untrusted: control characters go."""
 
-import sys
+import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 _PIPE_WIDTH = 160
-_WHOLE = {"id", "name", "status", "curation", "state", "kind"}
+_LONGEST_CELL = 200
+_NARROWEST = 36  # an id
 
 
 def clean(value: Any, length: int = 0) -> str:  # noqa: ANN401  (any JSON value)
@@ -29,19 +30,15 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], empty: 
     if not rows:
         print(empty or "Nothing here.")
         return
-    from rich.console import Console  # noqa: PLC0415  (quick start without tables)
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
-    grid = Table(box=None, pad_edge=False, header_style="bold")
-    for name, heading in columns.items():
-        is_copied = name in _WHOLE  # people copy it into the next command
-        longest = max(len(clean(row.get(name))) for row in rows) if is_copied else None
-        grid.add_column(heading, overflow="ellipsis", no_wrap=True, min_width=longest)
-    for row in rows:
-        grid.add_row(*(Text(clean(row.get(name), 200)) for name in columns))
-    console.print(grid)
+    cells = [list(columns.values())]
+    cells += [[clean(row.get(name), _LONGEST_CELL) for name in columns] for row in rows]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    total = shutil.get_terminal_size((_PIPE_WIDTH, 24)).columns
+    while sum(widths) + 2 * len(widths) > total and max(widths) > _NARROWEST:
+        widths[widths.index(max(widths))] -= 1  # the widest gives way; ids stay whole
+    for line in cells:
+        cut = [clean(cell, width).ljust(width) for cell, width in zip(line, widths, strict=True)]
+        print("  ".join(cut).rstrip())
 
 
 def facts(values: Mapping[str, Any]) -> None:
