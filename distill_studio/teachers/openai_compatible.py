@@ -2,8 +2,11 @@
 
 Start from `OpenAIChatModel`. It sends a bounded number of requests at a time, tries again what
 may pass (with back-off, and as long as the server's `Retry-After` wishes), and tells each way to
-fail in the user's words. The key is held in memory and appears in no message.
+fail in the user's words. The key is held in memory and appears in no message. The client library
+takes half a second to import and loads on first use.
 """
+
+from __future__ import annotations
 
 import asyncio
 import json
@@ -12,11 +15,10 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from itertools import islice
 from operator import length_hint
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import httpx2
-import openai
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
@@ -31,6 +33,9 @@ from distill_studio.core.protocols import ChatReply, ChatRequest
 from distill_studio.core.records import TeacherConfig
 from distill_studio.teachers import openai_errors as errors
 from distill_studio.teachers.answer_text import split_reasoning
+
+if TYPE_CHECKING:
+    import openai
 
 _CONNECT_S = 10.0
 _POLL_S = 0.1  # how soon a cancel is noticed
@@ -49,6 +54,8 @@ class OpenAIChatModel:
     """
 
     def __init__(self, config: TeacherConfig, api_key: str = "") -> None:
+        import openai
+
         self.name = config.name
         self.config = config
         self._api_key = api_key
@@ -100,6 +107,8 @@ class OpenAIChatModel:
             TeacherError: In any of its forms.
             Cancelled: After `cancel`.
         """
+        import openai
+
         body = self.body(request) | {"stream": True}
         async with self._new_client() as client:
             try:
@@ -147,6 +156,8 @@ class OpenAIChatModel:
         """
         started = time.perf_counter()
         body = self.body(request)
+        import openai
+
         try:
             async with asyncio.timeout(self.config.timeout_s):
                 response = await self._client().post(
@@ -266,6 +277,8 @@ class OpenAIChatModel:
             ) from err
 
     async def _guarded(self, call: Any) -> Any:  # noqa: ANN401  (the client's awaitable)
+        import openai
+
         try:
             async with asyncio.timeout(self.config.timeout_s):
                 return await call
@@ -283,6 +296,8 @@ class OpenAIChatModel:
         return client
 
     def _new_client(self) -> openai.AsyncOpenAI:
+        import openai
+
         # Nothing but what the user configured: no key, organisation or project that the client
         # would find in the environment, and no redirect that would carry the key elsewhere.
         unset: dict[str, Any] = {

@@ -1,12 +1,12 @@
 """What an OpenAI-compatible server can answer wrongly, in the words of `TeacherError`."""
 
+from __future__ import annotations
+
 import json
 import re
 import time
 from email.utils import parsedate_to_datetime
-from typing import Any
-
-import openai
+from typing import TYPE_CHECKING, Any
 
 from distill_studio.core.errors import (
     TeacherContextTooLong,
@@ -18,6 +18,9 @@ from distill_studio.core.errors import (
     TeacherUnreachable,
 )
 from distill_studio.core.records import TeacherConfig
+
+if TYPE_CHECKING:
+    import openai
 
 _LONGEST_QUOTE = 300
 LONGEST_WAIT_S = 300.0  # a server that asks for more has closed for today
@@ -32,6 +35,8 @@ _NO_MODEL = re.compile(r"model", re.IGNORECASE)
 
 def translate(err: openai.APIError, config: TeacherConfig, api_key: str) -> TeacherError:
     """The TeacherError that tells `err`; a key echoed by the server is blanked."""
+    import openai
+
     if isinstance(err, openai.APITimeoutError):
         return timed_out(config)
     if isinstance(err, openai.APIConnectionError):
@@ -72,6 +77,8 @@ def quote(text: str, api_key: str) -> str:
 
 def unsupported_parameter(err: openai.APIError) -> str:
     """The parameter that this model refuses to take, or ''."""
+    import openai
+
     code = (err.code or "").lower()
     said = err.message.lower()
     is_refusal = code.startswith("unsupported") or "unsupported parameter" in said
