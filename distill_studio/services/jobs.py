@@ -154,7 +154,7 @@ class JobsService(Service):
         """Run a cancelled, failed or waiting job again; it does only what is missing."""
         actor.require(Role.REVIEWER)
         job = self.get(actor, job_id)
-        if job.state.is_active:
+        if job.state.is_active and job_id in self._tokens:  # else a former process left it
             raise Conflict("This job is running already.")
         if job.kind not in self._kinds:
             raise InvalidInput(f"Jobs of kind {job.kind} cannot be resumed.")
