@@ -13,8 +13,8 @@ from jinja2 import TemplateError
 from distill_studio.core.errors import TeacherContextTooLong, TeacherError
 from distill_studio.core.protocols import ChatRequest
 from distill_studio.core.records.seed import Message
+from distill_studio.teachers.answer import Answer
 from distill_studio.teachers.answer_text import AnswerText
-from distill_studio.teachers.engine import Answer
 from distill_studio.teachers.sampling import RowSampler
 
 if TYPE_CHECKING:
@@ -130,7 +130,6 @@ def _context_tokens(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) 
 
 def _end_ids(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> set[int]:
     generation = getattr(model, "generation_config", None)
-    ends = [tokenizer.eos_token_id, getattr(generation, "eos_token_id", None)]
-    return {
-        int(i) for end in ends for i in (end if isinstance(end, list) else [end]) if i is not None
-    }
+    ends = (tokenizer.eos_token_id, getattr(generation, "eos_token_id", None))
+    ids = [i for end in ends for i in (end if isinstance(end, list) else [end])]
+    return {int(i) for i in ids if i is not None}

@@ -11,67 +11,22 @@ from __future__ import annotations
 import inspect
 import logging
 import threading
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
-from distill_studio.teachers.answer_text import AnswerText
-from distill_studio.teachers.sampling import RowSampler, next_tokens
+from distill_studio.teachers.answer import DROPPED, FAILED, Answer
+from distill_studio.teachers.kv_cache import growing_layers, new_cache
+from distill_studio.teachers.sampling import next_tokens
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import DynamicCache, PreTrainedModel
 
 logger = logging.getLogger(__name__)
 
 _IDLE_S = 2.0  # the thread ends after so long without work
-STOPPED = "stopped"
-
-
-@dataclass(eq=False)
-class Answer:
-    """One sequence, from its prompt to its end. Written by the engine's thread only.
-
-    Attributes:
-        on_piece: Called with each certain piece of text.
-        on_end: Called once, last.
-        is_unwanted: Asked before each step; True drops the sequence.
-        finish_reason: stop, length, or `STOPPED` when it was dropped.
-        error: The failure, when there is one.
-    """
-
-    prompt_ids: list[int]
-    max_tokens: int
-    sampler: RowSampler
-    text: AnswerText
-    on_piece: Callable[[str], None]
-    on_end: Callable[[Answer], None]
-    is_unwanted: Callable[[], bool]
-    is_urgent: bool = False
-    pieces: list[str] = field(default_factory=list)
-    tokens: int = 0
-    finish_reason: str = ""
-    error: str = ""
-    submitted_at: float = field(default_factory=time.perf_counter)
-    latency_s: float = 0.0
-
-    def add(self, piece: str) -> None:
-        """Keep and report a piece."""
-        if piece:
-            self.pieces.append(piece)
-            self.on_piece(piece)
-
-    def end(self, reason: str, error: str = "") -> None:
-        """Report the end."""
-        if not error:
-            self.add(self.text.finish())
-        self.finish_reason, self.error = reason, error
-        self.latency_s = time.perf_counter() - self.submitted_at
-        self.on_end(self)
 
 
 @dataclass
@@ -80,7 +35,7 @@ class Batch:
 
     answers: list[Answer]
     cache: DynamicCache
-    mask_BT: torch.Tensor
+    mask_BT: torch.Tensor  # noqa: N815
     last_tokens: list[int]
 
     @property
@@ -94,8 +49,8 @@ class Reading:
     """Prompts being read, chunk by chunk."""
 
     answers: list[Answer]
-    ids_BT: torch.Tensor
-    mask_BT: torch.Tensor
+    ids_BT: torch.Tensor  # noqa: N815
+    mask_BT: torch.Tensor  # noqa: N815
     cache: DynamicCache
     done: int = 0
 
@@ -160,14 +115,17 @@ class Engine:
     # -- the thread -----------------------------------------------------------------------
 
     def _run(self) -> None:
+        is_idle = False
         try:
             with torch.inference_mode():
                 while self._has_work():
                     self._turn()
-        finally:  # whatever happens, nobody waits for ever
-            self._fail_all("The model's thread ended unexpectedly.")
-            with self._wake:
-                self._thread = None
+            is_idle = not self._is_closed
+        finally:
+            if not is_idle:  # whatever happened, nobody waits for ever
+                self._fail_all("The model was unloaded or its thread ended.")
+                with self._wake:
+                    self._thread = None
 
     def _has_work(self) -> bool:
         with self._wake:
@@ -195,22 +153,22 @@ class Engine:
         lost += self._batch.answers if self._batch else []
         self._reading = self._batch = None
         for answer in lost:
-            answer.end(STOPPED, error)
+            answer.end(FAILED, error)
 
     def _drop_unwanted(self) -> None:
         with self._wake:
             gone = [a for a in self._waiting if a.is_unwanted()]
             self._waiting = [a for a in self._waiting if a not in gone]
         for answer in gone:
-            answer.end(STOPPED)
+            answer.end(DROPPED)
         if self._reading and all(a.is_unwanted() for a in self._reading.answers):
             for answer in self._reading.answers:
-                answer.end(STOPPED)
+                answer.end(DROPPED)
             self._reading = None
         if self._batch:
             unwanted = {i for i, a in enumerate(self._batch.answers) if a.is_unwanted()}
             for i in unwanted:
-                self._batch.answers[i].end(STOPPED)
+                self._batch.answers[i].end(DROPPED)
             self._keep_rows([i for i in range(len(self._batch.answers)) if i not in unwanted])
 
     # -- reading prompts ------------------------------------------------------------------
@@ -236,7 +194,7 @@ class Engine:
         """Waiting prompts that fit: in the batch together, and in one chunk unless alone."""
         running = len(self._batch.answers) if self._batch else 0
         length = self._batch.length if self._batch else 0
-        if running and not self._can_join():
+        if self._batch and growing_layers(self._batch.cache) is None:
             return []
         group: list[Answer] = []
         with self._wake:
@@ -253,10 +211,6 @@ class Engine:
             self._waiting = self._waiting[len(group) :]
         return group
 
-    def _can_join(self) -> bool:
-        layers = self._batch.cache.layers if self._batch else []
-        return all(type(layer) is DynamicLayer for layer in layers)
-
     def _start_reading(self, group: list[Answer]) -> Reading:
         width = max(len(a.prompt_ids) for a in group)
         ids_BT = torch.zeros((len(group), width), dtype=torch.long)
@@ -266,8 +220,7 @@ class Engine:
             ids_BT[i, width - count :] = torch.tensor(answer.prompt_ids)
             mask_BT[i, width - count :] = 1
         device = self.model.device
-        cache = DynamicCache(config=self.model.config)
-        return Reading(group, ids_BT.to(device), mask_BT.to(device), cache)
+        return Reading(group, ids_BT.to(device), mask_BT.to(device), new_cache(self.model.config))
 
     def _join(self, new: Batch, logits_BV: torch.Tensor) -> None:
         new.last_tokens = next_tokens(logits_BV, [a.sampler for a in new.answers])
@@ -278,10 +231,10 @@ class Engine:
         else:
             first = len(old.answers)
             width = max(old.length, new.length)
-            for mine, theirs in zip(old.cache.layers, new.cache.layers, strict=True):
-                mine.keys = torch.cat([_pad(mine.keys, width), _pad(theirs.keys, width)])
-                mine.values = torch.cat([_pad(mine.values, width), _pad(theirs.values, width)])
-            old.mask_BT = torch.cat([_pad_mask(old.mask_BT, width), _pad_mask(new.mask_BT, width)])
+            mine, theirs = growing_layers(old.cache) or [], growing_layers(new.cache) or []
+            for layer, joining in zip(mine, theirs, strict=True):
+                layer.join(joining)
+            old.mask_BT = torch.cat([_pad(old.mask_BT, width), _pad(new.mask_BT, width)])
             old.answers += new.answers
             old.last_tokens += new.last_tokens
         self._note_tokens(first)
@@ -321,11 +274,11 @@ class Engine:
         batch = self._batch
         if batch is None:
             return
-        stay = list(range(first))
-        for i in range(first, len(batch.answers)):
-            if not self._note(batch.answers[i], batch.last_tokens[i]):
-                stay.append(i)
-        self._keep_rows(stay)
+        is_over = [
+            self._note(a, t)
+            for a, t in zip(batch.answers[first:], batch.last_tokens[first:], strict=True)
+        ]
+        self._keep_rows([*range(first), *(first + i for i, over in enumerate(is_over) if not over)])
 
     def _note(self, answer: Answer, token: int) -> bool:
         """True when this token ended the answer."""
@@ -350,30 +303,18 @@ class Engine:
             self._batch = None
             return
         index_B = torch.tensor(rows, device=batch.mask_BT.device)
-        batch.cache.batch_select_indices(index_B)
         batch.mask_BT = batch.mask_BT[index_B]
+        layers = growing_layers(batch.cache)
+        if layers is None:
+            batch.cache.batch_select_indices(index_B)
+        else:
+            spare = int(batch.mask_BT.any(0).long().argmax())  # padding in every row that stays
+            batch.mask_BT = batch.mask_BT[:, spare:]
+            for layer in layers:
+                layer.keep(index_B, spare)
         batch.answers = [batch.answers[i] for i in rows]
         batch.last_tokens = [batch.last_tokens[i] for i in rows]
-        self._trim()
-
-    def _trim(self) -> None:
-        """Drop the columns that are padding in every row."""
-        batch = self._batch
-        if batch is None or not self._can_join():
-            return
-        spare = int(batch.mask_BT.any(0).long().argmax())
-        if spare:
-            batch.mask_BT = batch.mask_BT[:, spare:]
-            for layer in batch.cache.layers:
-                layer.keys = layer.keys[:, :, spare:]
-                layer.values = layer.values[:, :, spare:]
 
 
-def _pad(cached_BHTD: torch.Tensor, width: int) -> torch.Tensor:
-    missing = width - cached_BHTD.shape[2]
-    return torch.nn.functional.pad(cached_BHTD, (0, 0, missing, 0)) if missing else cached_BHTD
-
-
-def _pad_mask(mask_BT: torch.Tensor, width: int) -> torch.Tensor:
-    missing = width - mask_BT.shape[1]
-    return torch.nn.functional.pad(mask_BT, (missing, 0)) if missing else mask_BT
+def _pad(mask_BT: torch.Tensor, width: int) -> torch.Tensor:
+    return torch.nn.functional.pad(mask_BT, (width - mask_BT.shape[1], 0))

@@ -13,12 +13,14 @@ import struct
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill_studio.core.errors import StudioError, TeacherError, Unavailable
 from distill_studio.core.progress import CancelToken
 from distill_studio.core.protocols import ChatReply, ChatRequest
+from distill_studio.teachers.answer import DROPPED, Answer
 from distill_studio.teachers.answer_text import split_reasoning
 from distill_studio.teachers.probe import choose
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from distill_studio.teachers.chat_format import ChatFormat
-    from distill_studio.teachers.engine import Answer, Engine
+    from distill_studio.teachers.engine import Engine
 
 _CHUNK_S = 0.5  # a prompt is read in pieces of about this long, so that a cancel is noticed
 _KV_BYTES = {"cpu": 1 << 30, "mps": 1 << 30, "cuda": 8 << 30}
@@ -133,33 +135,22 @@ class LocalChatModel:
 
         A cancel ends it within about a second; requests not yet answered give no reply then.
         """
+        call = _Call(asyncio.get_running_loop(), cancel)
+        ended: asyncio.Queue[tuple[ChatRequest, Answer]] = asyncio.Queue()
         try:
             loaded = await asyncio.to_thread(self.load)
         except StudioError as err:
             for request in requests:
                 yield self._failure(request, err)
             return
-        loop = asyncio.get_running_loop()
-        ended: asyncio.Queue[tuple[ChatRequest, Answer]] = asyncio.Queue()
-        call = _Call(loop, cancel)
-        answers = []
-        for request in requests:
-            try:
-                answers.append(
-                    loaded.chat.answer(
-                        request,
-                        on_piece=_ignore,
-                        on_end=lambda a, r=request: call.put(ended, (r, a)),
-                        is_unwanted=call.is_over,
-                    )
-                )
-            except TeacherError as err:
-                yield self._failure(request, err)
+        answers, refused = await asyncio.to_thread(_prepare, loaded.chat, requests, call, ended)
+        for request, error in refused:
+            yield self._failure(request, error)
         loaded.engine.submit(answers)
         try:
             for _ in answers:
                 request, answer = await ended.get()
-                if answer.finish_reason == "stopped" and not answer.error:
+                if answer.finish_reason == DROPPED:
                     return  # cancelled
                 yield self._reply(request, answer, loaded)
         finally:
@@ -173,10 +164,9 @@ class LocalChatModel:
         Raises:
             TeacherError: The model cannot answer this.
         """
-        loaded = await asyncio.to_thread(self.load)
-        loop = asyncio.get_running_loop()
+        call = _Call(asyncio.get_running_loop(), cancel)
         pieces: asyncio.Queue[str | Answer] = asyncio.Queue()
-        call = _Call(loop, cancel)
+        loaded = await asyncio.to_thread(self.load)
         answer = loaded.chat.answer(
             request,
             on_piece=lambda piece: call.put(pieces, piece),
@@ -236,10 +226,38 @@ class _Call:
 
     def put(self, queue: asyncio.Queue[Any], item: object) -> None:
         """Hand over an item; a caller whose loop is gone wants no more."""
-        if self._loop.is_closed():
+        try:
+            self._loop.call_soon_threadsafe(queue.put_nowait, item)
+        except RuntimeError:  # the loop is closed
             self.is_closed = True
-            return
-        self._loop.call_soon_threadsafe(queue.put_nowait, item)
+
+
+def _prepare(
+    chat: ChatFormat,
+    requests: Sequence[ChatRequest],
+    call: _Call,
+    ended: asyncio.Queue[tuple[ChatRequest, Answer]],
+) -> tuple[list[Answer], list[tuple[ChatRequest, TeacherError]]]:
+    """The requests as the engine takes them, and those it cannot."""
+
+    def report(request: ChatRequest, answer: Answer) -> None:
+        call.put(ended, (request, answer))
+
+    answers: list[Answer] = []
+    refused: list[tuple[ChatRequest, TeacherError]] = []
+    for request in requests:
+        try:
+            answers.append(
+                chat.answer(
+                    request,
+                    on_piece=_ignore,
+                    on_end=partial(report, request),
+                    is_unwanted=call.is_over,
+                )
+            )
+        except TeacherError as err:
+            refused.append((request, err))
+    return answers, refused
 
 
 def _ignore(piece: str) -> None:
@@ -257,7 +275,8 @@ def _load(folder: Path, cache_folder: Path, device: str, dtype: str) -> Loaded:
     dtype = choice.dtype if dtype == "auto" else dtype
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-        model = _read_weights(folder, cache_folder, dtype).to(choice.device).eval()
+        model: Any = _read_weights(folder, cache_folder, dtype)
+        model = model.to(choice.device).eval()
     except (OSError, ValueError, RuntimeError, KeyError) as err:
         raise Unavailable(
             f"The model in {folder} cannot be loaded: {str(err)[:300]}",
@@ -289,7 +308,8 @@ def _read_weights(folder: Path, cache_folder: Path, dtype: str) -> PreTrainedMod
     base = AutoModelForCausalLM.from_pretrained(
         str(base_folder), dtype=dtype, local_files_only=True
     )
-    return PeftModel.from_pretrained(base, str(folder)).merge_and_unload()
+    merged: PreTrainedModel = PeftModel.from_pretrained(base, str(folder)).merge_and_unload()
+    return merged
 
 
 def _kv_bytes_per_token(model: PreTrainedModel) -> int:

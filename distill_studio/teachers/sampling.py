@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-_LIKELY = 256  # a nucleus is looked for among so many tokens first; sorting all is slow
+_LIKELY = (256, 4096)  # a nucleus is looked for among so many tokens first: sorting is slow
 
 
 @dataclass
@@ -60,14 +60,18 @@ def _draw(logits_BV: torch.Tensor, samplers: list[RowSampler]) -> list[int]:
 
 def _nucleus(probs_BV: torch.Tensor, top_p_B: torch.Tensor, chance_B: torch.Tensor) -> torch.Tensor:
     """Draw among the fewest tokens whose probabilities reach top_p (Holtzman et al. 2020)."""
-    count = min(_LIKELY, probs_BV.shape[-1])
-    kept_BK, ids_BK = torch.topk(probs_BV, count, dim=-1)
-    if bool((kept_BK.sum(-1) < top_p_B).any()):
-        kept_BK, ids_BK = torch.sort(probs_BV, dim=-1, descending=True)
-    before_BK = kept_BK.cumsum(-1) - kept_BK
-    nucleus_BK = torch.where(before_BK < top_p_B[:, None], kept_BK, 0.0)
-    place_B = _inverse_cdf(nucleus_BK, chance_B)
-    return ids_BK.gather(1, place_B[:, None])[:, 0]
+    tokens_B = torch.empty_like(top_p_B, dtype=torch.long)
+    todo_B = torch.arange(len(top_p_B), device=probs_BV.device)
+    for count in (*(n for n in _LIKELY if n < probs_BV.shape[-1]), probs_BV.shape[-1]):
+        kept_BK, ids_BK = torch.topk(probs_BV[todo_B], count, dim=-1)
+        before_BK = kept_BK.cumsum(-1) - kept_BK
+        nucleus_BK = torch.where(before_BK < top_p_B[todo_B, None], kept_BK, 0.0)
+        place_B = _inverse_cdf(nucleus_BK, chance_B[todo_B])
+        tokens_B[todo_B] = ids_BK.gather(1, place_B[:, None])[:, 0]
+        todo_B = todo_B[kept_BK.sum(-1) < top_p_B[todo_B]]  # flat rows: look further
+        if not len(todo_B):
+            break
+    return tokens_B
 
 
 def _inverse_cdf(weights_BK: torch.Tensor, chance_B: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from filelock import FileLock, Timeout
 
@@ -124,14 +124,12 @@ def _load_tokenizer(packed: Path) -> "PreTrainedTokenizerBase":
 
 
 def _check_answer(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:
-    inputs = tokenizer.apply_chat_template(
-        [{"role": "user", "content": _CHECK_PROMPT}],
-        add_generation_prompt=True,
-        return_tensors="pt",
-        return_dict=True,
+    prompt = tokenizer.apply_chat_template(
+        [{"role": "user", "content": _CHECK_PROMPT}], add_generation_prompt=True, tokenize=False
     )
-    output = model.generate(**inputs, max_new_tokens=16, do_sample=False)
-    answer = tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+    inputs: Any = tokenizer(str(prompt), return_tensors="pt", add_special_tokens=False)
+    output: Any = cast(Any, model).generate(**inputs, max_new_tokens=16, do_sample=False)
+    answer = str(tokenizer.decode(output[0, inputs["input_ids"].shape[1] :]))
     if _CHECK_ANSWER not in answer:
         raise Unavailable(
             f"The starter model was unpacked but answers nonsense ({answer[:80]!r}).",
