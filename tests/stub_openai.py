@@ -58,7 +58,8 @@ class StubServer:
         self.headers: list[dict[str, str]] = []
         self.in_flight = self.most_in_flight = 0
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        handler = type("Handler", (_Handler,), {"stub": self})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -73,7 +74,7 @@ class StubServer:
         return [body["messages"][-1]["content"] for body in list(self.requests)]
 
     @contextmanager
-    def _counted(self, body: dict[str, Any], headers: dict[str, str]) -> Iterator[None]:
+    def counted(self, body: dict[str, Any], headers: dict[str, str]) -> Iterator[None]:
         with self._lock:
             self.requests.append(body)
             self.headers.append(headers)
@@ -85,47 +86,46 @@ class StubServer:
             with self._lock:
                 self.in_flight -= 1
 
-    def _handler(stub) -> type[BaseHTTPRequestHandler]:  # noqa: N805
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
 
-            def log_message(self, *args: object) -> None:
-                """Silence."""
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    stub: StubServer
 
-            def do_GET(self) -> None:
-                stub.headers.append(self._lower())
-                if self.path == "/v1/models":
-                    self._send(Answer({"data": [{"id": m} for m in stub.models]}))
-                else:
-                    self._send(failure(404, "not found"))
+    def log_message(self, *args: object) -> None:
+        """Silence."""
 
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                if self.path != "/v1/chat/completions":
-                    self._send(failure(404, "no such page"))
-                    return
-                with stub._counted(body, self._lower()):
-                    answer = stub.behave(body)
-                    time.sleep(answer.delay_s)
-                self._send(answer)
+    def do_GET(self) -> None:
+        self.stub.headers.append(self._lower())
+        if self.path == "/v1/models":
+            self._send(Answer({"data": [{"id": m} for m in self.stub.models]}))
+        else:
+            self._send(failure(404, "not found"))
 
-            def _lower(self) -> dict[str, str]:
-                return {name.lower(): value for name, value in self.headers.items()}
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path != "/v1/chat/completions":
+            self._send(failure(404, "no such page"))
+            return
+        with self.stub.counted(body, self._lower()):
+            answer = self.stub.behave(body)
+            time.sleep(answer.delay_s)
+        self._send(answer)
 
-            def _send(self, answer: Answer) -> None:
-                is_raw = isinstance(answer.body, bytes)
-                data = answer.body if is_raw else json.dumps(answer.body).encode()
-                try:
-                    self.send_response(answer.status)
-                    headers = {"Content-Type": "application/json"} | answer.headers
-                    headers["Content-Length"] = str(len(data) + 10 * answer.hangs_up)
-                    for name, value in headers.items():
-                        self.send_header(name, value)
-                    self.end_headers()
-                    self.wfile.write(data)
-                    if answer.hangs_up:
-                        self.close_connection = True
-                except OSError:
-                    self.close_connection = True
+    def _lower(self) -> dict[str, str]:
+        return {name.lower(): value for name, value in self.headers.items()}
 
-        return Handler
+    def _send(self, answer: Answer) -> None:
+        is_raw = isinstance(answer.body, bytes)
+        data = answer.body if is_raw else json.dumps(answer.body).encode()
+        headers = {"Content-Type": "application/json"} | answer.headers
+        headers["Content-Length"] = str(len(data) + 10 * answer.hangs_up)
+        try:
+            self.send_response(answer.status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(data)
+        except OSError:
+            self.close_connection = True
+        if answer.hangs_up:
+            self.close_connection = True
