@@ -22,7 +22,7 @@ from distill_studio.core.ids import new_id
 from distill_studio.core.progress import CancelToken
 from distill_studio.core.protocols import ChatModel, SamplingParams
 from distill_studio.core.records import Job, Message, Record
-from distill_studio.core.records.comparison import Comparison, ModelCard, Verdict
+from distill_studio.core.records.comparison import Comparison, ModelCard, ModelRole, Verdict
 from distill_studio.evaluate.blind import seen_by, shuffled
 from distill_studio.evaluate.board import Board, empty_answers
 from distill_studio.evaluate.compare import ModelSource, Started, fan_out
@@ -71,6 +71,15 @@ class EvaluateService(Service):
         """Models that can be compared: teachers, base models, then students, newest first."""
         actor.require(Role.VIEWER)
         return self.comparable.cards(actor)
+
+    def defaults(self, actor: Actor) -> list[str]:
+        """Ids of the models a first look compares: a teacher, a base, the newest student."""
+        actor.require(Role.VIEWER)
+        cards = self.comparable.cards(actor)
+        firsts: dict[ModelRole | None, str] = {}
+        for card in cards:
+            firsts.setdefault(card.role, card.id)
+        return list(firsts.values())
 
     def examples(self, actor: Actor, limit: int = 8) -> list[list[Message]]:
         """Held-out conversations: from the newest snapshot's validation split."""

@@ -1,0 +1,301 @@
+"""What happens on the Evaluate tab: reads widgets, calls the service, formats.
+
+Start from `CompareEvents`; `ui/tabs/evaluate.py` lays out the widgets and wires them to it.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from distill_studio.core.errors import NotFound
+from distill_studio.core.protocols import SamplingParams
+from distill_studio.core.records import Message
+from distill_studio.core.records.comparison import Comparison, ModelCard, ModelRole
+from distill_studio.services.evaluate import MOST
+from distill_studio.ui.context import Ui
+from distill_studio.ui.html import empty_state, note
+from distill_studio.ui.panels.comparisons import held_out_html, history_html, set_html, wins_html
+from distill_studio.ui.panels.jobs import JobsPanel
+from distill_studio.ui.panels.side_by_side import conversation_html, panes_html
+
+WINNERS = ("1", "2", "3", "4", "tie", "both_bad")
+WELCOME = empty_state(
+    "Ask them the same question",
+    "Choose two to four models, write a prompt or take a held-out one, and run. The answers appear "
+    "side by side as they are written. Vote, and the vote becomes a preference for DPO.",
+)
+_EXAMPLES = 20
+_HISTORY = 20
+_LONGEST_CHOICE = 90
+
+
+@dataclass(frozen=True)
+class Widgets:
+    """The tab's components."""
+
+    no_student: gr.Row
+    to_distill: gr.Button
+    held_out: gr.HTML
+    models: gr.Dropdown
+    blind: gr.Checkbox
+    context: gr.State
+    earlier: gr.HTML
+    prompt: gr.Textbox
+    run: gr.Button
+    stop: gr.Button
+    fresh: gr.Button
+    example: gr.Dropdown
+    sampling: list[Any]
+    panes: gr.HTML
+    current: gr.Textbox
+    votes: dict[str, gr.Button]
+    go_on: gr.Button
+    said: gr.HTML
+    count: gr.Slider
+    run_set: gr.Button
+    panel: JobsPanel
+    set_table: gr.HTML
+    rates: gr.HTML
+    history: gr.HTML
+
+    @property
+    def vote_outputs(self) -> list[Any]:
+        """What `vote_updates` fills."""
+        return [*self.votes.values(), self.go_on, self.said]
+
+    @property
+    def view_outputs(self) -> list[Any]:
+        """What `view_of` fills."""
+        return [self.panes, self.current, *self.vote_outputs]
+
+    @property
+    def shown(self) -> list[Any]:
+        """What `CompareEvents.show` fills."""
+        top = [self.models, self.no_student, self.held_out, self.example]
+        lists = [self.history, self.rates, *self.panel.outputs, self.set_table]
+        return [*top, *lists, *self.view_outputs]
+
+
+class CompareEvents:
+    """The handlers; each opens the workspace, calls one thing and formats it."""
+
+    def __init__(self, ui: Ui, widgets: Widgets) -> None:
+        self._ui = ui
+        self._panel = widgets.panel
+
+    # -- filling the tab ------------------------------------------------------------------
+
+    def show(
+        self, request: gr.Request, workspace: str, chosen: list[str] | None
+    ) -> tuple[Any, ...]:
+        """The whole tab; models chosen before stay chosen."""
+        opened, actor = self._ui.open(request, workspace)
+        cards = opened.evaluate.models(actor)
+        kept = [name for name in chosen or [] if name in {card.id for card in cards}]
+        value = kept if len(kept) > 1 else opened.evaluate.defaults(actor)
+        turns = opened.evaluate.examples(actor, _EXAMPLES)
+        examples = [(_short(conversation[-1].content), i) for i, conversation in enumerate(turns)]
+        return (
+            gr.Dropdown(choices=[(_choice(card), card.id) for card in cards], value=value),
+            gr.Row(visible=not any(card.role is ModelRole.STUDENT for card in cards)),
+            self.held_out(request, workspace, value),
+            gr.Dropdown(choices=examples, value=None),
+            *self._lists(request, workspace),
+            *self._panel.poll(request, workspace),
+            self.newest_set(request, workspace),
+            *self._linked(request, workspace),
+        )
+
+    def held_out(self, request: gr.Request, workspace: str, chosen: list[str] | None) -> str:
+        """A line per chosen student: its held-out figures before and after training."""
+        opened, actor = self._ui.open(request, workspace)
+        runs = [name.partition(":")[2] for name in chosen or [] if name.startswith("student:")]
+        return held_out_html([opened.evaluate.heldout(actor, run) for run in runs])
+
+    def newest_set(self, request: gr.Request, workspace: str) -> str:
+        """The table of the newest prompt set."""
+        opened, actor = self._ui.open(request, workspace)
+        jobs = opened.jobs.page(actor, kinds=["compare_set"], limit=1)
+        found = opened.evaluate.page(actor, limit=100, set_id=jobs[0].id) if jobs else []
+        return set_html(found, workspace)
+
+    def _lists(self, request: gr.Request, workspace: str) -> tuple[str, str]:
+        opened, actor = self._ui.open(request, workspace)
+        found = opened.evaluate.page(actor, limit=_HISTORY)
+        return history_html(found, workspace), wins_html(opened.evaluate.wins(actor))
+
+    def _linked(self, request: gr.Request, workspace: str) -> tuple[Any, ...]:
+        """The comparison that the page's address names, if this workspace has it."""
+        opened, actor = self._ui.open(request, workspace)
+        wanted = request.query_params.get("comparison", "")
+        try:
+            return view_of(opened.evaluate.get(actor, wanted) if wanted else None)
+        except NotFound:  # an old link, or another workspace's
+            return view_of(None)
+
+    # -- asking ---------------------------------------------------------------------------
+
+    async def on_run(
+        self,
+        request: gr.Request,
+        workspace: str,
+        chosen: list[str] | None,
+        blind: bool,
+        turns: list[dict[str, Any]],
+        text: str,
+        *sampling: Any,  # noqa: ANN401  (four widgets' values)
+    ) -> AsyncIterator[tuple[Any, ...]]:
+        """Stream all answers into the panes; one event, so that no model waits for another."""
+        yield gr.skip(), "", gr.Button(interactive=False), gr.Button(visible=True)
+        opened, actor = self._ui.open(request, workspace)
+        messages = [Message(**turn) for turn in turns] + [Message(role="user", content=text or "")]
+        settings = _sampling(*sampling)
+        async for frame in opened.evaluate.stream(actor, chosen or [], messages, settings, blind):
+            yield panes_html(frame), frame.id, gr.skip(), gr.skip()
+
+    def after_run(self, request: gr.Request, workspace: str, name: str) -> tuple[Any, ...]:
+        """The buttons for what now stands in the panes, and the lists."""
+        opened, actor = self._ui.open(request, workspace)
+        try:
+            votes = vote_updates(opened.evaluate.get(actor, name) if name else None)
+        except NotFound:  # stopped before a word was written: nothing is stored
+            votes = vote_updates(None)
+        idle = (gr.Button(interactive=True), gr.Button(visible=False))
+        return (*idle, *votes, *self._lists(request, workspace))
+
+    def on_stop(self, request: gr.Request, workspace: str, name: str) -> None:
+        """Stop the comparison in view."""
+        opened, actor = self._ui.open(request, workspace)
+        opened.evaluate.stop(actor, name)
+
+    def on_example(self, request: gr.Request, workspace: str, index: int | None) -> tuple[Any, ...]:
+        """Put a held-out prompt into the box, and what was said before it above."""
+        opened, actor = self._ui.open(request, workspace)
+        turns = opened.evaluate.examples(actor, _EXAMPLES)[index or 0]
+        return (turns[-1].content, *_context_updates(turns[:-1]))
+
+    def on_continue(self, request: gr.Request, workspace: str, name: str) -> tuple[Any, ...]:
+        """Go on from the preferred answer; all models get the same conversation."""
+        opened, actor = self._ui.open(request, workspace)
+        return ("", *_context_updates(_continued(opened.evaluate.get(actor, name))))
+
+    def on_fresh(self) -> tuple[Any, ...]:
+        """Forget the conversation before the prompt."""
+        return ("", *_context_updates([]))
+
+    def on_set(
+        self,
+        request: gr.Request,
+        workspace: str,
+        chosen: list[str] | None,
+        blind: bool,
+        count: float,
+        *sampling: Any,  # noqa: ANN401  (four widgets' values)
+    ) -> Any:  # noqa: ANN401
+        """Start a prompt set."""
+        opened, actor = self._ui.open(request, workspace)
+        s = _sampling(*sampling)
+        opened.evaluate.compare_set(
+            actor,
+            chosen or [],
+            count=int(count),
+            temperature=s.temperature,
+            top_p=s.top_p,
+            max_tokens=s.max_tokens,
+            seed=s.seed,
+            blind=blind,
+        )
+        return self._panel.poll(request, workspace)
+
+    # -- looking and voting ---------------------------------------------------------------
+
+    def on_vote(self, winner: str) -> Callable[..., tuple[Any, ...]]:
+        """The handler of one vote button."""
+
+        def vote(request: gr.Request, workspace: str, name: str) -> tuple[Any, ...]:
+            opened, actor = self._ui.open(request, workspace)
+            voted = opened.evaluate.vote(actor, name, winner)
+            lists = self._lists(request, workspace)
+            return (*view_of(voted), *lists, self.newest_set(request, workspace))
+
+        return vote
+
+    def on_open(self, event: gr.EventData, request: gr.Request, workspace: str) -> tuple[Any, ...]:
+        """Show a comparison from a list."""
+        opened, actor = self._ui.open(request, workspace)
+        return view_of(opened.evaluate.get(actor, str(event._data["value"])))
+
+
+def view_of(comparison: Comparison | None) -> tuple[Any, ...]:
+    """Values for `Widgets.view_outputs`."""
+    if comparison is None:
+        return (WELCOME, "", *vote_updates(None))
+    return (panes_html(comparison), comparison.id, *vote_updates(comparison))
+
+
+def vote_updates(comparison: Comparison | None) -> tuple[Any, ...]:
+    """Vote buttons, Continue and the line under them, for what is in view."""
+    answers = comparison.answers if comparison else ()
+    can_vote = comparison is not None and comparison.is_votable
+    places = [
+        gr.Button(
+            f"{i + 1}  {answers[i].card.label}" if i < len(answers) else str(i + 1),
+            visible=can_vote and i < len(answers),
+            interactive=i < len(answers) and answers[i].is_ok,
+        )
+        for i in range(MOST)
+    ]
+    return (
+        *places,
+        gr.Button("T  Tie", visible=can_vote),
+        gr.Button("B  All bad", visible=can_vote),
+        gr.Button(visible=bool(comparison and _continued(comparison))),
+        _said(comparison),
+    )
+
+
+def _said(comparison: Comparison | None) -> str:
+    if comparison is None or not comparison.is_final:
+        return ""
+    if comparison.verdict is not None:
+        return note("Your vote is stored; it counts in Prefer. Vote again to change it.")
+    if not comparison.is_votable:
+        return note("Nothing to vote on: fewer than two answers are complete.", "warn")
+    return note("Which answer is better? Click, or press its number, T or B.")
+
+
+def _continued(comparison: Comparison) -> list[Message]:
+    """The conversation with the preferred answer; empty when none was preferred."""
+    verdict = comparison.verdict
+    if verdict is None or not verdict.winner.isdigit():
+        return []
+    best = comparison.answers[int(verdict.winner) - 1]
+    return [*comparison.messages, Message(role="assistant", content=best.text)]
+
+
+def _context_updates(turns: list[Message]) -> tuple[Any, ...]:
+    """The conversation before the prompt: its state, its view, and Start anew."""
+    kept = [turn.model_dump() for turn in turns]
+    return kept, conversation_html(turns) if turns else "", gr.Button(visible=bool(turns))
+
+
+def _choice(card: ModelCard) -> str:
+    return f"{card.label} · {card.role.value}" if card.role else card.label
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST_CHOICE else line[: _LONGEST_CHOICE - 1].rstrip() + "…"
+
+
+def _sampling(
+    temperature: float, top_p: float, max_tokens: float, seed: float | None
+) -> SamplingParams:
+    return SamplingParams(
+        temperature=temperature,
+        top_p=top_p,
+        max_tokens=int(max_tokens),
+        seed=None if seed is None else int(seed),
+    )

@@ -1,0 +1,151 @@
+"""What was compared before: history, prompt sets, and win rates, as safe HTML."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from statistics import mean
+
+from distill_studio.core.records.comparison import AnswerState, Comparison
+from distill_studio.evaluate.wins import WinRate
+from distill_studio.services.evaluate import HeldOut
+from distill_studio.ui.html import esc, note, number, table
+
+_EXCERPT = 160
+
+
+def history_html(comparisons: Sequence[Comparison], workspace: str) -> str:
+    """A line per comparison; each is a link that also works in another browser."""
+    rows = [
+        [
+            link_html(c, workspace, c.prompt, 110),
+            esc(", ".join(answer.card.label for answer in c.answers)),
+            esc(verdict_words(c)),
+            f'<span class="ev-when">{c.created_at:%d %b %H:%M}</span>',
+        ]
+        for c in comparisons
+    ]
+    return table(
+        ["Prompt", "Models", "Your vote", "When (UTC)"],
+        rows,
+        empty="Nothing compared yet. Comparisons you run are listed here, each with its own link.",
+    )
+
+
+def set_html(comparisons: Sequence[Comparison], workspace: str) -> str:
+    """The answers of a set, a row per prompt, with means per model where the names are shown."""
+    if not comparisons:
+        return ""
+    is_hidden = any(not answer.card.id for c in comparisons for answer in c.answers)
+    if is_hidden:
+        names = [answer.card.label for answer in comparisons[0].answers]
+    else:
+        names = sorted({answer.card.label for c in comparisons for answer in c.answers})
+    rows = [
+        [link_html(c, workspace, c.prompt, 90), *_cells(c, names), esc(verdict_words(c))]
+        for c in comparisons
+    ]
+    columns = ["Prompt", *names, "Your vote"]
+    return table(columns, rows) + ("" if is_hidden else _means(comparisons))
+
+
+def wins_html(rates: Sequence[WinRate]) -> str:
+    """Win rates with their intervals and their n."""
+    rows = [
+        [
+            esc(r.model) + (f' <span class="ds-note">against {esc(r.against)}</span>'
+                            if r.against else ""),
+            _bar(r),
+            f"{100 * r.rate:.0f}%",
+            f"{100 * r.low:.0f} to {100 * r.high:.0f}%" if r.prompts > 1 else "too few",
+            number(r.n),
+            number(r.prompts),
+            f"{r.wins} / {r.ties} / {r.losses}",
+        ]
+        for r in rates
+    ]  # fmt: skip
+    if not rows:
+        return note("No votes yet. Vote under two answers and the win rates appear here.")
+    columns = ["Model", "", "Win rate", "95% interval", "n", "Prompts", "Won / tied / lost"]
+    return table(columns, rows) + note(
+        "A tie counts half. Intervals: bootstrap over prompts, so few prompts make them wide."
+    )
+
+
+def held_out_html(figures: Sequence[HeldOut]) -> str:
+    """Held-out loss before and after training, a line per run."""
+    lines = []
+    for f in figures:
+        parts = []
+        if f.before is not None and f.after is not None:
+            parts.append(f"held-out loss <b>{f.before:.3f} → {f.after:.3f}</b>")
+        if f.margin_before is not None and f.margin_after is not None:
+            parts.append(f"held-out margin <b>{f.margin_before:.3f} → {f.margin_after:.3f}</b>")
+        if parts:
+            base = f" from {esc(f.base)}" if f.base else ""
+            lines.append(f'<p class="ev-held"><strong>{esc(f.run)}</strong>{base}: '
+                         f"{', '.join(parts)}</p>")  # fmt: skip
+    return "".join(lines)
+
+
+def link_html(comparison: Comparison, workspace: str, text: str, limit: int) -> str:
+    """A permalink; inside the page a click opens it without a reload."""
+    name = esc(comparison.id)
+    return (
+        f'<a class="ev-link" data-comparison="{name}"'
+        f' href="?tab=evaluate&amp;workspace={esc(workspace)}&amp;comparison={name}">'
+        f"{esc(text, limit)}</a>"
+    )
+
+
+def verdict_words(comparison: Comparison) -> str:
+    """The reader's vote in words."""
+    verdict = comparison.verdict
+    if verdict is None:
+        return "–"
+    if verdict.winner.isdigit():
+        return comparison.answers[int(verdict.winner) - 1].card.label
+    return {"tie": "tie", "both_bad": "all bad"}[verdict.winner]
+
+
+def _cells(comparison: Comparison, names: Sequence[str]) -> list[str]:
+    answers = {answer.card.label: answer for answer in comparison.answers}
+    cells = []
+    for name in names:
+        answer = answers.get(name)
+        if answer is None:
+            cells.append("–")
+        elif answer.state is AnswerState.FAILED:
+            cells.append(note(answer.error or "failed", "bad"))
+        else:
+            cells.append(esc(answer.text, _EXCERPT))
+    return cells
+
+
+def _means(comparisons: Sequence[Comparison]) -> str:
+    speeds: dict[str, list[float]] = defaultdict(list)
+    lengths: dict[str, list[int]] = defaultdict(list)
+    for comparison in comparisons:
+        for answer in comparison.answers:
+            if answer.is_ok:
+                lengths[answer.card.label].append(answer.stats.characters)
+                if answer.stats.tokens_per_s is not None:
+                    speeds[answer.card.label].append(answer.stats.tokens_per_s)
+    rows = [
+        [
+            esc(name),
+            number(len(values)),
+            number(mean(values)),
+            number(mean(speeds[name]), 1) if speeds[name] else "–",
+        ]
+        for name, values in sorted(lengths.items())
+    ]
+    return table(["Model", "Answers", "Mean characters", "Mean tokens/s"], rows)
+
+
+def _bar(rate: WinRate) -> str:
+    """The interval as a bar and the rate as a tick; the numbers stand beside it."""
+    left, width = 100 * rate.low, 100 * (rate.high - rate.low)
+    return (
+        '<span class="ev-rate" aria-hidden="true">'
+        f'<span class="ev-rate-range" style="left:{left:.1f}%;width:{width:.1f}%"></span>'
+        f'<span class="ev-rate-tick" style="left:{100 * rate.rate:.1f}%"></span></span>'
+    )

@@ -1,0 +1,127 @@
+"""What the panes and lists show, hostile text included."""
+
+import pytest
+
+from distill_studio.core.records import Message
+from distill_studio.core.records.comparison import (
+    Answer,
+    AnswerState,
+    AnswerStats,
+    Comparison,
+    ModelCard,
+    ModelRole,
+    Verdict,
+)
+from distill_studio.evaluate.wins import Bout, win_rates
+from distill_studio.services.evaluate import HeldOut
+from distill_studio.ui.panels.compare_events import vote_updates
+from distill_studio.ui.panels.comparisons import (
+    held_out_html,
+    history_html,
+    set_html,
+    wins_html,
+)
+from distill_studio.ui.panels.side_by_side import panes_html, parameters
+
+EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script>[x](javascript:alert(3)) ${7*7}"
+
+
+def card(name: str, role: ModelRole = ModelRole.STUDENT) -> ModelCard:
+    return ModelCard(
+        id=f"{role}:{name}", label=name, role=role, parameters=134_515_008, size_bytes=269_000_000,
+        dtype="bfloat16",
+    )  # fmt: skip
+
+
+def comparison(*answers: Answer, prompt: str = "q", winner: str = "") -> Comparison:
+    verdict = Verdict(winner=winner, user="u", vote_id="v" * 8) if winner else None
+    return Comparison(
+        messages=(Message(role="user", content=prompt),), answers=answers, verdict=verdict
+    )
+
+
+def done(name: str, text: str) -> Answer:
+    stats = AnswerStats(
+        tokens=20, is_exact=True, tokens_per_s=12.34, first_token_s=0.5, total_s=2.0,
+        characters=len(text),
+    )  # fmt: skip
+    return Answer(card=card(name), text=text, state=AnswerState.DONE, stats=stats)
+
+
+@pytest.mark.parametrize("state", list(AnswerState))
+@pytest.mark.parametrize("length", [1, 200])
+def test_hostile_text_is_shown_and_does_nothing(state, length):
+    text = EVIL * length
+    evil = Answer(card=card(EVIL), text=text, state=state, error=EVIL, error_code="x")
+    shown = comparison(evil, done("b", "fine"), prompt=EVIL)
+    for markup in (
+        panes_html(shown), history_html([shown], EVIL), set_html([shown], EVIL),
+        held_out_html([HeldOut(run=EVIL, method="sft", base=EVIL, before=1.0, after=0.5)]),
+        wins_html(win_rates([Bout(prompt="1", winner=EVIL, loser="b")])),
+    ):  # fmt: skip
+        assert "<img" not in markup
+        assert "<script" not in markup
+        assert 'href="javascript' not in markup
+        assert "onerror=alert(1)&gt;" in markup  # the text itself is there to be read
+
+
+def test_a_pane_tells_who_how_fast_and_how_big():
+    markup = panes_html(comparison(done("first-run", "Hi **there**"), done("b", "x"), winner="1"))
+    for fact in ("12.3", "0.50 s", "2.0 s", "135M", "269.0 MB", "bfloat16", "student"):
+        assert fact in markup
+    assert "<strong>there</strong>" in markup
+    assert markup.count("ev-winner") == markup.count("preferred") == 1
+    assert 'aria-busy="false"' in markup
+
+
+def test_unknown_figures_are_left_out():
+    bare = Answer(card=ModelCard(id="", label="Model A"), state=AnswerState.WAITING)
+    markup = panes_html(comparison(bare, bare))
+    assert "getting ready" in markup
+    assert "ev-fact" not in markup
+    assert 'aria-busy="true"' in markup
+
+
+def test_pieces_are_not_called_tokens():
+    answer = done("a", "x").model_copy(update={"stats": AnswerStats(tokens=5, tokens_per_s=2.0)})
+    markup = panes_html(comparison(answer, done("b", "y")))
+    assert "pieces/s" in markup
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(999, "999"), (1_500, "1.5k"), (134_515_008, "135M"), (1.7e9, "1.7B")]
+)
+def test_parameters_in_words(count, words):
+    assert parameters(int(count)) == words
+
+
+def test_vote_buttons_follow_what_is_in_view():
+    failed = Answer(card=card("broken"), state=AnswerState.FAILED, error="no")
+    updates = vote_updates(comparison(done("a", "x"), failed, done("c", "z")))
+    shown = [u["visible"] for u in map(as_dict, updates[:6])]
+    assert shown == [True, True, True, False, True, True]
+    assert [as_dict(u)["interactive"] for u in updates[:3]] == [True, False, True]
+    assert not any(as_dict(u)["visible"] for u in vote_updates(None)[:6])
+    assert not any(
+        as_dict(u)["visible"] for u in vote_updates(comparison(done("a", "x"), failed))[:6]
+    )
+
+
+def test_win_rates_say_how_many():
+    bouts = [Bout(prompt=str(i), winner="a", loser="b") for i in range(3)]
+    markup = wins_html(win_rates(bouts))
+    assert "3 / 0 / 0" in markup
+    assert "100%" in markup
+    assert "No votes yet" in wins_html([])
+
+
+def test_held_out_line():
+    figures = HeldOut(run="r", method="sft", base="smol", before=1.909, after=1.767)
+    assert "1.909 → 1.767" in held_out_html([figures])
+    assert held_out_html([HeldOut(run="r", method="sft")]) == ""
+
+
+def as_dict(button) -> dict:
+    return button if isinstance(button, dict) else {
+        "visible": button.visible, "interactive": button.interactive
+    }  # fmt: skip
