@@ -111,6 +111,7 @@ class EvaluateService(Service):
         blind: bool = False,
     ) -> Comparison:
         """Ask 2 to 4 models the same and wait for all answers; stored, with speed and length."""
+        actor.require(Role.REVIEWER)
         sampling = _sampling(temperature, top_p, max_tokens, seed)
         conversation = _conversation(prompt, messages)
         comparison, sources = self._prepare(actor, models, conversation, sampling, blind)
