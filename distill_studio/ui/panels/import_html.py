@@ -1,0 +1,147 @@
+"""What the Seeds tab shows of files: summary, rows as they will be stored, problems, results."""
+
+from distill_studio.services.importing import ImportCounts, ImportPreview
+from distill_studio.ui.html import chip, empty_state, esc, note, number, size, table
+
+_SHOWN_PROBLEMS = 100
+_FORMATS = {"jsonl": "JSON Lines", "json": "JSON", "csv": "CSV", "parquet": "Parquet"}
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """A number with its noun: 1 prompt, 2 prompts."""
+    return f"{number(count)} {one if count == 1 else many or one + 's'}"
+
+
+def listed(parts: list[str]) -> str:
+    """Words joined as a sentence does: a, b and c."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def summary_html(preview: ImportPreview) -> str:
+    """Name, format, layout and counts of an upload."""
+    counts = preview.counts
+    chips = [chip(_FORMATS[preview.format], "info")]
+    if preview.layout:
+        chips.append(chip(preview.layout))
+    chips.append(chip(counted(counts.rows, "row") + ("" if preview.is_complete else " and more")))
+    if counts.problem_count:
+        chips.append(chip(counted(counts.problem_count, "row") + " with problems", "warn"))
+    head = f"<strong>{esc(preview.file_name)}</strong> {size(preview.size_bytes)}"
+    facts = _known(counts)
+    return (
+        f'<div class="ds-import-head"><div>{head}</div><div>{"".join(chips)}</div></div>'
+        + (note(preview.hint, "warn") if preview.hint else "")
+        + (note(facts) if facts else "")
+    )
+
+
+def examples_html(preview: ImportPreview) -> str:
+    """The first rows as they will be stored."""
+    rows = [
+        [
+            f'<span class="ds-note">{example.line}</span>',
+            _prompt_cell(example.prompt, example.system, example.turns),
+            "<hr>".join(f'<div class="ds-cut">{esc(text, 300)}</div>' for text in example.answers)
+            or '<span class="ds-note">none</span>',
+            "<br>".join(esc(t, 40) for t in example.teachers if t),
+            esc(example.topic, 40),
+            esc(example.reference, 60),
+        ]
+        for example in preview.examples
+    ]
+    columns = ["Row" if preview.format == "parquet" else "Line"]
+    columns += ["Prompt", "Answer", "Written by", "Topic", "Reference"]
+    filled = [0, 1, 2, *(i for i in (3, 4, 5) if any(row[i] for row in rows))]
+    return table(
+        [columns[i] for i in filled],
+        [[row[i] for i in filled] for row in rows],
+        caption=f"The first {len(rows)} as they will be stored" if len(rows) > 1 else "",
+        empty="" if preview.hint else "No row of this file can go in.",
+    )
+
+
+def problems_html(counts: ImportCounts, row_word: str = "Line") -> str:
+    """The rows that cannot go in, with their line and reason."""
+    if not counts.problem_count:
+        return ""
+    shown = counts.problems[:_SHOWN_PROBLEMS]
+    more = counts.problem_count - len(shown)
+    body = table(
+        [row_word, "Why it cannot go in"], [[number(p.line), esc(p.reason)] for p in shown]
+    )
+    rest = note(f"And {counted(more, 'more row')}.") if more else ""
+    title = f"{counted(counts.problem_count, 'row')} cannot go in"
+    return f'<details class="ds-problems" open><summary>{title}</summary>{body}{rest}</details>'
+
+
+def button_text(preview: ImportPreview, accept: bool) -> str:
+    """What pressing Import will do, with exact counts."""
+    counts = preview.counts
+    if not preview.is_complete:
+        return "Import the whole file"
+    parts = [
+        counted(count, word)
+        for count, word in (
+            (counts.seeds_new, "prompt"),
+            (counts.pairs_new, "answer"),
+            (counts.preferences, "preference"),
+        )
+        if count
+    ]
+    if not parts and accept and counts.pairs_known:
+        return "Accept the answers stored already"
+    return f"Import {listed(parts)}" if parts else "Nothing new to import"
+
+
+def is_importable(preview: ImportPreview, accept: bool) -> bool:
+    """True when pressing Import would store something, or accept what is there."""
+    counts = preview.counts
+    has_news = counts.seeds_new + counts.pairs_new + counts.preferences
+    has_work = has_news or (accept and counts.pairs_known) or not preview.is_complete
+    return not preview.hint and bool(has_work)
+
+
+def result_html(file_name: str, counts: ImportCounts) -> str:
+    """What an import did."""
+    done = [
+        counted(count, word)
+        for count, word in (
+            (counts.seeds_new, "new prompt"),
+            (counts.pairs_new, "new answer"),
+            (counts.preferences, "new preference"),
+        )
+        if count
+    ]
+    text = f"{file_name}: {listed(done) or 'nothing new'} stored."
+    if counts.accepted:
+        text += f" {counted(counts.accepted, 'answer')} marked as accepted."
+    facts = _known(counts)
+    return note(text, "good") + (note(facts) if facts else "") + problems_html(counts)
+
+
+def nothing_yet() -> str:
+    """The empty state of the prompts list."""
+    return empty_state(
+        "No prompts yet", "Drop a file above, or type a few prompts, to have something to ask."
+    )
+
+
+def _known(counts: ImportCounts) -> str:
+    known = [
+        counted(count, word)
+        for count, word in ((counts.seeds_known, "prompt"), (counts.pairs_known, "answer"))
+        if count
+    ]
+    facts = [f"Stored already: {listed(known)}."] if known else []
+    if counts.unanswered and counts.pairs_new + counts.pairs_known:
+        facts.append(f"{counted(counts.unanswered, 'row')} without an answer.")
+    return " ".join(facts)
+
+
+def _prompt_cell(prompt: str, system: str, turns: int) -> str:
+    marks = []
+    if system:
+        marks.append(chip("system prompt"))
+    if turns - bool(system) > 1:
+        marks.append(chip(f"{turns - bool(system)} turns"))
+    return f'<div class="ds-cut">{esc(prompt, 300)}</div>{"".join(marks)}'

@@ -1,0 +1,179 @@
+"""Upload, look, correct the columns, import: the upper half of the Seeds tab."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from distill_studio.seeds.columns import PARTS, ColumnMapping
+from distill_studio.services.importing import ImportPreview, ImportReport
+from distill_studio.ui.context import Ui
+from distill_studio.ui.errors import guarded
+from distill_studio.ui.panels import import_html
+from distill_studio.ui.panels.jobs import JobsPanel, build_jobs_panel
+
+_LABELS = {
+    "prompt": "Prompt",
+    "input": "More of the prompt",
+    "answer": "Answer",
+    "messages": "Conversation",
+    "instances": "List of input and output",
+    "system": "System prompt",
+    "history": "Earlier turns",
+    "chosen": "Better answer",
+    "rejected": "Worse answer",
+    "verdict": "Which is better",
+    "topic": "Topic",
+    "teacher": "Who wrote the answer",
+    "rejected_teacher": "Who wrote the worse one",
+    "reference": "Right answer",
+    "reasoning": "Reasoning",
+}
+_TYPES = [".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet"]
+_JOB_FROM_BYTES = 8 * 1024 * 1024
+_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+_SLOW: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
+
+
+def build_seeds_import(
+    ui: Ui, refresh: Callable[..., Any], refreshed: list[Any]
+) -> tuple[JobsPanel, gr.HTML]:
+    """Make it. `refresh(request, workspace)` fills `refreshed` after an import."""
+    upload_id = gr.State("")
+    file = gr.File(
+        label="File of prompts (JSONL, JSON, CSV or Parquet)",
+        file_types=_TYPES,
+        elem_id="seeds-upload",
+        height=132,
+    )
+    result = gr.HTML(elem_id="seeds-result")
+    with gr.Column(visible=False, elem_id="seeds-preview", elem_classes="ds-card") as panel:
+        summary = gr.HTML(elem_id="seeds-summary")
+        gr.HTML('<h3 class="ds-h3">Which column is what</h3>')
+        with gr.Row(elem_classes="ds-parts", elem_id="seeds-columns"):
+            parts = [_part(name) for name in PARTS]
+        examples = gr.HTML(elem_id="seeds-examples", apply_default_css=False)
+        problems = gr.HTML(elem_id="seeds-problems", apply_default_css=False)
+        with gr.Row(elem_classes="ds-fields"):
+            topic = gr.Textbox(label="Topic, where the file names none", elem_id="seeds-topic")
+            teacher = gr.Textbox(
+                label="Who wrote the answers, where it does not say", elem_id="seeds-teacher"
+            )
+        with gr.Row(elem_classes="ds-fields"):
+            accepted = gr.Checkbox(
+                label="Mark the answers as accepted",
+                info="They need no review; of two compared answers, the better one.",
+                elem_id="seeds-accepted",
+            )
+            thinking = gr.Checkbox(
+                label="Take <think> blocks out of answers",
+                info="They are kept as the answer's reasoning.",
+                elem_id="seeds-thinking",
+            )
+        with gr.Row():
+            start = gr.Button("Import", variant="primary", elem_id="seeds-import")
+            leave = gr.Button("Do not import", elem_id="seeds-leave")
+    jobs = build_jobs_panel(ui, ["import"], "seeds-jobs", limit=1)
+
+    settings: list[Any] = [*parts, topic, teacher, thinking]
+    watched: list[Any] = [*parts, thinking, accepted]
+    shown = [panel, summary, examples, problems, start, *parts]
+
+    @guarded
+    def on_upload(request: gr.Request, workspace: str, path: str) -> tuple[Any, ...]:
+        opened, actor = ui.open(request, workspace)
+        stored = ui.studio.uploads.add(Path(path))
+        preview = opened.seeds.preview(actor, stored)
+        return (stored, "", "", "", False, False, *_shown(preview, accept=False))
+
+    @guarded
+    def on_change(
+        request: gr.Request,
+        workspace: str,
+        stored: str,
+        accept: bool,
+        *values: Any,  # noqa: ANN401  (values of the controls)
+    ) -> tuple[Any, ...]:
+        opened, actor = ui.open(request, workspace)
+        return _shown(opened.seeds.preview(actor, stored, _mapping(*values)), accept)
+
+    @guarded
+    def on_import(
+        request: gr.Request,
+        workspace: str,
+        stored: str,
+        accept: bool,
+        *values: Any,  # noqa: ANN401  (values of the controls)
+    ) -> tuple[Any, ...]:
+        opened, actor = ui.open(request, workspace)
+        arguments = (actor, stored, _mapping(*values), accept)
+        if ui.studio.uploads.path(stored).stat().st_size < _JOB_FROM_BYTES:
+            said = _said(opened.seeds.import_file(*arguments))
+        else:
+            opened.seeds.import_start(*arguments)
+            said = ""
+        polled = jobs.poll(request, workspace)
+        return (None, gr.Column(visible=False), said, *polled, *refresh(request, workspace))
+
+    @guarded
+    def on_leave() -> tuple[Any, ...]:
+        return None, gr.Column(visible=False)
+
+    file.upload(
+        on_upload,
+        [ui.workspace, file],
+        [upload_id, result, topic, teacher, accepted, thinking, *shown],
+        **_SLOW,
+    )
+    file.clear(lambda: gr.Column(visible=False), None, panel, **_QUIET)
+    leave.click(on_leave, None, [file, panel], **_QUIET)
+    for control in watched:
+        control.input(on_change, [ui.workspace, upload_id, accepted, *settings], shown, **_SLOW)
+    for box in (topic, teacher):
+        box.blur(on_change, [ui.workspace, upload_id, accepted, *settings], shown, **_QUIET)
+    start.click(
+        on_import,
+        [ui.workspace, upload_id, accepted, *settings],
+        [file, panel, result, *jobs.outputs, *refreshed],
+        **_SLOW,
+    )
+    jobs.view.change(guarded(refresh), ui.workspace, refreshed, **_QUIET)
+    return jobs, result
+
+
+def _part(name: str) -> gr.Dropdown:
+    return gr.Dropdown(
+        [("none", "")], value="", label=_LABELS[name], elem_id=f"seeds-part-{name}", min_width=150
+    )
+
+
+def _mapping(*values: Any) -> ColumnMapping:  # noqa: ANN401  (values of the controls)
+    *parts, topic, teacher, thinking = values
+    chosen = {name: value or "" for name, value in zip(PARTS, parts, strict=True)}
+    return ColumnMapping(
+        **chosen,
+        default_topic=(topic or "").strip(),
+        default_teacher=(teacher or "").strip(),
+        split_thinking=bool(thinking),
+    )
+
+
+def _shown(preview: ImportPreview, accept: bool) -> tuple[Any, ...]:
+    choices = [("none", ""), *((name, name) for name in preview.columns)]
+    row_word = "Row" if preview.format == "parquet" else "Line"
+    return (
+        gr.Column(visible=True),
+        import_html.summary_html(preview),
+        import_html.examples_html(preview),
+        import_html.problems_html(preview.counts, row_word),
+        gr.Button(
+            import_html.button_text(preview, accept),
+            interactive=import_html.is_importable(preview, accept),
+        ),
+        *(gr.Dropdown(choices, value=getattr(preview.mapping, name)) for name in PARTS),
+    )
+
+
+def _said(report: ImportReport) -> str:
+    return import_html.result_html(report.file_name, report.counts)
