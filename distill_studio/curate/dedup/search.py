@@ -3,14 +3,14 @@
 Start at `NearSearch`. Units are compared tile by tile, each pair once (the newer unit against the
 older ones). A product of short vectors bounds every similarity from above (`projection`); only
 pairs that reach the floor by that bound are computed in full, in float64. Memory is bounded:
-short vectors of all units, a cache of full vectors, and one tile's worth of pairs per thread.
+short vectors of all units, what the source holds, and one tile's worth of pairs per thread.
 
 The similarity of two units is the smallest over their fields, and in each field the smallest over
 aligned windows; different numbers of windows are no match (similarity 0). Similarities are
 rounded to six decimals, so that they do not depend on the tiling.
 """
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,8 +32,7 @@ from distill_studio.curate.dedup.vectors import (
 BoolMatrix = npt.NDArray[np.bool_]
 
 DECIMALS = 6
-_TILE = 2048
-_CACHE_BYTES = 256 * 2**20
+_TILE = 1024
 _SAMPLE_ROWS = 8192
 _DENSE = 0.02  # share of a tile's pairs above which a full product beats pair by pair
 _CHUNK = 8192  # pairs computed at once in float64
@@ -70,7 +69,6 @@ class NearSearch:
             raise ValueError(f"floor must lie in (0, 1], not {floor}")
         self.floor = floor
         self._source, self._known, self._tile = source, known, tile
-        self._cache: OrderedDict[int, tuple[WindowedVectors, ...]] = OrderedDict()
         self._short: list[FloatMatrix] = []
 
     def run(self, cancel: CancelToken | None = None) -> Iterator[Found]:
@@ -89,12 +87,14 @@ class NearSearch:
     ) -> Iterator[Found]:
         """Every pair of `rows` with an older unit, tile by tile, a few tiles ahead."""
         waiting: deque[Future[Found]] = deque()
-        row_vectors = self._load(rows)
+        row_vectors = self._source.load(rows.start, rows.stop)
         for start in range(0, rows.stop, self._tile):
             if cancel is not None:
                 cancel.raise_if_cancelled()
             columns = range(start, min(start + self._tile, rows.stop))
-            vectors = row_vectors if columns == rows else self._load(columns)
+            vectors = (
+                row_vectors if columns == rows else self._source.load(columns.start, columns.stop)
+            )
             waiting.append(pool.submit(self._compare, rows, row_vectors, columns, vectors))
             if len(waiting) > _THREADS:
                 yield waiting.popleft().result()
@@ -145,7 +145,7 @@ class NearSearch:
             bases.append(basis(field, min(columns, field.shape[1])))
             parts.append([])
         for start in range(0, total, self._tile):
-            loaded = self._load(range(start, min(start + self._tile, total)))
+            loaded = self._source.load(start, min(start + self._tile, total))
             for part, vectors, onto in zip(parts, loaded, bases, strict=True):
                 part.append(project(vectors.first, onto))
         return [np.concatenate(part) for part in parts]
@@ -154,20 +154,8 @@ class NearSearch:
         """Per field, first windows of tiles spread over all units."""
         starts = range(0, total, self._tile)
         step = max(1, len(starts) * self._tile // _SAMPLE_ROWS)
-        loaded = [self._load(range(s, min(s + self._tile, total))) for s in starts[::step]]
+        loaded = [self._source.load(s, min(s + self._tile, total)) for s in starts[::step]]
         return [np.concatenate([tile[f].first for tile in loaded]) for f in range(len(loaded[0]))]
-
-    def _load(self, units: range) -> tuple[WindowedVectors, ...]:
-        """One tile's full vectors, from the cache where possible."""
-        if units.start in self._cache and len(self._cache[units.start][0]) == len(units):
-            self._cache.move_to_end(units.start)
-            return self._cache[units.start]
-        loaded = self._source.load(units.start, units.stop)
-        self._cache[units.start] = loaded
-        size = sum(f.first.nbytes + f.rest.nbytes for f in loaded)
-        while len(self._cache) > max(2, _CACHE_BYTES // max(1, size)):
-            self._cache.popitem(last=False)
-        return loaded
 
 
 def aligned_similarity(

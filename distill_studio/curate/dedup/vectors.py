@@ -1,6 +1,7 @@
 """Vectors of texts, some of them longer than the embedding model can read at once."""
 
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,6 +48,29 @@ class WindowedVectors:
         is_first[np.cumsum(counts) - counts] = True
         return cls(rows[is_first], counts, rows[~is_first])
 
+    @classmethod
+    def join(cls, parts: Sequence["WindowedVectors"]) -> "WindowedVectors":
+        """Texts of several, one after the other."""
+        return cls(
+            np.concatenate([p.first for p in parts]),
+            np.concatenate([p.counts for p in parts]),
+            np.concatenate([p.rest for p in parts]),
+        )
+
+    def part(self, start: int, stop: int) -> "WindowedVectors":
+        """Texts start to stop-1, sharing memory."""
+        if len(self.rest) == 0:
+            return WindowedVectors(self.first[start:stop], self.counts[start:stop], self.rest)
+        counts = self.counts[start:stop]
+        begin = int((self.counts[:start] - 1).sum())
+        end = begin + int((counts - 1).sum())
+        return WindowedVectors(self.first[start:stop], counts, self.rest[begin:end])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the vectors."""
+        return self.first.nbytes + self.rest.nbytes
+
 
 class VectorSource(Protocol):
     """Units to compare, numbered 0, 1, ...; each has the same fields (prompt, answer, or both)."""
@@ -71,11 +95,49 @@ class MemorySource:
 
     def load(self, start: int, stop: int) -> tuple[WindowedVectors, ...]:
         """See `VectorSource`."""
-        return tuple(_slice(field, start, stop) for field in self.fields)
+        return tuple(field.part(start, stop) for field in self.fields)
 
 
-def _slice(field: WindowedVectors, start: int, stop: int) -> WindowedVectors:
-    counts = field.counts[start:stop]
-    begin = int((field.counts[:start] - 1).sum())
-    end = begin + int((counts - 1).sum())
-    return WindowedVectors(field.first[start:stop], counts, field.rest[begin:end])
+class BlockSource:
+    """Units read block by block from somewhere slow; the blocks last used stay in memory.
+
+    Args:
+        total: How many units.
+        read: Reads units start to stop-1.
+        block: Units per read.
+        cache_bytes: Memory for blocks; two are always held.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        read: Callable[[int, int], tuple[WindowedVectors, ...]],
+        block: int = 8192,
+        cache_bytes: int = 384 * 2**20,
+    ) -> None:
+        self._total, self._read, self._block = total, read, block
+        self._cache_bytes = cache_bytes
+        self._cache: OrderedDict[int, tuple[WindowedVectors, ...]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return self._total
+
+    def load(self, start: int, stop: int) -> tuple[WindowedVectors, ...]:
+        """See `VectorSource`."""
+        parts = []
+        for first in range(start - start % self._block, stop, self._block):
+            lo, hi = max(start - first, 0), min(stop - first, self._block)
+            parts.append(tuple(field.part(lo, hi) for field in self._cached(first)))
+        if len(parts) == 1:
+            return parts[0]
+        return tuple(WindowedVectors.join(list(field)) for field in zip(*parts, strict=True))
+
+    def _cached(self, first: int) -> tuple[WindowedVectors, ...]:
+        if first not in self._cache:
+            self._cache[first] = self._read(first, min(first + self._block, self._total))
+            size = sum(f.nbytes for block in self._cache.values() for f in block)
+            while size > self._cache_bytes and len(self._cache) > 2:
+                _, gone = self._cache.popitem(last=False)
+                size -= sum(f.nbytes for f in gone)
+        self._cache.move_to_end(first)
+        return self._cache[first]
