@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from distill_studio import __version__
 from distill_studio.cli.commands import (
+    curate,
     demo,
     exporting,
     generate,
@@ -81,6 +82,7 @@ serve.add_to(app)
 seeds.add_to(app)
 generate.add_to(app)
 pairs.add_to(app)
+curate.add_to(app)
 training.add_to(app)
 exporting.add_to(app)
 jobs.add_to(app)

@@ -1,0 +1,71 @@
+"""`dedup`: filters and near-duplicates, and taking them back."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from distill_studio.cli.session import session_of
+from distill_studio.cli.show import clean
+from distill_studio.cli.waiting import check_detach, finish
+
+
+class Compared(StrEnum):
+    """Which text of a pair is compared."""
+
+    PROMPT = "prompt"
+    ANSWER = "answer"
+    BOTH = "both"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add `dedup`."""
+    app.command("dedup")(dedup)
+
+
+def dedup(
+    ctx: typer.Context,
+    threshold: Annotated[
+        float | None, typer.Option(help="Similarity from which two are the same.", min=0.5, max=1.0)
+    ] = None,
+    field: Annotated[Compared, typer.Option(help="What is compared.")] = Compared.BOTH,
+    filters: Annotated[
+        bool, typer.Option("--filters/--no-filters", help="Length, loops and refusals as well.")
+    ] = True,
+    accepted: Annotated[
+        bool, typer.Option("--accepted", help="Remove accepted rows too, not only mark a conflict.")
+    ] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Take the last step back.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Do not wait for its end.")] = False,
+) -> None:
+    """Filter answers and set near-duplicates aside; one of each group always stays."""
+    session = session_of(ctx)
+    if undo:
+        state = session.call("curate_undo")
+        session.answer(state, lambda: print("Took the last step back."))
+        return
+    check_detach(session, detach)
+    job = session.call(
+        "curate_dedup",
+        field=field.value,
+        threshold=threshold,
+        filters=None if filters else [],
+        remove_accepted=accepted,
+    )
+    ended = finish(session, job, detach=detach)
+    session.answer(ended["result"] if not detach else ended, lambda: _show(ended))
+
+
+def _show(job: Any) -> None:  # noqa: ANN401  (a job as JSON)
+    if job["state"] != "done":
+        print(f"Started. See how it goes: jobs show {job['id']}")
+        return
+    report = job["result"]
+    print(
+        f"{report['considered']} answers: {report['kept']} stay, {report['filtered']} filtered,"
+        f" {report['duplicates']} duplicates. Undo with: dedup --undo"
+    )
+    for reason, rows in report["by_reason"].items():
+        print(f"  {rows} {clean(reason)}")
+    if report["conflicts"]:
+        print(f"  {report['conflicts']} near-duplicates stay, because a person accepted them")
