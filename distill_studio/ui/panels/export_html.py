@@ -1,0 +1,41 @@
+"""Files to take away as links."""
+
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from distill_studio.services.export import ExportFile
+from distill_studio.ui.html import empty_state, esc, number, size
+
+
+def file_url(workspace: str, name: str) -> str:
+    """Where the web layer serves an export."""
+    return f"/files/{quote(workspace)}/exports/{quote(name)}"
+
+
+def file_link(workspace: str, file: ExportFile) -> str:
+    """One file as a download link with its size and rows."""
+    rows = f", {number(file.rows)} rows" if file.rows is not None else ""
+    return (
+        f'<p class="ds-note good">Ready: <a class="ds-download" download'
+        f' href="{esc(file_url(workspace, file.name))}">{esc(file.name)}</a>'
+        f" ({size(file.size_bytes)}{rows})</p>"
+    )
+
+
+def files_html(workspace: str, files: Sequence[ExportFile]) -> str:
+    """All files made so far."""
+    if not files:
+        return empty_state("No files yet", "Choose above what to take away and press Export.")
+    body = "".join(
+        f'<tr><td><a download href="{esc(file_url(workspace, file.name))}">'
+        f"{esc(file.name)}</a></td><td>{size(file.size_bytes)}</td>"
+        f"<td>{file.created_at:%Y-%m-%d %H:%M}</td>"
+        f'<td><button type="button" class="ds-link" data-delete="{esc(file.name)}"'
+        f' aria-label="Delete {esc(file.name)}">Delete</button></td></tr>'
+        for file in files
+    )
+    return (
+        '<div class="ds-table-wrap"><table class="ds-table"><thead><tr><th scope="col">File</th>'
+        '<th scope="col">Size</th><th scope="col">Made</th><th></th></tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
