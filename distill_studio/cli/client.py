@@ -17,6 +17,7 @@ class Client(Protocol):
     """What commands need of the studio. Results are JSON values."""
 
     is_app: bool  # True when jobs go on after the command has ended
+    workspace: str  # where operations run; may be changed
 
     def call(self, operation: str, **arguments: Any) -> Any:  # noqa: ANN401  (any JSON value)
         """Run one operation in the chosen workspace; raises `StudioError` when it is refused."""

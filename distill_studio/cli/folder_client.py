@@ -22,12 +22,12 @@ class FolderClient:
 
     def __init__(self, settings: Settings) -> None:
         self._studio = build_studio(settings, resume_jobs=False)
-        self._name = settings.workspace
+        self.workspace = settings.workspace
         self._actor = Actor(user=settings.user, role=Role.OWNER)
 
     def call(self, operation: str, **arguments: Any) -> Any:  # noqa: ANN401
         """Run one operation; see `Client.call`."""
-        workspace = self._studio.workspace(self._name)
+        workspace = self._studio.workspace(self.workspace)
         return operations.call(workspace, self._actor, operation, arguments)
 
     def upload(self, path: Path) -> str:
@@ -36,7 +36,7 @@ class FolderClient:
 
     def fetch_export(self, name: str, target: Path) -> None:
         """Copy an export."""
-        source = self._studio.workspace(self._name).folder / "exports" / name
+        source = self._studio.workspace(self.workspace).folder / "exports" / name
         if not source.is_file():
             raise NotFound(f"There is no export '{name}'.")
         shutil.copyfile(source, target)

@@ -15,6 +15,13 @@ OutFile = Annotated[
 ]
 
 
+class Weights(StrEnum):
+    """Which form of a trained model."""
+
+    MERGED = "merged"
+    ADAPTER = "adapter"
+
+
 class Style(StrEnum):
     """How a pair is written."""
 
@@ -30,6 +37,7 @@ def add_to(app: typer.Typer) -> None:
     group.command("pairs")(pairs)
     group.command("preferences")(preferences)
     group.command("snapshot")(snapshot)
+    group.command("model")(model)
     app.add_typer(group, name="export")
 
 
@@ -91,12 +99,24 @@ def snapshot(
     take(session, session.call("export_snapshot", name=name, format=kind), output)
 
 
+def model(
+    ctx: typer.Context,
+    run: Annotated[str, typer.Argument(help="Name of a finished run.")],
+    output: OutFile,
+    form: Annotated[Weights, typer.Option(help="Whole model or LoRA adapter.")] = Weights.MERGED,
+) -> None:
+    """A trained model as a folder in a .zip that `transformers` (or `peft`) loads."""
+    session = session_of(ctx)
+    _kind(output, "zip")
+    take(session, session.call("distill_package", name=run, kind=form.value), output)
+
+
 def take(session: Session, made: dict[str, Any], output: Path) -> None:
     """Bring an export to where it is wanted and say so."""
     if not output.absolute().parent.is_dir():
         raise InvalidInput(f"The folder of {output} is not there.", "Make it first.")
     session.client.fetch_export(made["name"], output)
-    rows = f"{made['rows']} rows, " if made.get("rows") is not None else ""
+    rows = "" if made.get("rows") is None else f"{made['rows']} rows, "
     size = f"{output.stat().st_size:,} bytes"
     session.answer(made | {"output": str(output)}, lambda: print(f"{output}: {rows}{size}"))
 

@@ -1,5 +1,7 @@
-"""`freeze` a snapshot and `compare` models."""
+"""`freeze` a snapshot, `train` a student on it, `compare` models."""
 
+import json
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -7,12 +9,22 @@ import typer
 from distill_studio.cli import filters
 from distill_studio.cli.session import session_of
 from distill_studio.cli.show import clean, clean_lines
+from distill_studio.cli.waiting import check_detach, finish
+from distill_studio.core.errors import InvalidInput
 from distill_studio.core.records import Curation, PairStatus
 
 
+class Method(StrEnum):
+    """How a student learns."""
+
+    SFT = "sft"
+    DPO = "dpo"
+
+
 def add_to(app: typer.Typer) -> None:
-    """Add `freeze` and `compare`."""
+    """Add `freeze`, `train` and `compare`."""
     app.command("freeze")(freeze)
+    app.command("train")(train)
     app.command("compare")(compare)
 
 
@@ -76,6 +88,79 @@ def _show_preview(seen: dict[str, Any]) -> None:
         print(f"left out: {rows} ({clean(reason)})")
     for warning in seen["warnings"]:
         print(f"warning: {clean(warning)}")
+
+
+def train(
+    ctx: typer.Context,
+    snapshot: Annotated[str, typer.Argument(help="Name of a snapshot.")],
+    method: Annotated[Method, typer.Option(help="How it learns.")] = Method.SFT,
+    student: Annotated[
+        str,
+        typer.Option(
+            help="A model id, or run:NAME to go on from; with :24 behind, pruned to 24 layers."
+        ),
+    ] = "smollm2-135m-instruct",
+    preset: Annotated[str, typer.Option(help="quick, balanced or thorough.")] = "balanced",
+    steps: Annotated[int | None, typer.Option(min=1, help="Updates.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="All weights instead of LoRA.")] = False,
+    name: Annotated[str, typer.Option(help="Name of the run.")] = "",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any other setting: learning_rate=1e-4. May be repeated."),
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Pre-flight only.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Do not wait for its end.")] = False,
+) -> None:
+    """Train a student on a snapshot; Ctrl+C stops it at a checkpoint."""
+    session = session_of(ctx)
+    check_detach(session, detach)
+    model, layers = _split_layers(student)
+    spec = {
+        "snapshot": snapshot,
+        "method": method.value,
+        "student": model,
+        "keep_layers": layers,
+        "preset": preset,
+        "max_steps": steps,
+        "weights": "full" if full else "lora",
+        "name": name,
+    } | _settings(set_ or [])
+    if check:
+        found = session.call("distill_preflight", spec=spec)
+        session.answer(found, lambda: print(json.dumps(found, ensure_ascii=False, indent=1)))
+        return
+    run = session.call("distill_start", spec=spec)
+    job = session.call("jobs_get", job_id=run["job_id"])
+    finish(session, job, detach=detach)
+    run = session.call("distill_get", name=run["name"])
+    session.answer(run, lambda: _show_run(run))
+
+
+def _split_layers(student: str) -> tuple[str, int | None]:
+    """`smollm2-135m-instruct:24` -> the model and how many layers are kept."""
+    model, sign, layers = student.rpartition(":")
+    return (model, int(layers)) if sign and layers.isdigit() else (student, None)
+
+
+def _settings(pairs: list[str]) -> dict[str, Any]:
+    """`name=value` as JSON values where they are such, else as text."""
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not sign:
+            raise InvalidInput(f"'{pair}' sets nothing.", "Write --set name=value.")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
+
+
+def _show_run(run: dict[str, Any]) -> None:
+    print(f"Run {run['name']}: {run['state']}")
+    for name, value in run["metrics"].items():
+        if isinstance(value, (int, float, str)):
+            print(f"  {name} {clean(value)}")
 
 
 def compare(
