@@ -53,7 +53,8 @@ def bench_record(pair: Pair, candidates: int = 1) -> BenchRecord:
 
 def provenance_line(pair: Pair) -> str:
     """Where a pair comes from, in one line: `smollm2 · direct v1 · temperature 0.7 · 84 tokens`."""
-    recipe = f"{pair.recipe} {pair.recipe_version}".strip()
+    version = pair.recipe_version.removeprefix("v")
+    recipe = pair.recipe.replace("_", " ") + (f" v{version}" if version else "")
     if pair.recipe == "import":
         recipe = f"imported from {pair.source}" if pair.source else "imported"
     parts = [

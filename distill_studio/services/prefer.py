@@ -33,9 +33,7 @@ class VoteResult(Record):
 
     stored: tuple[str, ...] = Field(description="Ids that are committed, now or earlier.")
     refused: tuple[Refusal, ...] = Field(default=(), description="Ids that never will be.")
-    reveals: tuple[Reveal, ...] = Field(
-        default=(), description="Who stood where."
-    )
+    reveals: tuple[Reveal, ...] = Field(default=(), description="Who stood where.")
 
 
 class UndoableVote(Record):
@@ -87,8 +85,7 @@ class PreferService(Service):
         """
         actor.require(Role.REVIEWER)
         require_same_user(actor, for_user)
-        refused = store.vote_refusals(self.db, actor.user, votes)
-        stored = store.record_votes(self.db, actor.user, votes)
+        stored, refused = store.settle_votes(self.db, actor.user, votes)
         told = {
             v.task_id
             for v in votes

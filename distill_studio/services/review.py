@@ -153,8 +153,7 @@ class ReviewService(Service):
         """
         actor.require(Role.REVIEWER)
         require_same_user(actor, for_user)
-        refused = store.refusals(self.db, actor.user, decisions)
-        stored = store.record(self.db, actor.user, decisions)
+        stored, refused = store.settle(self.db, actor.user, decisions)
         return DecideResult(
             stored=tuple(stored),
             refused=tuple(Refusal(id=i, reason=reason) for i, reason in refused.items()),

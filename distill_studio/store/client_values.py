@@ -1,4 +1,4 @@
-"""Checks of values that browsers send: their clock and their text."""
+"""A check of a value that browsers send: their clock."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -13,12 +13,3 @@ def plausible_time(made_at: datetime) -> datetime:
     now = utc_now()
     aware = made_at if made_at.tzinfo else made_at.replace(tzinfo=UTC)
     return aware if _EARLIEST < aware < now + _CLOCK_SLACK else now
-
-
-def is_storable(*texts: str | None) -> bool:
-    """False when a text holds a lone surrogate, which no UTF-8 store can keep."""
-    try:
-        "".join(t or "" for t in texts).encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from distill_studio.core.records import Decision, DecisionKind, PairStatus
 from distill_studio.core.records.base import utc_now
-from distill_studio.store.client_values import is_storable, plausible_time
+from distill_studio.store.client_values import plausible_time
 from distill_studio.store.database import Database, Row
 from distill_studio.store.pairs import PairQuery, where_clause
 
@@ -54,45 +54,40 @@ FROM f WHERE pairs.id = f.pair_id
 def record(db: Database, user: str, decisions: Sequence[Decision]) -> list[str]:
     """Store decisions in their order and bring the pairs in line, in one transaction.
 
-    A decision whose (user, id) is there already is left as it was first stored; one that
-    `refusals` names is not stored.
+    A decision whose (user, id) is there already is left as it was first stored.
 
     Returns:
-        The ids that are now stored, earlier or by this call.
+        The ids that are now stored, earlier or by this call; the others were refused.
+    """
+    return settle(db, user, decisions)[0]
+
+
+def settle(
+    db: Database, user: str, decisions: Sequence[Decision]
+) -> tuple[list[str], dict[str, str]]:
+    """As `record`; returns the stored ids, and the refused ones with the reason.
+
+    Refused for good are: an unknown pair, an edit without text, an undo of something that is not
+    this user's or is about another pair.
     """
     with db.write():
-        refused = refusals(db, user, decisions)
-        there = _stored_ids(db, user, [d.id for d in decisions])
+        there = _stored(db, user, [i for d in decisions for i in (d.id, d.undoes) if i])
+        pairs_there = _pairs_there(db, [d.pair_id for d in decisions if d.id not in there])
         fresh: dict[str, Decision] = {}
-        for decision in decisions:
-            if decision.id not in refused and decision.id not in there:
-                fresh.setdefault(decision.id, decision)
+        refused: dict[str, str] = {}
+        undoable = dict(there)
+        for d in decisions:
+            if d.id in there or d.id in fresh or d.id in refused:
+                continue
+            reason = _refusal(d, pairs_there, undoable)
+            if reason:
+                refused[d.id] = reason
+            else:
+                fresh[d.id] = d
+                undoable[d.id] = d.pair_id
         _append(db, user, list(fresh.values()))
         bring_in_line(db, (d.pair_id for d in fresh.values()))
-    return [d.id for d in decisions if d.id not in refused]
-
-
-def refusals(db: Database, user: str, decisions: Sequence[Decision]) -> dict[str, str]:
-    """Decisions that can never be stored: id to reason. One already stored is never refused."""
-    there = _stored_ids(db, user, [d.id for d in decisions])
-    pair_ids = [d.pair_id for d in decisions if d.id not in there]
-    pairs_there = {
-        r["id"]
-        for r in db.rows(
-            "SELECT id FROM pairs WHERE id IN (SELECT unnest(?::VARCHAR[]))", [pair_ids]
-        )
-    }
-    undone = _pairs_of(db, user, [d.undoes for d in decisions if d.undoes])
-    refused: dict[str, str] = {}
-    for d in decisions:
-        if d.id in there:
-            continue
-        reason = _refusal(d, pairs_there, undone)
-        if reason:
-            refused[d.id] = reason
-        else:
-            undone.setdefault(d.id, d.pair_id)
-    return refused
+    return [d.id for d in decisions if d.id not in refused], refused
 
 
 def bring_in_line(db: Database, pair_ids: Iterable[str]) -> None:
@@ -250,16 +245,14 @@ def reasons(db: Database, limit: int = 9) -> list[str]:
     return [r["reject_reason"] for r in rows]
 
 
-def _refusal(d: Decision, pairs_there: set[str], undone: dict[str, str]) -> str:
+def _refusal(d: Decision, pairs_there: set[str], undoable: dict[str, str]) -> str:
     """Why this decision can never be stored, or ''."""
     if d.pair_id not in pairs_there:
         return "There is no such pair in this workspace."
     if d.kind is DecisionKind.EDIT and not (d.answer or "").strip():
         return "An edit needs the new answer; it was empty."
-    if d.kind is DecisionKind.UNDO and undone.get(d.undoes or "") != d.pair_id:
+    if d.kind is DecisionKind.UNDO and undoable.get(d.undoes or "") != d.pair_id:
         return "It undoes a decision that is not yours or not stored."
-    if not is_storable(d.id, d.answer, d.reason, d.note):
-        return "The text holds half a character (a lone surrogate); type it again."
     return ""
 
 
@@ -283,21 +276,19 @@ def _append(db: Database, user: str, decisions: Sequence[Decision]) -> None:
     )
 
 
-def _stored_ids(db: Database, user: str, ids: Sequence[str]) -> set[str]:
-    rows = db.rows(
-        "SELECT id FROM decisions WHERE user_name = ? AND id IN (SELECT unnest(?::VARCHAR[]))",
-        [user, list(ids)],
-    )
-    return {r["id"] for r in rows}
-
-
-def _pairs_of(db: Database, user: str, ids: Sequence[str]) -> dict[str, str]:
+def _stored(db: Database, user: str, ids: Sequence[str]) -> dict[str, str]:
+    """Those of this user's decision ids that are stored, with their pairs."""
     rows = db.rows(
         "SELECT id, pair_id FROM decisions"
         " WHERE user_name = ? AND id IN (SELECT unnest(?::VARCHAR[]))",
         [user, list(ids)],
     )
     return {r["id"]: r["pair_id"] for r in rows}
+
+
+def _pairs_there(db: Database, ids: Sequence[str]) -> set[str]:
+    rows = db.rows("SELECT id FROM pairs WHERE id IN (SELECT unnest(?::VARCHAR[]))", [list(ids)])
+    return {r["id"] for r in rows}
 
 
 def _bulk_pairs(db: Database, user: str, bulk_id: str) -> list[str]:

@@ -14,7 +14,7 @@ from distill_studio.core.ids import new_id
 from distill_studio.core.records import Outcome, Pair, Preference, Record, Vote
 from distill_studio.core.records.base import utc_now
 from distill_studio.store import pairs
-from distill_studio.store.client_values import is_storable, plausible_time
+from distill_studio.store.client_values import plausible_time
 from distill_studio.store.database import Database, Row
 
 _COLUMNS = """id, seed_id, chosen_pair_id, rejected_pair_id, outcome, strength, user_name AS "user",
@@ -109,49 +109,40 @@ def add_tasks(db: Database, rows: Sequence[Row]) -> None:
 def record_votes(db: Database, user: str, votes: Sequence[Vote]) -> list[str]:
     """Store votes in their order and bring `preferences` in line, in one transaction.
 
-    A vote whose (user, id) is there already is left as it was first stored; one that
-    `vote_refusals` names is not stored.
+    A vote whose (user, id) is there already is left as it was first stored.
 
     Returns:
-        The ids that are now stored, earlier or by this call.
+        The ids that are now stored, earlier or by this call; the others were refused.
+    """
+    return settle_votes(db, user, votes)[0]
+
+
+def settle_votes(
+    db: Database, user: str, votes: Sequence[Vote]
+) -> tuple[list[str], dict[str, str]]:
+    """As `record_votes`; returns the stored ids, and the refused ones with the reason.
+
+    Refused for good are: a comparison that was made for somebody else or does not exist, an undo
+    of something that is not this user's or is about another comparison.
     """
     with db.write():
-        refused = vote_refusals(db, user, votes)
-        there = _stored_votes(db, user, [v.id for v in votes])
+        there = _stored_votes(db, user, [i for v in votes for i in (v.id, v.undoes) if i])
+        shown = {t["id"] for t in tasks(db, user, [v.task_id for v in votes])}
         fresh: dict[str, Vote] = {}
-        for vote in votes:
-            if vote.id not in refused and vote.id not in there:
-                fresh.setdefault(vote.id, vote)
+        refused: dict[str, str] = {}
+        undoable = dict(there)
+        for v in votes:
+            if v.id in there or v.id in fresh or v.id in refused:
+                continue
+            reason = _refusal(v, shown, undoable)
+            if reason:
+                refused[v.id] = reason
+            else:
+                fresh[v.id] = v
+                undoable[v.id] = v.task_id
         _append(db, user, list(fresh.values()))
         bring_in_line(db, user, (v.task_id for v in fresh.values()))
-    return [v.id for v in votes if v.id not in refused]
-
-
-def vote_refusals(db: Database, user: str, votes: Sequence[Vote]) -> dict[str, str]:
-    """Votes that can never be stored: id to reason. One already stored is never refused."""
-    there = _stored_votes(db, user, [v.id for v in votes])
-    tasks = {
-        r["id"]
-        for r in db.rows(
-            "SELECT id FROM comparison_tasks WHERE id IN (SELECT unnest(?::VARCHAR[]))"
-            " AND user_name IN ('', ?)",
-            [[v.task_id for v in votes if v.id not in there], user],
-        )
-    }
-    undone = _stored_votes(db, user, [v.undoes for v in votes if v.undoes])
-    refused: dict[str, str] = {}
-    for v in votes:
-        if v.id in there:
-            continue
-        if v.task_id not in tasks:
-            refused[v.id] = "This comparison was not shown to you in this workspace."
-        elif v.outcome is Outcome.UNDO and undone.get(v.undoes or "") != v.task_id:
-            refused[v.id] = "It undoes a vote that is not yours or not stored."
-        elif not is_storable(v.id, v.reason):
-            refused[v.id] = "The text holds half a character (a lone surrogate); type it again."
-        else:
-            undone.setdefault(v.id, v.task_id)
-    return refused
+    return [v.id for v in votes if v.id not in refused], refused
 
 
 def bring_in_line(db: Database, user: str, task_ids: Iterable[str]) -> None:
@@ -343,6 +334,15 @@ def tasks(db: Database, user: str, task_ids: Sequence[str]) -> list[Row]:
         WHERE user_name = ? AND id IN (SELECT unnest(?::VARCHAR[])) ORDER BY id""",
         [user, list(task_ids)],
     )
+
+
+def _refusal(v: Vote, shown: set[str], undoable: dict[str, str]) -> str:
+    """Why this vote can never be stored, or ''."""
+    if v.task_id not in shown:
+        return "This comparison was not shown to you in this workspace."
+    if v.outcome is Outcome.UNDO and undoable.get(v.undoes or "") != v.task_id:
+        return "It undoes a vote that is not yours or not stored."
+    return ""
 
 
 def _preference(user: str, vote: Row) -> Preference:

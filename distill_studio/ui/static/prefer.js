@@ -44,8 +44,8 @@ element.replaceChildren(h("section", { class: "ds-bench", "aria-label": "Compare
     actionButton("S", "Skip", "", () => vote("skip")),
     make("undo", "button", { type: "button", class: "ds-act ds-undo", onclick: () => undo(), "aria-keyshortcuts": "Control+Z" }, h("span", {}, "Undo"), h("kbd", { "aria-hidden": "true" }, "Ctrl+Z")),
     h("span", { class: "ds-step" },
-      h("button", { type: "button", class: "ds-act", onclick: () => step(-1), "aria-label": "Previous comparison" }, h("kbd", {}, "K")),
-      h("button", { type: "button", class: "ds-act", onclick: () => step(1), "aria-label": "Next comparison" }, h("kbd", {}, "J")))),
+      h("button", { type: "button", class: "ds-act", onclick: () => step(-1), "aria-label": "Previous comparison" }, h("span", { "aria-hidden": "true" }, "←"), h("kbd", {}, "K")),
+      h("button", { type: "button", class: "ds-act", onclick: () => step(1), "aria-label": "Next comparison" }, h("kbd", {}, "J"), h("span", { "aria-hidden": "true" }, "→")))),
   make("lastVote", "div", { class: "ds-lastvote" }),
   make("said", "div", { class: "ds-sr", role: "status", "aria-live": "polite" }), help));
 const renderer = new Renderer(() => drawAnswers());

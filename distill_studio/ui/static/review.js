@@ -51,8 +51,8 @@ element.replaceChildren(h("section", { class: "ds-bench", "aria-label": "Review"
     actionButton("S", "Skip", "", () => decide("skip")),
     make("undo", "button", { type: "button", class: "ds-act ds-undo", onclick: () => undo(), "aria-keyshortcuts": "Control+Z" }, h("span", {}, "Undo"), h("kbd", { "aria-hidden": "true" }, "Ctrl+Z")),
     h("span", { class: "ds-step" },
-      h("button", { type: "button", class: "ds-act", onclick: () => step(-1), "aria-label": "Previous record" }, h("kbd", {}, "K")),
-      h("button", { type: "button", class: "ds-act", onclick: () => step(1), "aria-label": "Next record" }, h("kbd", {}, "J")))),
+      h("button", { type: "button", class: "ds-act", onclick: () => step(-1), "aria-label": "Previous record" }, h("span", { "aria-hidden": "true" }, "←"), h("kbd", {}, "K")),
+      h("button", { type: "button", class: "ds-act", onclick: () => step(1), "aria-label": "Next record" }, h("kbd", {}, "J"), h("span", { "aria-hidden": "true" }, "→")))),
   make("said", "div", { class: "ds-sr", role: "status", "aria-live": "polite" }), help));
 const renderer = new Renderer(() => { if (mode !== "edit") drawAnswer(); });
 const openHelp = () => { if (!help.open) help.showModal(); };

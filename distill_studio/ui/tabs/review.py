@@ -75,7 +75,7 @@ def build(ui: Ui) -> TabView:
         ]
         search = gr.Textbox(
             label="Search",
-            placeholder="words in prompt or answer",
+            placeholder="prompt or answer",
             elem_id="review-search",
             max_lines=1,
             min_width=160,

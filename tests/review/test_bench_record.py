@@ -1,0 +1,44 @@
+"""What the review bench gets of a pair."""
+
+from distill_studio.core.records import Curation, Message, Pair
+from distill_studio.review.bench_record import bench_record, hints, provenance_line
+
+
+def make_pair(**fields: object) -> Pair:
+    return Pair(
+        **{"seed_id": "s", "messages": (Message(role="user", content="q"),), "answer": "a"} | fields
+    )
+
+
+def test_provenance_of_a_generated_pair() -> None:
+    pair = make_pair(
+        teacher="local",
+        model="smollm2-135m-instruct",
+        recipe="best_of_n",
+        recipe_version="2",
+        params={"temperature": 0.7, "max_tokens": 99, "stop": ["x"], "seed": True},
+        completion_tokens=84,
+        latency_ms=2140.0,
+    )
+    assert provenance_line(pair) == (
+        "local · smollm2-135m-instruct · best of n v2 · temperature 0.7 · 84 tokens · 2.1 s"
+    )
+
+
+def test_provenance_of_an_import_and_of_nothing() -> None:
+    pair = make_pair(teacher="gpt-4", model="gpt-4", recipe="import", source="file.jsonl")
+    assert provenance_line(pair) == "gpt-4 · imported from file.jsonl"
+    assert provenance_line(make_pair()) == ""
+
+
+def test_hints_name_flags_and_never_decide() -> None:
+    flagged = make_pair(
+        curation=Curation.DUPLICATE, curation_reason="0.97 to abc", finish_reason="length"
+    )
+    assert hints(flagged) == ("Near-duplicate: 0.97 to abc", "Cut off at the token limit")
+    assert hints(make_pair(answer=" ", curation="filtered")) == (
+        "Filtered out",
+        "The answer is empty",
+    )
+    assert bench_record(flagged, candidates=3).status == "pending"
+    assert hints(make_pair()) == ()
