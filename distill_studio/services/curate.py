@@ -18,7 +18,6 @@ from distill_studio.curate.dedup.unions import group_keys
 from distill_studio.curate.filters import AnyFilter, measures_version
 from distill_studio.curate.reports import (
     DEFAULT_FLOOR,
-    DEFAULT_THRESHOLD,
     ActionInfo,
     Comparison,
     CurateReport,
@@ -99,7 +98,7 @@ class CurateService(Service):
         self,
         actor: Actor,
         field: DedupField = "both",
-        threshold: float = DEFAULT_THRESHOLD,
+        threshold: float | None = None,
         filters: list[AnyFilter] | None = None,
     ) -> DedupPreview:
         """What a threshold does: groups, rows removed, histogram, pairs nearest to the line."""
@@ -114,7 +113,7 @@ class CurateService(Service):
         actor: Actor,
         filters: list[AnyFilter] | None = None,
         field: DedupField = "both",
-        threshold: float = DEFAULT_THRESHOLD,
+        threshold: float | None = None,
         remove_accepted: bool = False,
     ) -> CurateReport:
         """What `apply` would leave with the same arguments, without doing it."""
@@ -189,7 +188,7 @@ class CurateService(Service):
         self,
         actor: Actor,
         field: DedupField = "both",
-        threshold: float = DEFAULT_THRESHOLD,
+        threshold: float | None = None,
         filters: list[AnyFilter] | None = None,
         remove_accepted: bool = False,
     ) -> Job:
@@ -207,7 +206,7 @@ class CurateService(Service):
         actor: Actor,
         filters: list[AnyFilter] | None = None,
         field: DedupField = "both",
-        threshold: float = DEFAULT_THRESHOLD,
+        threshold: float | None = None,
         remove_accepted: bool = False,
     ) -> CurateReport:
         """Mark what filters drop and what others stand for; everything else is kept. Undoes."""
@@ -335,15 +334,16 @@ class CurateService(Service):
         self,
         filters: list[AnyFilter] | None,
         field: DedupField,
-        threshold: float,
+        threshold: float | None,
         remove_accepted: bool = False,
     ) -> CurateSettings:
-        """Settings from an operation's arguments; no filters means those in force."""
+        """Settings from an operation's arguments; None means what is in force."""
+        in_force = self._settings()
         try:
             return CurateSettings(
-                filters=self._settings().filters if filters is None else filters,
+                filters=in_force.filters if filters is None else filters,
                 field=field,
-                threshold=threshold,
+                threshold=in_force.threshold if threshold is None else threshold,
                 remove_accepted=remove_accepted,
             )
         except ValidationError as err:

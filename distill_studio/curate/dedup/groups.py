@@ -126,7 +126,7 @@ class _Grouper:
         self._others = np.concatenate([edges.b, edges.a])[order]
         self._alike = np.concatenate([edges.similarity] * 2)[order]
         units, starts = np.unique(ends[order], return_index=True)
-        stops = np.append(starts[1:], len(order))
+        stops = np.append(starts, len(order))[1:]
         self._span = {
             int(u): (int(s), int(e)) for u, s, e in zip(units, starts, stops, strict=True)
         }
