@@ -116,6 +116,11 @@ class JobsService(Service):
         for token in list(self._tokens.values()):
             token.cancel()
 
+    @property
+    def is_shutting_down(self) -> bool:
+        """True once the app is about to stop; jobs it leaves go on at the next start."""
+        return self._is_shutting_down
+
     # -- operations -----------------------------------------------------------------------
 
     def page(

@@ -1,9 +1,86 @@
-"""Overview: counts and the next step."""
+"""Where a workspace stands: counts per stage and the next sensible step."""
 
+from pydantic import Field
+
+from distill_studio.core.actor import Actor, Role
+from distill_studio.core.records import Record
 from distill_studio.services.base import Service
+from distill_studio.store import overview as table
+
+
+class NextStep(Record):
+    """What to do next, and on which tab."""
+
+    tab: str = Field(description="Word of the tab.")
+    title: str = Field(description="What to do, a few words.")
+    text: str = Field(description="Why, one sentence.")
+
+
+_Counts = dict[str, int]
 
 
 class OverviewService(Service):
-    """Overview: counts and the next step."""
+    """Counts and the next step."""
 
     word = "overview"
+
+    def counts(self, actor: Actor) -> _Counts:
+        """Numbers per stage, see `store/overview.py`."""
+        actor.require(Role.VIEWER)
+        return {name: int(value or 0) for name, value in table.counts(self.db).items()}
+
+    def next_step(self, actor: Actor) -> NextStep:
+        """The step that brings this workspace on."""
+        actor.require(Role.VIEWER)
+        return next_step(self.counts(actor))
+
+
+def next_step(c: _Counts) -> NextStep:
+    """The first step of the flow that still has work."""
+    if c["seeds"] == 0:
+        return NextStep(
+            tab="seeds",
+            title="Bring in prompts",
+            text="Upload a file of prompts or conversations, or type a few by hand.",
+        )
+    if c["total"] == 0:
+        return NextStep(
+            tab="generate",
+            title="Let a teacher answer",
+            text=f"{c['unanswered']:,} seeds have no answer yet.",
+        )
+    if c["accepted"] == 0:
+        return NextStep(
+            tab="review",
+            title="Review the answers",
+            text=f"{c['pending']:,} pairs wait for a decision. Only accepted ones are trained on.",
+        )
+    if c["snapshots"] == 0:
+        return NextStep(
+            tab="freeze",
+            title="Freeze a dataset",
+            text=f"{c['usable']:,} accepted pairs are ready. Training reads only frozen data.",
+        )
+    if c["students"] == 0:
+        return NextStep(
+            tab="distill",
+            title="Train a student",
+            text="A snapshot is ready to train on.",
+        )
+    if c["comparisons"] == 0:
+        return NextStep(
+            tab="evaluate",
+            title="Compare student and teacher",
+            text="A student is trained. Put it beside its teacher.",
+        )
+    if c["pending"]:
+        return NextStep(
+            tab="review",
+            title="Go on reviewing",
+            text=f"{c['pending']:,} pairs wait for a decision.",
+        )
+    return NextStep(
+        tab="evaluate",
+        title="Compare and vote",
+        text="Votes on the comparison page become preferences for the next round.",
+    )

@@ -104,6 +104,12 @@ class Studio:
             shutil.move(workspace.folder, target)
             return target
 
+    def demo_workspace(self, *, create: bool = False) -> Workspace | None:
+        """The demo's workspace; None when it is not there and not to be made."""
+        if create or DEMO_WORKSPACE in self.workspace_names():
+            return self.workspace(DEMO_WORKSPACE, create=create)
+        return None
+
     def open_all(self) -> None:
         """Open every workspace, so that unfinished jobs go on. Called at the app's start."""
         for name in self.workspace_names():

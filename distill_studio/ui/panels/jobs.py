@@ -56,7 +56,13 @@ class JobsPanel:
 
 
 def build_jobs_panel(
-    ui: Ui, kinds: Sequence[str], elem_id: str, *, limit: int = 3, every_s: float = 1.0
+    ui: Ui,
+    kinds: Sequence[str],
+    elem_id: str,
+    *,
+    limit: int = 3,
+    every_s: float = 1.0,
+    empty: str = "",
 ) -> JobsPanel:
     """A panel over the newest jobs of `kinds`, with a Stop and a Resume button."""
     view = gr.HTML(elem_id=elem_id)
@@ -70,7 +76,8 @@ def build_jobs_panel(
         jobs = opened.jobs.page(actor, kinds=list(kinds), limit=limit)
         html = "".join(job_html(job) for job in jobs)
         is_active = any(job.state.is_active for job in jobs)
-        return (f'<div class="ds-jobs">{html}</div>' if jobs else ""), gr.Timer(active=is_active)
+        shown = f'<div class="ds-jobs">{html}</div>' if jobs else note(empty)
+        return shown, gr.Timer(active=is_active)
 
     def buttons(request: gr.Request, workspace: str) -> tuple[Any, Any]:
         opened, actor = ui.open(request, workspace)

@@ -1,0 +1,26 @@
+"""Counts over all tables, for the home page: one short query per table."""
+
+from distill_studio.store import pairs
+from distill_studio.store.database import Database, Row
+
+
+def counts(db: Database) -> Row:
+    """Numbers per stage.
+
+    `seeds`, `unanswered` (seeds with no pair), the counts of `pairs.counts`, `comparable` (seeds
+    with two candidates or more), `preferences`, `snapshots`, `runs`, `students` (finished runs)
+    and `comparisons`.
+    """
+    found = db.row(
+        """SELECT
+        (SELECT count(*) FROM seeds) AS seeds,
+        (SELECT count(*) FROM seeds ANTI JOIN pairs ON seeds.id = pairs.seed_id) AS unanswered,
+        (SELECT count(*) FROM (SELECT seed_id FROM pairs GROUP BY 1 HAVING count(*) > 1))
+            AS comparable,
+        (SELECT count(*) FROM preferences WHERE outcome = 'win') AS preferences,
+        (SELECT count(*) FROM snapshots) AS snapshots,
+        (SELECT count(*) FROM runs) AS runs,
+        (SELECT count(*) FROM runs WHERE state = 'done') AS students,
+        (SELECT count(*) FROM comparisons) AS comparisons"""
+    )
+    return {**pairs.counts(db), **(found or {})}
