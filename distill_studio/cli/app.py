@@ -65,15 +65,13 @@ def top(
     given: dict[str, Any] = {}
     if home is not None:
         given["home"] = home.expanduser().absolute()
-    if workspace:
-        given["workspace"] = workspace
     try:
         settings = Settings(**given)
     except ValidationError as err:
         problem = err.errors()[0]
         name = "_".join(str(part) for part in problem["loc"]).upper()
         raise typer.BadParameter(f"DISTILL_STUDIO_{name}: {problem['msg']}") from err
-    session = Session(settings, as_json)
+    session = Session(settings, workspace or settings.workspace, as_json)
     ctx.obj = session
     ctx.call_on_close(session.close)
 
@@ -112,7 +110,9 @@ def global_options_first(arguments: Sequence[str]) -> list[str]:
         word = waiting.pop(0)
         if word == "--":
             return [*first, *rest, word, *waiting]
-        if word in _FLAGS or (word.partition("=")[0] in _VALUES and "=" in word):
+        if word in _FLAGS:
+            first.insert(0, word)
+        elif "=" in word and word.partition("=")[0] in _VALUES:
             first.append(word)
         elif word in _VALUES and waiting:
             first += [word, waiting.pop(0)]

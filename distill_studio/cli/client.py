@@ -48,8 +48,12 @@ class Client(Protocol):
         ...
 
 
-def connect(settings: Settings) -> Client:
+def connect(settings: Settings, workspace: str) -> Client:
     """A client of the app on this data folder, or of the folder itself when no app runs.
+
+    Args:
+        settings: Say where the data folder is.
+        workspace: The one that operations are run in.
 
     Raises:
         Unavailable: The app is there but does not answer.
@@ -59,10 +63,10 @@ def connect(settings: Settings) -> Client:
     if info is None:  # each loads only what it needs, so that a command starts quickly
         from distill_studio.cli.folder_client import FolderClient  # noqa: PLC0415
 
-        return FolderClient(settings)
+        return FolderClient(settings, workspace)
     from distill_studio.cli.app_client import AppClient  # noqa: PLC0415
 
-    client = AppClient(info, settings.workspace)
+    client = AppClient(info, workspace)
     try:
         client.status()
     except BaseException:

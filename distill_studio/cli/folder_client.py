@@ -20,9 +20,9 @@ class FolderClient:
 
     is_app = False
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, workspace: str) -> None:
         self._studio = build_studio(settings, resume_jobs=False)
-        self.workspace = settings.workspace
+        self.workspace = workspace
         self._actor = Actor(user=settings.user, role=Role.OWNER)
 
     def call(self, operation: str, **arguments: Any) -> Any:  # noqa: ANN401

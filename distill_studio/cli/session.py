@@ -18,6 +18,7 @@ class Session:
     """One run of the command line."""
 
     settings: Settings
+    workspace: str
     as_json: bool = False
     _client: Client | None = field(default=None, repr=False)
 
@@ -25,7 +26,7 @@ class Session:
     def client(self) -> Client:
         """Connected on first use."""
         if self._client is None:
-            self._client = connect(self.settings)
+            self._client = connect(self.settings, self.workspace)
         return self._client
 
     def call(self, operation: str, **arguments: Any) -> Any:  # noqa: ANN401  (any JSON value)

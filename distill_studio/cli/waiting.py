@@ -84,7 +84,7 @@ class _ProgressLine:
     def __init__(self) -> None:
         self._is_terminal = sys.stderr.isatty()
         self._last = ""
-        self._last_at = 0.0
+        self._last_at = time.monotonic()  # a quick job says nothing
 
     def show(self, job: Job) -> None:
         """Draw where the job stands."""
