@@ -156,35 +156,31 @@ def histogram(similarity: embeddings.FloatArray, floor: float) -> list[Bin]:
 
 def _one_filter(db: Database, config: FilterConfig, drops: int) -> FilterPreview:
     kind = FILTERS[config.kind]
-    dropped: list[Example] = []
-    kept: list[Example] = []
-    limits = {limit.measure: limit for limit in config.limits()} if config.is_on else {}
-    for row in limit_rows([config]):
-        for side, is_dropped in ((dropped, True), (kept, False)):
-            found = curation.near_the_line(db, row, is_dropped=is_dropped, count=_EXAMPLES)
-            side += [
-                Example(
-                    pair_id=hit["pair_id"],
-                    prompt=hit["prompt"],
-                    answer=hit["answer"],
-                    score=hit["score"],
-                    reason=limits[row.measure].reason(hit["score"], hit["note"]),
-                )
-                for hit in found
-            ]
     return FilterPreview(
         kind=config.kind,
         label=kind.label,
         about=kind.about,
         is_on=config.is_on,
         drops=drops,
-        dropped=dropped,
-        kept=_distinct(kept)[:_EXAMPLES],
+        dropped=_examples(db, config, is_dropped=True),
+        kept=_examples(db, config, is_dropped=False),
     )
 
 
-def _distinct(examples: Sequence[Example]) -> list[Example]:
-    return list({example.pair_id: example for example in examples}.values())
+def _examples(db: Database, config: FilterConfig, *, is_dropped: bool) -> list[Example]:
+    limits = {limit.measure: limit for limit in config.limits()}
+    rows = limit_rows([config])
+    found = curation.near_the_line(db, rows, is_dropped=is_dropped, count=_EXAMPLES) if rows else []
+    return [
+        Example(
+            pair_id=row["pair_id"],
+            prompt=row["prompt"],
+            answer=row["answer"],
+            score=row["score"],
+            reason=limits[row["measure"]].reason(row["score"], row["note"]),
+        )
+        for row in found
+    ]
 
 
 def _considered(db: Database, settings: CurateSettings) -> int:

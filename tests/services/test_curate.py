@@ -1,0 +1,484 @@
+"""The curate stage over a real store, with an embedder made of word counts."""
+
+import json
+
+import numpy as np
+import pytest
+
+from distill_studio.core.actor import Actor, Role
+from distill_studio.core.errors import InvalidInput, NotAllowed, NotFound
+from distill_studio.core.records import Decision, DecisionKind, JobState, Message, Pair, PairStatus
+from distill_studio.curate.filters import (
+    Answer,
+    LengthConfig,
+    RefusalConfig,
+    default_filters,
+    first_drop,
+    measure_all,
+)
+from distill_studio.curate.text import tokens
+from distill_studio.services import curation_work, operations
+from distill_studio.store import decisions, embeddings, pairs
+
+BEES = "Bees make honey from the nectar of flowers and store it in combs of wax for the winter"
+SHIPS = "Ships float because the water that they push aside weighs as much as the whole ship"
+RAIN = "Rain falls when small drops in a cloud join and grow too heavy for the air to hold up"
+
+
+class WordCounts:
+    """An embedder whose vectors are hashed word counts; a window is twenty words."""
+
+    model = "word-counts"
+    dim = 256
+
+    def __init__(self):
+        self.embedded = []
+
+    def windows(self, text):
+        words = text.split()
+        return [" ".join(words[k : k + 20]) for k in range(0, max(1, len(words)), 20)]
+
+    def embed(self, texts):
+        self.embedded += texts
+        rows = np.zeros((len(texts), self.dim), np.float32)
+        for row, text in zip(rows, texts, strict=True):
+            for word in tokens(text):
+                row[sum(word.encode()) * 7 % self.dim] += 1
+        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+
+
+@pytest.fixture
+def embedder(workspace, monkeypatch):
+    made = WordCounts()
+    monkeypatch.setattr(workspace.studio.models, "embedder", lambda: made, raising=False)
+    return made
+
+
+@pytest.fixture
+def curate(workspace, embedder):
+    return workspace.curate
+
+
+_count = iter(range(10**6))
+
+
+def pair(prompt, answer, *, seed=None, **fields):
+    number = next(_count)
+    return Pair(
+        seed_id=seed or f"seed-{number}",
+        messages=(Message(role="user", content=prompt),),
+        answer=answer,
+        job_id="test",
+        sample=number,
+        **fields,
+    )
+
+
+def store(workspace, *rows):
+    pairs.insert(workspace.db, rows)
+    return [row.id for row in rows]
+
+
+def decide(workspace, pair_id, kind, **fields):
+    decisions.record(
+        workspace.db,
+        "owner",
+        [Decision(id=f"decision-{next(_count)}", pair_id=pair_id, kind=kind, **fields)],
+    )
+
+
+def done(workspace, owner, job):
+    ended = workspace.jobs.wait(owner, job.id, 60)
+    assert ended.state is JobState.DONE, ended.error
+    return ended.result
+
+
+def curation(workspace):
+    return {
+        row["id"]: row["curation"] for row in workspace.db.rows("SELECT id, curation FROM pairs")
+    }
+
+
+@pytest.fixture
+def bees(workspace):
+    """Four rows: a, its near copy b, its equal c (but for case), and a different d."""
+    return store(
+        workspace,
+        pair("How do bees make honey?", BEES, topic="nature"),
+        pair("How do bees make their honey?", BEES + " months", topic="nature"),
+        pair("how do bees make honey", BEES.lower() + ".", topic="nature"),
+        pair("Why do ships float?", SHIPS, topic="physics"),
+    )
+
+
+# -- filters --------------------------------------------------------------------------------
+
+
+def test_sql_drops_what_the_pure_filters_drop(workspace, curate, owner):
+    texts = ["", "ok", BEES, "I'm sorry, but I can't help.", "a b c d e f g " * 40, "```\nx"]
+    ids = store(workspace, *(pair(f"q{k}", text) for k, text in enumerate(texts)))
+    filters = [LengthConfig(min_words=2), *default_filters()[2:], default_filters()[0]]
+    report = curate.apply(owner, filters)
+    expected = {
+        one: drop.filter
+        for one, text in zip(ids, texts, strict=True)
+        if (drop := first_drop(filters, measure_all(Answer(text))))
+    }
+    dropped = {one: curate.explain(owner, one) for one in ids if curation(workspace)[one] != "kept"}
+    assert {one: why.code for one, why in dropped.items()} == expected
+    assert sum(report.by_reason.values()) == len(expected)
+    assert report.kept == 6 - len(expected)
+
+
+def test_preview_moves_the_line_without_reading_texts_again(workspace, curate, owner, monkeypatch):
+    store(workspace, *(pair(f"q{k}", "word " * k) for k in range(1, 21)))
+    first = curate.preview(owner, [LengthConfig(min_words=5)])
+    assert (first.considered, first.dropped, first.unmeasured) == (20, 4, 0)
+    monkeypatch.setattr(curation_work, "measure_all", lambda answer: pytest.fail("measured again"))
+    second = curate.preview(owner, [LengthConfig(min_words=11)])
+    assert second.dropped == 10
+    shown = second.filters[0]
+    assert [example.score for example in shown.dropped] == [10, 9, 8]
+    assert [example.score for example in shown.kept] == [11, 12, 13]
+    assert shown.dropped[0].reason == "10 words, fewer than 11"
+
+
+def test_an_edit_is_measured_and_a_rejected_row_is_left_out(workspace, curate, owner):
+    one, two = store(workspace, pair("q", "short"), pair("q2", "short"))
+    short = [LengthConfig(min_words=3)]
+    assert curate.preview(owner, short).dropped == 2
+    decide(workspace, one, DecisionKind.EDIT, answer="now it is long enough")
+    decide(workspace, two, DecisionKind.REJECT)
+    again = curate.preview(owner, short)
+    assert (again.considered, again.dropped, again.protected) == (1, 0, 0)
+
+
+def test_an_accepted_row_that_fails_is_kept_and_counted(workspace, curate, owner):
+    (one,) = store(workspace, pair("q", "short"))
+    decide(workspace, one, DecisionKind.ACCEPT)
+    report = curate.apply(owner, [LengthConfig(min_words=3)])
+    assert (report.filtered, report.protected, curation(workspace)[one]) == (0, 1, "kept")
+    report = curate.apply(owner, [LengthConfig(min_words=3)], remove_accepted=True)
+    assert (report.filtered, curation(workspace)[one]) == (1, "filtered")
+
+
+# -- near-duplicates ------------------------------------------------------------------------
+
+
+def test_dedup_in_one_job(workspace, curate, owner, bees):
+    a, b, c, d = bees
+    report = done(workspace, owner, curate.dedup(owner, threshold=0.85))
+    assert (report["duplicates"], report["kept"]) == (2, 2)
+    assert curation(workspace) == {a: "kept", b: "duplicate", c: "duplicate", d: "kept"}
+    near, exact = curate.explain(owner, b), curate.explain(owner, c)
+    assert (near.code, exact.code, exact.score) == ("near", "exact", 1.0)
+    assert near.lost_to.pair_id == exact.lost_to.pair_id == a
+    assert 0.85 <= near.score < 1.0
+    assert report["by_topic"] == [
+        {"topic": "nature", "total": 3, "removed": 2},
+        {"topic": "physics", "total": 1, "removed": 0},
+    ]
+
+
+def test_equal_rows_are_found_without_any_vectors(workspace, curate, owner, embedder, bees):
+    preview = curate.dedup_preview(owner)
+    assert (preview.removed, preview.exact, preview.model) == (1, 1, "")
+    assert not embedder.embedded
+
+
+def test_both_needs_prompt_and_answer_alike(workspace, curate, owner):
+    store(workspace, pair("How do bees make honey?", BEES), pair("Why do ships float?", BEES))
+    done(workspace, owner, curate.embed(owner))
+    done(workspace, owner, curate.embed(owner, "answer"))
+    assert curate.dedup_preview(owner, "both", 0.85).removed == 0
+    assert curate.dedup_preview(owner, "answer", 0.85).removed == 1
+    assert curate.dedup_preview(owner, "prompt", 0.85).removed == 0
+
+
+def test_candidates_of_a_seed(workspace, curate, owner):
+    question = "How do bees make honey?"
+    store(
+        workspace,
+        pair(question, BEES, seed="s"),
+        pair(question, RAIN, seed="s"),
+        pair(question, BEES + " months", seed="s"),
+        pair(question + " Tell", SHIPS, seed="t"),
+    )
+    done(workspace, owner, curate.embed(owner))
+    both = curate.dedup_preview(owner, "both", 0.85)
+    assert both.removed == 1  # the near-identical answer
+    prompt = curate.dedup_preview(owner, "prompt", 0.85)
+    assert prompt.removed == 1  # the other seed's row, none of the candidates
+
+
+def test_a_rejected_row_removes_nobody_and_its_copies_come_back(workspace, curate, owner, bees):
+    a, b, c, _ = bees
+    done(workspace, owner, curate.dedup(owner, threshold=0.85))
+    decide(workspace, a, DecisionKind.REJECT)
+    assert curate.state(owner).outdated > 0
+    report = curate.settle(owner)
+    assert report.duplicates == 1
+    kept = {one for one, state in curation(workspace).items() if state == "kept"}
+    assert len(kept & {b, c}) == 1
+    assert curate.state(owner).outdated == 0
+
+
+def test_a_filtered_row_removes_nobody(workspace, curate, owner):
+    tail = " As an AI, I like it."
+    first, second = store(
+        workspace,
+        pair("How do bees make honey?", BEES + tail),
+        pair("How do bees make honey?", BEES),
+    )
+    done(workspace, owner, curate.dedup(owner, threshold=0.7, filters=[RefusalConfig()]))
+    assert curation(workspace) == {first: "filtered", second: "kept"}
+
+
+def test_accepted_first_then_score_then_age(workspace, curate, owner):
+    ids = store(
+        workspace,
+        pair("q same", BEES),
+        pair("q same", BEES, judge_score=1.0),
+        pair("q same", BEES, judge_score=2.0),
+        pair("q same", BEES),
+    )
+    curate.apply(owner)
+    assert [one for one in ids if curation(workspace)[one] == "kept"] == [ids[2]]
+    decide(workspace, ids[3], DecisionKind.ACCEPT)
+    curate.settle(owner)
+    assert [one for one in ids if curation(workspace)[one] == "kept"] == [ids[3]]
+
+
+def test_an_accepted_copy_is_a_conflict_until_a_person_settles_it(workspace, curate, owner, bees):
+    a, b, c, _ = bees
+    for one in (a, b, c):
+        decide(workspace, one, DecisionKind.ACCEPT)
+    done(workspace, owner, curate.dedup(owner, threshold=0.85))
+    assert set(curation(workspace).values()) == {"kept"}
+    preview = curate.dedup_preview(owner, threshold=0.85)
+    assert (preview.removed, preview.conflicts) == (0, 2)
+    assert {p.a.pair_id for p in preview.conflict_pairs} == {a}
+
+    curate.override(owner, a, b, "keep_both")
+    curate.override(owner, c, a, "keep_b")  # a stays, c goes
+    report = curate.apply(owner, threshold=0.85)
+    assert (report.duplicates, report.conflicts) == (1, 0) or report.conflicts == 1
+    assert curation(workspace)[c] == "duplicate"
+    assert curation(workspace)[b] == "kept"
+    assert curate.compare(owner, b, a).verdict == "keep_both"
+    assert curate.compare(owner, a, c).verdict == "keep_a"
+    curate.override(owner, a, c, "clear")
+    assert curate.compare(owner, a, c).verdict == ""
+
+
+def test_new_rows_are_compared_with_the_old_ones_only(workspace, curate, owner, embedder, bees):
+    done(workspace, owner, curate.embed(owner))
+    before = len(embedder.embedded)
+    assert curate.state(owner).compared == {"both": 0, "prompt": 0}
+    store(workspace, pair("How do bees make honey?", BEES + " long"))
+    assert curate.state(owner).compared["both"] == 1
+    done(workspace, owner, curate.embed(owner))
+    assert embedder.embedded[before:] == [BEES + " long"]  # its prompt is known
+    assert curate.dedup_preview(owner, threshold=0.85).removed == 3
+    done(workspace, owner, curate.embed(owner))
+    assert len(embedder.embedded) == before + 1
+
+
+def test_long_answers_equal_in_their_first_window_both_stay(workspace, curate, owner):
+    start = " ".join(f"{BEES.split()[k % 17]}" for k in range(20))
+    store(workspace, pair("same q", f"{start} {SHIPS}"), pair("same q", f"{start} {RAIN}"))
+    done(workspace, owner, curate.embed(owner))
+    assert curate.dedup_preview(owner, "both", 0.8).removed == 0
+
+
+def test_every_threshold_agrees_with_brute_force(workspace, curate, owner):
+    rng = np.random.default_rng(0)
+    vocabulary = [f"w{k}x{k * k % 89}" for k in range(60)]
+    texts = []
+    for _ in range(60):
+        words = list(rng.choice(vocabulary, 15))
+        for _ in range(3):
+            words[int(rng.integers(15))] = str(rng.choice(vocabulary))
+            texts.append(" ".join(words))
+    ids = store(workspace, *(pair(text, text) for text in texts))
+    done(workspace, owner, curate.embed(owner, "answer", 0.7))
+    vectors = WordCounts().embed(texts).astype(np.float64)
+    for threshold in (0.7, 0.8, 0.9, 0.95, 1.0):
+        kept = []
+        for k in range(len(ids)):
+            if all(round(float(vectors[k] @ vectors[j]), 6) < threshold for j in kept):
+                kept.append(k)
+        preview = curate.dedup_preview(owner, "answer", threshold, [])
+        assert preview.removed == len(ids) - len(kept), threshold
+    assert sum(b.count for b in preview.histogram) == preview.near_pairs > 20
+    distances = [abs(p.similarity - 1.0) for p in preview.borderline]
+    assert distances == sorted(distances)
+
+
+def test_a_lower_floor_searches_again_and_a_higher_one_does_not(workspace, curate, owner, bees):
+    half = " ".join(BEES.split()[:11] + SHIPS.split()[:6])
+    store(workspace, pair("How do bees make honey?", half))
+    done(workspace, owner, curate.embed(owner, "both", 0.9))
+    high = curate.dedup_preview(owner)
+    done(workspace, owner, curate.embed(owner, "both", 0.6))
+    low = curate.dedup_preview(owner)
+    done(workspace, owner, curate.embed(owner, "both", 0.95))
+    same = curate.dedup_preview(owner)
+    assert (high.floor, low.floor, same.floor) == (0.9, 0.6, 0.6)
+    assert high.near_pairs < low.near_pairs == same.near_pairs
+    assert curate.dedup_preview(owner, threshold=0.5).threshold == 0.6
+
+
+def test_too_many_near_pairs_raise_the_floor(workspace, curate, owner, monkeypatch):
+    monkeypatch.setattr(curation_work, "MAX_NEAR_PAIRS", 40)
+    store(workspace, *(pair(f"{BEES} {k}", f"{BEES} {k} {k * 3}") for k in range(20)))
+    done(workspace, owner, curate.embed(owner))
+    preview = curate.dedup_preview(owner)
+    assert preview.near_pairs <= 40
+    assert preview.floor > 0.8
+    assert preview.removed > 0
+
+
+def test_a_stopped_search_goes_on_where_it_was(workspace, curate, owner, embedder, bees):
+    """What a kill leaves behind: pairs of a strip that was not finished."""
+    done(workspace, owner, curate.embed(owner))
+    expected = workspace.db.rows("SELECT * FROM near_pairs ORDER BY field, a, b")
+    with workspace.db.write() as cursor:
+        cursor.execute("UPDATE near_searches SET searched_to = 1")
+    assert curate.dedup_preview(owner).near_pairs == 0, "unfinished strips do not count"
+    done(workspace, owner, curate.embed(owner))
+    assert workspace.db.rows("SELECT * FROM near_pairs ORDER BY field, a, b") == expected
+
+
+# -- apply, undo, history -------------------------------------------------------------------
+
+
+def snapshot(workspace):
+    return workspace.db.rows("SELECT id, curation, curation_reason FROM pairs ORDER BY id")
+
+
+def test_undo_restores_exactly_level_by_level(workspace, curate, owner, bees):
+    states = [snapshot(workspace)]
+    curate.apply(owner)
+    states.append(snapshot(workspace))
+    curate.apply(owner, [LengthConfig(min_words=17)])
+    states.append(snapshot(workspace))
+    assert states[0] != states[1] != states[2]
+    curate.undo(owner)
+    assert snapshot(workspace) == states[1]
+    assert curate.state(owner).settings.filters == default_filters()
+    curate.undo(owner)
+    assert snapshot(workspace) == states[0]
+    assert not curate.state(owner).is_applied
+    with pytest.raises(InvalidInput, match="nothing to undo"):
+        curate.undo(owner)
+    history = curate.history(owner)
+    assert [entry.undone_by for entry in history] == ["owner", "owner"]
+
+
+def test_applying_twice_changes_nothing(workspace, curate, owner, bees):
+    first = curate.apply(owner, threshold=0.85)
+    second = curate.apply(owner, threshold=0.85)
+    assert first.changed > 0
+    assert (second.changed, second.action) == (0, 0)
+    assert second.duplicates == first.duplicates
+    assert len(curate.history(owner)) == 1
+
+
+def test_plan_report_says_what_apply_does(workspace, curate, owner, bees):
+    planned = curate.plan_report(owner, threshold=0.85)
+    assert set(curation(workspace).values()) == {"kept"}
+    applied = curate.apply(owner, threshold=0.85)
+    assert planned == applied.model_copy(update={"action": 0})
+
+
+def test_operations_take_and_give_json(workspace, curate, owner, bees):
+    filters = [{"kind": "length", "min_words": 3}, {"kind": "refusal", "strictness": "refusals"}]
+    for name, arguments in (
+        ("curate_preview", {"filters": filters}),
+        ("curate_apply", {"filters": filters, "threshold": 0.9}),
+        ("curate_state", {}),
+        ("curate_history", {}),
+        ("curate_explain", {"pair_id": bees[2]}),
+        ("curate_compare", {"a": bees[0], "b": bees[1]}),
+        ("curate_dedup_preview", {}),
+        ("curate_undo", {}),
+    ):
+        json.dumps(operations.call(workspace, owner, name, arguments))
+    with pytest.raises(InvalidInput, match="filters"):
+        operations.call(workspace, owner, "curate_preview", {"filters": [{"kind": "magic"}]})
+
+
+def test_what_is_refused(workspace, curate, owner, bees):
+    viewer = Actor(user="eve", role=Role.VIEWER)
+    for refused in (
+        lambda: curate.apply(viewer),
+        lambda: curate.undo(viewer),
+        lambda: curate.embed(viewer),
+        lambda: curate.dedup(viewer),
+        lambda: curate.override(viewer, bees[0], bees[1], "keep_both"),
+    ):
+        with pytest.raises(NotAllowed):
+            refused()
+    assert curate.state(viewer).total == 4
+    with pytest.raises(InvalidInput, match=r"0\.5 and 1"):
+        curate.apply(owner, threshold=1.5)
+    with pytest.raises(InvalidInput, match="floor"):
+        curate.embed(owner, floor=0.0)
+    with pytest.raises(InvalidInput, match="itself"):
+        curate.override(owner, bees[0], bees[0], "keep_both")
+    for missing in (lambda: curate.explain(owner, "x"), lambda: curate.compare(owner, "x", "y")):
+        with pytest.raises(NotFound):
+            missing()
+
+
+def test_an_empty_workspace(workspace, curate, owner):
+    assert curate.state(owner).total == 0
+    assert curate.preview(owner).considered == 0
+    assert curate.dedup_preview(owner).removed == 0
+    assert done(workspace, owner, curate.dedup(owner))["kept"] == 0
+
+
+# -- splits ---------------------------------------------------------------------------------
+
+
+def test_near_groups_without_vectors(workspace, curate):
+    ids = store(
+        workspace,
+        pair("What is rain?", RAIN, seed="s"),
+        pair("Something else", SHIPS, seed="s"),
+        pair("what is RAIN", BEES),
+        pair("What is snow?", RAIN),
+    )
+    groups = curate.near_groups(ids)
+    assert groups == {ids[0]: ids[0], ids[1]: ids[0], ids[2]: ids[0], ids[3]: ids[3]}
+    assert curate.near_groups(ids[2:]) == {ids[2]: ids[2], ids[3]: ids[3]}
+    assert curate.near_groups([]) == {}
+
+
+def test_near_groups_with_vectors(workspace, curate, owner):
+    long = "please explain to me in simple words how it is that bees make honey in summer"
+    ids = store(workspace, pair(long, BEES), pair(long + " time", SHIPS), pair("Other", RAIN))
+    assert len(set(curate.near_groups(ids).values())) == 3
+    done(workspace, owner, curate.embed(owner))
+    groups = curate.near_groups(ids)
+    assert groups == {ids[0]: ids[0], ids[1]: ids[0], ids[2]: ids[2]}
+
+
+def test_status_of_a_pair_is_never_touched(workspace, curate, owner, bees):
+    decide(workspace, bees[0], DecisionKind.ACCEPT)
+    curate.apply(owner, threshold=0.85)
+    assert pairs.get(workspace.db, [bees[0]])[0].status is PairStatus.ACCEPTED
+
+
+@pytest.mark.models
+def test_the_real_model_finds_a_paraphrase(workspace, owner):
+    store(
+        workspace,
+        pair("How do bees make honey?", BEES),
+        pair("How do bees make honey", BEES.replace("store it", "keep it")),
+        pair("Why do ships float?", SHIPS),
+    )
+    report = done(workspace, owner, workspace.curate.dedup(owner, threshold=0.9))
+    assert (report["duplicates"], report["kept"]) == (1, 2)
+    assert embeddings.search_state(workspace.db, "both")["dim"] == 384
