@@ -1,0 +1,59 @@
+"""MiniLM: windows cover the text, vectors are those of sentence-transformers."""
+
+import numpy as np
+import pytest
+
+from distill_studio.core.settings import Settings
+from distill_studio.teachers.models import ModelHost
+
+pytestmark = pytest.mark.models
+TEXTS = [
+    "How do I bake bread?",
+    "What is the way to bake a loaf of bread?",
+    "The stock market fell by three percent on Monday.",
+    "",
+    "Ünïcödé 😀 and   blanks\n\n",
+    "long " * 400,
+]
+
+
+@pytest.fixture(scope="module")
+def embedder(starter_cache):
+    return ModelHost(Settings(cache=starter_cache, device="cpu")).embedder()
+
+
+def test_vectors_are_unit_and_those_of_sentence_transformers(embedder, starter_cache):
+    from sentence_transformers import SentenceTransformer
+
+    vectors = embedder.embed(TEXTS)
+    assert vectors.shape == (len(TEXTS), 384) == (len(TEXTS), embedder.dim)
+    assert vectors.dtype == np.float32
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    folder = ModelHost(Settings(cache=starter_cache)).resolve("all-minilm-l6-v2")
+    plain = SentenceTransformer(str(folder), device="cpu")
+    one_by_one = np.stack([plain.encode(t, normalize_embeddings=True) for t in TEXTS])
+    assert (1 - (vectors * one_by_one).sum(1)).max() < 1e-4
+    assert vectors[0] @ vectors[1] > 0.8 > 0.3 > vectors[0] @ vectors[2]
+
+
+def test_no_texts_give_no_rows(embedder):
+    assert embedder.embed([]).shape == (0, 384)
+
+
+def test_windows_cover_the_text_and_fit(embedder):
+    assert embedder.window_tokens == 254
+    for text in [*TEXTS, "word, " * 1000, "x" * 3000, "😀é" * 900, "abc\n\n" * 300]:
+        windows = embedder.windows(text)
+        assert "".join(windows) == text
+        counts = [len(embedder._offsets(w)) for w in windows]
+        assert max(counts) <= embedder.window_tokens
+        if len(windows) > 1:
+            assert min(counts[:-1]) > 0
+
+
+def test_windows_of_equal_beginnings_are_equal(embedder):
+    text = "The quick brown fox jumps over the lazy dog. " * 80
+    one, other = embedder.windows(text + "A"), embedder.windows(text + "B completely different")
+    assert len(one) == len(other) > 2
+    assert one[:-1] == other[:-1]
+    assert len(embedder.windows("short")) == 1
