@@ -1,0 +1,368 @@
+"""Before a training: what cannot work, what will surprise, what it takes. Torch-free.
+
+Start from `check(config, ...)`; `token_view` shows what the model will see of one row, coloured
+by what is learned.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from distill_studio.core.errors import InvalidInput, StudioError
+from distill_studio.core.records.base import Record
+from distill_studio.distill.chat_tokenizer import ChatTokenizer
+from distill_studio.distill.config import FORMATS_OF_METHOD, DpoRun, SftRun
+from distill_studio.distill.data import (
+    MASKED,
+    Row,
+    count_rows,
+    cut,
+    encode_preference,
+    encode_sft,
+    iter_rows,
+)
+from distill_studio.distill.estimate import Estimate, ModelFacts, estimate, model_facts
+
+LOOKED_AT = 1000  # rows that pre-flight tokenises; it says so when there are more
+Level = Literal["error", "warning", "info"]
+
+
+class Finding(Record):
+    """One thing to know before starting. An error refuses."""
+
+    level: Level = Field(description="error, warning or info.")
+    code: str = Field(description="Stable name.")
+    message: str = Field(description="What is so.")
+    hint: str = Field(default="", description="The way out.")
+
+
+class TokenPiece(Record):
+    """One token as it will be trained."""
+
+    text: str = Field(description="Its text.")
+    id: int = Field(description="In the vocabulary.")
+    learned: bool = Field(description="True when the loss counts it.")
+
+
+class TokenRow(Record):
+    """One sequence of a row: the row for SFT, one side of a pair for DPO."""
+
+    title: str = Field(description="row, chosen or rejected.")
+    pieces: list[TokenPiece] = Field(description="In order, cut to the longest length.")
+    tokens: int = Field(description="Before cutting.")
+    learned: int = Field(description="Learned tokens after cutting.")
+    is_cut: bool = Field(description="True when its end is cut off.")
+
+
+@dataclass(frozen=True)
+class RowShape:
+    """Lengths of one row."""
+
+    tokens: int
+    learned: int  # after cutting
+    cost: int  # tokens the model reads, after cutting
+    ends: bool  # its end-of-turn token is learned
+
+
+@dataclass(frozen=True)
+class Report:
+    """Findings, and the estimate when there is one."""
+
+    findings: list[Finding]
+    estimate: Estimate | None
+
+    @property
+    def is_ok(self) -> bool:
+        """True when nothing refuses."""
+        return not any(f.level == "error" for f in self.findings)
+
+
+def check(
+    config: SftRun | DpoRun,
+    *,
+    measured_tokens_per_s: float | None = None,
+    memory_total_gib: float = 0.0,
+    disk_folder: Path | None = None,
+) -> Report:
+    """Look at a run before it starts.
+
+    Args:
+        config: The run.
+        measured_tokens_per_s: Speed of an earlier run of a model of this size.
+        memory_total_gib: Of this machine; 0 = unknown.
+        disk_folder: Where the run will write; None skips the disk check.
+    """
+    findings = _format_findings(config)
+    train, held_out = _counts(config)
+    findings += _split_findings(train, held_out)
+    folder = Path(config.student.base_folder)
+    facts = model_facts(folder)
+    findings += _student_findings(config, facts)
+    tokenizer = ChatTokenizer.load(folder)
+    if not tokenizer.has_template:
+        findings.append(_no_template())
+    if any(f.level == "error" for f in findings):
+        return Report(findings, None)
+    try:
+        shapes = [row_shape(tokenizer, config, row) for row in _sample(config)]
+    except StudioError as err:
+        findings.append(
+            Finding(level="error", code="unreadable", message=err.user_message, hint=err.hint)
+        )
+        return Report(findings, None)
+    findings += length_findings(config, shapes, train)
+    usable = [s for s in shapes if is_usable(config, s)]
+    if not usable:
+        return Report(findings, None)
+    rows = round(train * len(usable) / len(shapes))
+    took = estimate(
+        config,
+        model_facts(folder, config.student.keep_layers),
+        rows,
+        sum(s.cost for s in usable) / len(usable),
+        measured_tokens_per_s,
+    )
+    findings += _resource_findings(took, memory_total_gib, disk_folder)
+    findings.append(_estimate_finding(took, rows))
+    return Report(findings, took)
+
+
+def is_usable(config: SftRun | DpoRun, shape: RowShape) -> bool:
+    """True when a row takes part in the training."""
+    return shape.learned > 0 and (config.over_length == "cut" or shape.tokens <= config.max_length)
+
+
+def row_shape(tokenizer: ChatTokenizer, config: SftRun | DpoRun, row: Row) -> RowShape:
+    """Lengths of a row for this run."""
+    limit = config.max_length
+    if config.method == "dpo":
+        pair = encode_preference(tokenizer, row)
+        prompt = len(pair.prompt_ids)
+        sides = [min(prompt + len(ids), limit) for ids in (pair.chosen_ids, pair.rejected_ids)]
+        learned = min(max(0, side - prompt) for side in sides)
+        ends = tokenizer.is_special(pair.chosen_ids[-1]) if pair.chosen_ids else False
+        return RowShape(pair.length, learned, sum(sides), ends)
+    encoded = encode_sft(tokenizer, row, config.learn)
+    short = cut(encoded, limit)
+    last = encoded.labels[-1] if encoded.labels else MASKED
+    ends = last != MASKED and tokenizer.is_special(last)
+    return RowShape(len(encoded.input_ids), short.learned, len(short.input_ids), ends)
+
+
+def token_view(tokenizer: ChatTokenizer, config: SftRun | DpoRun, row: Row) -> list[TokenRow]:
+    """What the model will see of a row, token by token.
+
+    Raises:
+        InvalidInput: The template cannot render it.
+    """
+    limit = config.max_length
+    if config.method == "sft":
+        encoded = encode_sft(tokenizer, row, config.learn)
+        return [_token_row(tokenizer, "row", encoded.input_ids, encoded.labels, limit)]
+    pair = encode_preference(tokenizer, row)
+    masked = [MASKED] * len(pair.prompt_ids)
+    return [
+        _token_row(tokenizer, title, pair.prompt_ids + ids, masked + ids, limit)
+        for title, ids in (("chosen", pair.chosen_ids), ("rejected", pair.rejected_ids))
+    ]
+
+
+def length_findings(config: SftRun | DpoRun, shapes: list[RowShape], train: int) -> list[Finding]:
+    """What the lengths of the rows mean for this run."""
+    what = "pairs" if config.method == "dpo" else "rows"
+    looked = "" if len(shapes) >= train else f" (of the first {len(shapes)} looked at)"
+    over = sum(s.tokens > config.max_length for s in shapes)
+    nothing = sum(s.learned == 0 for s in shapes)
+    longest = max(s.tokens for s in shapes)
+    longer = f"Raise the longest length; the longest has {longest} tokens."
+    if over == len(shapes):
+        message = f"All {train} {what} are longer than {config.max_length} tokens{looked}."
+        return [Finding(level="error", code="all_over_length", message=message, hint=longer)]
+    if nothing == len(shapes):
+        message = f"None of the {train} {what} has anything to learn{looked}."
+        hint = "Each row needs an answer by the assistant within the longest length."
+        return [Finding(level="error", code="nothing_to_learn", message=message, hint=hint)]
+    findings = []
+    if over:
+        fate = "their ends are cut off" if config.over_length == "cut" else "they are left out"
+        message = f"{over} of {len(shapes)} {what} are longer than {config.max_length} tokens"
+        findings.append(
+            Finding(
+                level="warning",
+                code="over_length",
+                message=f"{message}: {fate}{looked}.",
+                hint=longer,
+            )
+        )
+    if nothing:
+        findings.append(
+            Finding(
+                level="warning",
+                code="some_nothing_to_learn",
+                message=f"{nothing} {what} have nothing to learn and are left out{looked}.",
+                hint="Their prompts fill the longest length, or they have no answer.",
+            )
+        )
+    if not any(s.ends for s in shapes):
+        findings.append(
+            Finding(
+                level="warning",
+                code="no_end_of_turn",
+                message="No answer ends with a token of its own: the student may not stop.",
+                hint="Choose a student whose chat template ends each turn with a special token.",
+            )
+        )
+    return findings
+
+
+def _format_findings(config: SftRun | DpoRun) -> list[Finding]:
+    wanted = FORMATS_OF_METHOD[config.method]
+    if config.data.format in wanted:
+        return []
+    other = next(m for m, formats in FORMATS_OF_METHOD.items() if config.data.format in formats)
+    return [
+        Finding(
+            level="error",
+            code="wrong_format",
+            message=f"{config.method.upper()} learns from {' or '.join(wanted)} rows; this"
+            f" snapshot holds {config.data.format} rows.",
+            hint=f"Choose {other.upper()}, or freeze a snapshot in the right format.",
+        )
+    ]
+
+
+def _counts(config: SftRun | DpoRun) -> tuple[int, int]:
+    folder = Path(config.data.folder)
+    return count_rows(folder, "train"), count_rows(folder, "validation")
+
+
+def _split_findings(train: int, held_out: int) -> list[Finding]:
+    if not train:
+        message = "The snapshot has no rows to train on."
+        hint = "Accept some answers, then freeze again."
+        return [Finding(level="error", code="no_rows", message=message, hint=hint)]
+    if not held_out:
+        return [
+            Finding(
+                level="warning",
+                code="no_validation",
+                message="The snapshot has no held-out rows: nothing will tell learning from"
+                " learning by heart.",
+                hint="Freeze again with a validation share of 5 to 10 %.",
+            )
+        ]
+    return []
+
+
+def _student_findings(config: SftRun | DpoRun, facts: ModelFacts) -> list[Finding]:
+    findings = []
+    keep = config.student.keep_layers
+    if keep is not None and keep > facts.layers:
+        message = f"The student has {facts.layers} layers; {keep} cannot be kept."
+        hint = f"Choose at most {facts.layers}."
+        findings.append(Finding(level="error", code="too_many_layers", message=message, hint=hint))
+    elif keep is not None and keep < facts.layers:
+        findings.append(
+            Finding(
+                level="info",
+                code="pruned",
+                message=f"{facts.layers - keep} of {facts.layers} layers are dropped first; the"
+                " student speaks badly until it has trained for a while.",
+                hint="Expect to need more steps than with all layers.",
+            )
+        )
+    if facts.context and config.max_length > facts.context:
+        message = f"The student reads at most {facts.context} tokens."
+        hint = f"Set the longest length to {facts.context} or less."
+        findings.append(Finding(level="error", code="over_context", message=message, hint=hint))
+    return findings
+
+
+def _no_template() -> Finding:
+    return Finding(
+        level="error",
+        code="no_template",
+        message="The student has no chat template, so it is not certain what an answer is.",
+        hint="Choose an instruct model.",
+    )
+
+
+def _sample(config: SftRun | DpoRun) -> list[Row]:
+    return list(iter_rows(Path(config.data.folder), "train", LOOKED_AT))
+
+
+def _resource_findings(
+    took: Estimate, memory_total_gib: float, disk_folder: Path | None
+) -> list[Finding]:
+    findings = []
+    if memory_total_gib and took.memory_gib > 0.9 * memory_total_gib:
+        findings.append(
+            Finding(
+                level="warning",
+                code="memory",
+                message=f"It may need about {took.memory_gib:.1f} GiB of memory; this machine has"
+                f" {memory_total_gib:.1f}.",
+                hint="Lower the batch size or the longest length, or use LoRA.",
+            )
+        )
+    if disk_folder is not None:
+        free = shutil.disk_usage(disk_folder).free / 2**30
+        if took.disk_gib > free:
+            findings.append(
+                Finding(
+                    level="error",
+                    code="disk",
+                    message=f"It needs about {took.disk_gib:.1f} GiB of disk; {free:.1f} are free.",
+                    hint="Delete old runs or free some space.",
+                )
+            )
+    return findings
+
+
+def _estimate_finding(took: Estimate, rows: int) -> Finding:
+    basis = "from an earlier run here" if took.is_measured else "a guess for two CPU cores"
+    return Finding(
+        level="info",
+        code="estimate",
+        message=f"{took.steps} updates on {rows} rows: about {_duration(took.seconds)} ({basis}),"
+        f" {took.memory_gib:.1f} GiB of memory, {took.disk_gib:.1f} GiB of disk.",
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _token_row(
+    tokenizer: ChatTokenizer, title: str, ids: list[int], labels: list[int], limit: int
+) -> TokenRow:
+    shown, marks = ids[:limit], labels[:limit]
+    pieces = [
+        TokenPiece(text=text, id=token, learned=label != MASKED)
+        for token, label, text in zip(shown, marks, tokenizer.pieces(shown), strict=True)
+    ]
+    return TokenRow(
+        title=title,
+        pieces=pieces,
+        tokens=len(ids),
+        learned=sum(p.learned for p in pieces),
+        is_cut=len(ids) > limit,
+    )
+
+
+def refuse(report: Report) -> None:
+    """Raise the first error of a report.
+
+    Raises:
+        InvalidInput: The run cannot work.
+    """
+    for finding in report.findings:
+        if finding.level == "error":
+            raise InvalidInput(finding.message, finding.hint)
