@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from distill_studio.core.records.comparison import (
     Answer,
     AnswerState,
+    AnswerStats,
     Comparison,
     ModelCard,
 )
@@ -52,7 +53,8 @@ class Board:
         """Nobody listens any more: what is still open counts as stopped."""
         for index, answer in enumerate(self._answers):
             if not answer.state.is_final:
-                self._set(index, state=AnswerState.STOPPED)
+                written = sum(len(text) for text in self._texts[index])
+                self._set(index, state=AnswerState.STOPPED, stats=AnswerStats(characters=written))
 
     def comparison(self) -> Comparison:
         """As it stands now."""

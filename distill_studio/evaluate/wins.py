@@ -4,7 +4,7 @@ Votes on one prompt are not independent of each other, so whole prompts are draw
 (cluster bootstrap; Miller 2024, arXiv 2411.00640). A tie counts half.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -90,9 +90,12 @@ def clustered_interval(
         counts[prompt] += 1
     if len(sums) < 2:
         return 0.0, 1.0
-    total: npt.NDArray[np.float64] = np.array(list(sums.values()))
-    size: npt.NDArray[np.int64] = np.array(list(counts.values()))
-    drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=rounds)
+    # Prompts with equal (sum, count) are alike: draw how many of each kind, not each prompt.
+    kinds = Counter((sums[prompt], counts[prompt]) for prompt in sums)
+    total: npt.NDArray[np.float64] = np.array([kind[0] for kind in kinds])
+    size: npt.NDArray[np.float64] = np.array([kind[1] for kind in kinds])
+    shares = np.array(list(kinds.values())) / len(sums)
+    drawn = rng.multinomial(len(sums), shares, size=rounds)
     means = (drawn @ total) / (drawn @ size)
     low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)

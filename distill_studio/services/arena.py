@@ -4,13 +4,10 @@ Start from `record_verdict`. Everything has a key that follows from the comparis
 the vote's id, so that sending a vote twice, or a crash in between, stores it once.
 """
 
-from collections.abc import Iterable
-
-from distill_studio.core.ids import content_hash, messages_hash
+from distill_studio.core.ids import content_hash
 from distill_studio.core.records import Outcome, Pair, Seed, Vote
 from distill_studio.core.records.comparison import Comparison, Verdict
 from distill_studio.evaluate.duels import Duel, duels
-from distill_studio.evaluate.wins import Bout
 from distill_studio.store import comparisons as table
 from distill_studio.store import pairs, preferences, seeds
 from distill_studio.store.database import Database
@@ -50,28 +47,6 @@ def record_verdict(db: Database, comparison: Comparison, verdict: Verdict) -> No
             votes.append(_vote(verdict, duel, task_id))
         preferences.add_tasks(db, rows)
         preferences.record_votes(db, verdict.user, votes)
-
-
-def bouts_of(voted: Iterable[Comparison]) -> list[Bout]:
-    """Outcomes between models from comparisons with a vote each."""
-    bouts: list[Bout] = []
-    for comparison in voted:
-        if comparison.verdict is None or not comparison.is_votable:
-            continue
-        prompt = messages_hash(comparison.messages)
-        for duel in duels(comparison, comparison.verdict.winner):
-            names = [comparison.answers[i].card.label for i in (duel.left, duel.right)]
-            is_right = duel.outcome is Outcome.RIGHT
-            is_win = duel.outcome in (Outcome.LEFT, Outcome.RIGHT)
-            bouts.append(
-                Bout(
-                    prompt=prompt,
-                    winner=names[is_right],
-                    loser=names[not is_right],
-                    outcome="win" if is_win else duel.outcome.value,
-                )
-            )
-    return bouts
 
 
 def _pair_ids(db: Database, comparison: Comparison) -> dict[int, str]:

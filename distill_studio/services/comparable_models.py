@@ -5,6 +5,7 @@ Start from `ComparableModels.cards` (for lists) and `ComparableModels.source` (t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
@@ -18,7 +19,7 @@ from distill_studio.teachers.models import list_models
 if TYPE_CHECKING:
     from distill_studio.services.workspace import Workspace
 
-_MOST_STUDENTS = 50
+_MOST_RUNS = 200
 
 
 class ComparableModels:
@@ -29,7 +30,7 @@ class ComparableModels:
 
     def cards(self, actor: Actor) -> list[ModelCard]:
         """Teachers, then base models, then students (newest first). Loads nothing."""
-        return [*self._teachers(actor), *self._bases(), *self._students(actor)]
+        return _told_apart([*self._teachers(actor), *self._bases(), *self._students(actor)])
 
     def card(self, actor: Actor, name: str) -> ModelCard:
         """The card with this id; a label will do when only one has it."""
@@ -42,6 +43,16 @@ class ComparableModels:
                 "Known are: " + ", ".join(c.id for c in cards) + ".",
             )
         return found[0]
+
+    def defaults(self, actor: Actor) -> list[str]:
+        """Ids of the first teacher, the newest student, and between them what it started from."""
+        cards = self.cards(actor)
+        students = self._finished(actor)[:1]
+        origins = {run.config.get("student", {}).get("base_id") for run in students}
+        firsts: dict[ModelRole | None, str] = {}
+        for card in sorted(cards, key=lambda card: card.model not in origins):
+            firsts.setdefault(card.role, card.id)
+        return [firsts[role] for role in ModelRole if role in firsts]
 
     def source(self, card: ModelCard) -> Callable[[], ChatModel]:
         """A function that returns the model with its weights loaded; slow, for a thread."""
@@ -82,9 +93,23 @@ class ComparableModels:
         ]
 
     def _students(self, actor: Actor) -> list[ModelCard]:
-        runs = [run for run in self._workspace.distill.page(actor) if run.state is RunState.DONE]
-        runs.sort(key=lambda run: run.id, reverse=True)
-        return [_student_card(run) for run in runs[:_MOST_STUDENTS]]
+        return [_student_card(run) for run in self._finished(actor)]
+
+    def _finished(self, actor: Actor) -> list[Run]:
+        """Runs with a student, newest first."""
+        runs = self._workspace.distill.page(actor, limit=_MOST_RUNS)
+        return [run for run in runs if run.state is RunState.DONE]
+
+
+def _told_apart(cards: list[ModelCard]) -> list[ModelCard]:
+    """Labels that several cards share get the role added: votes are counted by label."""
+    counts = Counter(card.label for card in cards)
+    return [
+        card.model_copy(update={"label": f"{card.label} ({card.role})"})
+        if counts[card.label] > 1
+        else card
+        for card in cards
+    ]
 
 
 def facts_of(model: ChatModel, card: ModelCard) -> ModelCard:

@@ -22,14 +22,14 @@ from distill_studio.core.ids import new_id
 from distill_studio.core.progress import CancelToken
 from distill_studio.core.protocols import ChatModel, SamplingParams
 from distill_studio.core.records import Job, Message, Record
-from distill_studio.core.records.comparison import Comparison, ModelCard, ModelRole, Verdict
+from distill_studio.core.records.comparison import Comparison, ModelCard, Verdict
 from distill_studio.evaluate.blind import seen_by, shuffled
 from distill_studio.evaluate.board import Board, empty_answers
 from distill_studio.evaluate.compare import ModelSource, Started, fan_out
 from distill_studio.evaluate.duels import place_of
 from distill_studio.evaluate.prompts import held_out_prompts
-from distill_studio.evaluate.wins import WinRate, win_rates
-from distill_studio.services.arena import bouts_of, record_verdict
+from distill_studio.evaluate.wins import Bout, WinRate, win_rates
+from distill_studio.services.arena import record_verdict
 from distill_studio.services.base import Service
 from distill_studio.services.comparable_models import ComparableModels, facts_of
 from distill_studio.services.jobs import JobContext
@@ -75,11 +75,7 @@ class EvaluateService(Service):
     def defaults(self, actor: Actor) -> list[str]:
         """Ids of the models a first look compares: a teacher, a base, the newest student."""
         actor.require(Role.VIEWER)
-        cards = self.comparable.cards(actor)
-        firsts: dict[ModelRole | None, str] = {}
-        for card in cards:
-            firsts.setdefault(card.role, card.id)
-        return list(firsts.values())
+        return self.comparable.defaults(actor)
 
     def examples(self, actor: Actor, limit: int = 8) -> list[list[Message]]:
         """Held-out conversations: from the newest snapshot's validation split."""
@@ -91,10 +87,8 @@ class EvaluateService(Service):
     def heldout(self, actor: Actor, run_name: str) -> HeldOut:
         """A run's held-out loss before and after training (for DPO also the margin)."""
         actor.require(Role.VIEWER)
-        for run in self.workspace.distill.page(actor):
-            if run.name == run_name:
-                return _held_out(run.name, run.method, run.config, run.metrics)
-        raise NotFound(f"There is no run '{run_name}' in this workspace.")
+        run = self.workspace.distill.get(actor, run_name)
+        return _held_out(run.name, run.method, run.config, run.metrics)
 
     # -- comparing ------------------------------------------------------------------------
 
@@ -176,7 +170,7 @@ class EvaluateService(Service):
     def wins(self, actor: Actor) -> list[WinRate]:
         """Win rates from all votes: each model over all others, then each against each."""
         actor.require(Role.VIEWER)
-        return win_rates(bouts_of(table.voted(self.db)))
+        return win_rates([Bout(**row) for row in table.outcomes(self.db)])
 
     # -- sets -----------------------------------------------------------------------------
 
@@ -301,7 +295,7 @@ class EvaluateService(Service):
         is_cut = any(answer.state == "stopped" for answer in comparison.answers)
         if comparison.set_id and is_cut:
             return
-        if any(answer.text or answer.error for answer in comparison.answers):
+        if any(a.text or a.state in ("done", "failed") for a in comparison.answers):
             table.insert(self.db, comparison)
 
     def _stored(self, actor: Actor, comparison_id: str) -> Comparison:

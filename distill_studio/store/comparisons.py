@@ -1,7 +1,6 @@
 """Comparisons and the votes on them, as given. What follows from a vote lies in `preferences`."""
 
 import json
-from collections.abc import Sequence
 
 from distill_studio.core.records.comparison import Answer, Comparison, Verdict
 from distill_studio.core.records.seed import Message
@@ -86,16 +85,16 @@ def add_vote(db: Database, comparison_id: str, verdict: Verdict) -> bool:
         return True
 
 
-def voted(db: Database, limit: int = 5000) -> Sequence[Comparison]:
-    """Comparisons with a vote in force, one per voter, newest first; for counting wins."""
-    columns = _COLUMNS.replace("c.user_name", "v.user_name")
-    rows = db.rows(
-        f"""SELECT {columns} FROM comparisons c
-        JOIN comparison_votes_in_force v ON v.comparison_id = c.id
-        ORDER BY c.id DESC LIMIT ?""",
-        [limit],
+def outcomes(db: Database) -> list[Row]:
+    """What the votes say, by name of model: `prompt`, `winner`, `loser`, `outcome`."""
+    return db.rows(
+        """SELECT p.seed_id AS prompt, c.teacher AS winner, r.teacher AS loser, p.outcome
+        FROM preferences p
+        JOIN pairs c ON c.id = p.chosen_pair_id
+        JOIN pairs r ON r.id = p.rejected_pair_id
+        WHERE p.source = 'arena' AND c.recipe = 'compare' AND r.recipe = 'compare'
+        ORDER BY p.id"""
     )
-    return [_from_row(row, row["user_name"]) for row in rows]
 
 
 def _from_row(row: Row, reader: str) -> Comparison:

@@ -97,6 +97,10 @@ class ChatFormat:
         )
         return text
 
+    def count(self, text: str) -> int:
+        """Tokens of a text."""
+        return len(self._tokenizer(text, add_special_tokens=False).input_ids)
+
     def opens_thinking(self, prompt_ids: Sequence[int]) -> bool:
         """True when the template itself wrote `<think>`, so that the answer starts inside."""
         tail = self._tokenizer.decode(list(prompt_ids[-8:]), skip_special_tokens=False)

@@ -119,6 +119,10 @@ class LocalChatModel:
                 )
             return self._loaded
 
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text, by the model's own tokenizer; loads the model when it is not."""
+        return self.load().chat.count(text)
+
     def unload(self) -> None:
         """Give the memory back; running answers end as failures."""
         with self._guard:

@@ -353,3 +353,23 @@ def test_a_stopped_set_keeps_whole_comparisons_only(workspace, owner, models):
 )
 def test_the_prompt_of_a_row(row, wanted):
     assert [m.content for m in prompt_of_row(row)] == wanted
+
+
+@pytest.mark.models
+def test_the_starter_model_as_teacher_and_as_base(workspace, owner):
+    cards = workspace.evaluate.models(owner)
+    assert [card.role for card in cards][:2] == [ModelRole.TEACHER, ModelRole.BASE]
+    chosen = workspace.evaluate.defaults(owner)
+    assert chosen == [cards[0].id, "base:smollm2-135m-instruct"]
+    found = workspace.evaluate.compare(
+        owner, chosen, "What is the capital of France? Answer in one word.", max_tokens=16
+    )
+    for answer in found.answers:
+        assert "Paris" in answer.text
+        assert answer.stats.is_exact
+        assert 1 <= answer.stats.tokens <= 16
+        assert 0 < answer.stats.first_token_s <= answer.stats.total_s
+    base = found.answers[1].card
+    assert base.parameters == 134_515_008
+    assert base.dtype in ("bfloat16", "float32")
+    assert base.size_bytes > 2e8

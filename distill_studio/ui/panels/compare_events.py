@@ -101,7 +101,7 @@ class CompareEvents:
             gr.Dropdown(choices=[(_choice(card), card.id) for card in cards], value=value),
             gr.Row(visible=not any(card.role is ModelRole.STUDENT for card in cards)),
             self.held_out(request, workspace, value),
-            gr.Dropdown(choices=examples, value=None),
+            gr.Dropdown(choices=examples, value=None, visible=bool(examples)),
             *self._lists(request, workspace),
             *self._panel.poll(request, workspace),
             self.newest_set(request, workspace),

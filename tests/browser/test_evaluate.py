@@ -1,0 +1,193 @@
+"""The Evaluate tab in Chromium: teachers that answer at once, with hostile text, or stall."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+EVIL = (
+    "<img src=x onerror=\"window.pwned='img'\"><script>window.pwned='script'</script>"
+    "[click](javascript:window.pwned='link') ${window.pwned='template'} "
+    "![pixel](https://tracker.example/p.png) **bold**"
+)
+LEAVE = threading.Event()
+
+
+class Server(BaseHTTPRequestHandler):
+    """Chat completions as an event stream; the model's name says how it behaves."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        pieces, pause_s = {
+            "fast": ([f"quick{i} " for i in range(8)], 0.03),
+            "evil": ([EVIL], 0.0),
+            "slow": ([f"slow{i} " for i in range(200)], 0.1),
+            "stalled": (["first ", "never"], 20.0),
+        }[body["model"]]
+        try:
+            for number, piece in enumerate(pieces):
+                if number and LEAVE.wait(pause_s):
+                    return
+                chunk = {"id": "c", "object": "chat.completion.chunk", "created": 0,
+                         "model": body["model"],
+                         "choices": [{"index": 0, "delta": {"content": piece}}]}  # fmt: skip
+                self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
+                self.wfile.flush()
+            self.wfile.write(b"data: [DONE]\n\n")
+        except (BrokenPipeError, ConnectionResetError):
+            return  # the studio hung up: it was stopped
+
+    def log_message(self, *args: object) -> None:
+        return
+
+
+@pytest.fixture(scope="module")
+def teachers(running_app) -> Iterator[None]:
+    """Four teachers behind one address, saved in the workspace `evaluate`."""
+    LEAVE.clear()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    for name in ("fast", "evil", "slow", "stalled"):
+        teacher = {
+            "name": name, "kind": "openai", "model": name,
+            "base_url": f"http://127.0.0.1:{server.server_port}/v1",
+        }  # fmt: skip
+        running_app.call("teachers_save", teacher=teacher)
+    yield
+    LEAVE.set()
+    server.shutdown()
+    for name in ("fast", "evil", "slow", "stalled"):
+        running_app.call("teachers_delete", name=name)
+
+
+@pytest.fixture
+def tab(page, teachers):
+    """The tab, open, and what was thrown in it."""
+    page.goto("/?tab=evaluate")
+    page.locator("#evaluate-prompt textarea").wait_for()
+    page.locator("#evaluate-models .token").first.wait_for()  # filled
+    return page
+
+
+def choose(page, *names: str) -> None:
+    """Make exactly these the chosen models."""
+    box = page.locator("#evaluate-models")
+    while box.locator(".token").count():
+        box.locator(".token .token-remove").first.click()
+    for name in names:
+        box.locator("input").fill(name)
+        page.get_by_role("option", name=f"{name} · teacher").click()
+    page.keyboard.press("Escape")
+
+
+def ask(page, prompt: str) -> None:
+    page.locator("#evaluate-prompt textarea").fill(prompt)
+    page.locator("button#evaluate-run").click()
+
+
+def pane(page, place: int):
+    return page.locator(f"#evaluate-panes .ev-pane[data-place='{place}']")
+
+
+def test_a_stalled_model_holds_up_nobody_and_hostile_text_is_only_text(tab):
+    errors: list[str] = []
+    asked: list[str] = []
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.on("request", lambda request: asked.append(request.url))
+    choose(tab, "stalled", "fast", "evil")
+    started = time.monotonic()
+    ask(tab, "Answer <b>me</b> ${window.pwned='prompt'}")
+    pane(tab, 2).get_by_text("quick7").wait_for(timeout=5000)
+    pane(tab, 3).get_by_text("bold").wait_for(timeout=5000)
+    pane(tab, 2).get_by_text("pieces/s").wait_for(timeout=5000)
+    assert time.monotonic() - started < 8  # the stalled one sleeps for 20 s
+    assert "first" in pane(tab, 1).inner_text()
+    assert pane(tab, 1).get_by_text("writing").is_visible()
+    assert pane(tab, 3).locator("strong", has_text="bold").is_visible()
+    assert "<script>" in pane(tab, 3).inner_text()
+    assert "https://tracker.example/p.png" in pane(tab, 3).inner_text()
+    assert pane(tab, 3).locator("img, script, a[href^='javascript']").count() == 0
+    stopped = time.monotonic()
+    tab.locator("button#evaluate-stop").click()
+    pane(tab, 1).get_by_text("stopped").wait_for(timeout=3000)
+    assert time.monotonic() - stopped < 1.5
+    tab.locator("button#evaluate-vote-2").wait_for()
+    assert tab.locator("button#evaluate-vote-1").is_disabled()  # a stopped answer cannot win
+    assert tab.evaluate("window.pwned") is None
+    assert errors == []
+    assert all("127.0.0.1" in url for url in asked)
+
+
+def test_a_vote_by_key_becomes_a_preference_and_the_link_shows_it(tab, running_app):
+    choose(tab, "fast", "evil")
+    ask(tab, "Vote for me 1 2 t")  # typed keys are text, not votes
+    tab.locator("button#evaluate-vote-1").wait_for()
+    comparison_id = tab.locator("#evaluate-current input, #evaluate-current textarea").input_value()
+    assert running_app.call("evaluate_get", comparison_id=comparison_id)["verdict"] is None
+    tab.locator("#evaluate-panes .ev-question").click()
+    tab.keyboard.press("1")
+    pane(tab, 1).get_by_text("preferred").wait_for()
+    stored = running_app.call("evaluate_get", comparison_id=comparison_id)
+    assert stored["verdict"]["winner"] == "1"
+    rates = {(r["model"], r["against"]): r for r in running_app.call("evaluate_wins")}
+    assert rates["fast", "evil"]["wins"] == 1
+    assert f"comparison={comparison_id}" in tab.url
+    tab.goto("/?tab=evaluate")
+    tab.locator(f"#evaluate-history a[data-comparison='{comparison_id}']").click()
+    pane(tab, 1).get_by_text("preferred").wait_for()
+    tab.goto(f"/?tab=evaluate&workspace=main&comparison={comparison_id}")
+    pane(tab, 1).get_by_text("preferred").wait_for()
+    assert tab.evaluate("window.pwned") is None
+
+
+def test_blind_until_the_vote(tab):
+    choose(tab, "fast", "evil")
+    tab.get_by_label("Blind").check()
+    ask(tab, "Who are you?")
+    tab.locator("button#evaluate-vote-2").wait_for()
+    shown = tab.locator("#evaluate-panes").inner_text()
+    assert "Model A" in shown
+    assert "Model B" in shown
+    assert "fast" not in shown
+    first = "fast" if "quick" in pane(tab, 1).inner_text() else "evil"
+    tab.locator("button#evaluate-vote-2").click()
+    pane(tab, 2).get_by_text("preferred").wait_for()
+    assert pane(tab, 1).locator("strong").first.inner_text() == first
+
+
+def test_a_reload_in_mid_stream_keeps_what_was_written(tab):
+    choose(tab, "slow", "fast")
+    ask(tab, "A long story")
+    pane(tab, 1).get_by_text("slow3").wait_for(timeout=5000)
+    tab.reload()
+    pane(tab, 1).get_by_text("stopped").wait_for(timeout=8000)
+    assert "slow3" in pane(tab, 1).inner_text()
+    assert "quick7" in pane(tab, 2).inner_text()
+
+
+def test_two_pages_stream_at_the_same_time(tab, chromium, app_url):
+    other_context = chromium.new_context(base_url=app_url)
+    other = other_context.new_page()
+    other.goto("/?tab=evaluate")
+    other.locator("#evaluate-models .token").first.wait_for()
+    choose(other, "fast", "evil")
+    choose(tab, "slow", "fast")
+    ask(tab, "A long story")
+    pane(tab, 1).get_by_text("slow1").wait_for(timeout=5000)
+    ask(other, "A short one")
+    other.locator("button#evaluate-vote-1").wait_for(timeout=4000)
+    assert pane(tab, 1).get_by_text("writing").is_visible()
+    tab.locator("button#evaluate-stop").click()
+    pane(tab, 1).get_by_text("stopped").wait_for(timeout=3000)
+    other_context.close()
