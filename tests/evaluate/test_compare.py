@@ -1,6 +1,7 @@
 """The fan-out: nobody waits for anybody, failures stay where they happen, a stop is quick."""
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
@@ -54,16 +55,16 @@ class Writer:
 async def run(
     sources: Sequence[Callable[[], ChatModel]],
     cancel: CancelToken | None = None,
-    seen: list[tuple[float, Event]] | None = None,
+    watch: Callable[[Event], None] = lambda event: None,
 ) -> list[Event]:
-    started, events = time.perf_counter(), []
-    async for batch in fan_out(
-        sources, MESSAGES, SamplingParams(), time.perf_counter, cancel or CancelToken()
-    ):
-        for event in batch:
-            events.append(event)
-            if seen is not None:
-                seen.append((time.perf_counter() - started, event))
+    events = []
+    async with asyncio.timeout(15):  # the stalled model of these tests sleeps longer
+        async for batch in fan_out(
+            sources, MESSAGES, SamplingParams(), time.perf_counter, cancel or CancelToken()
+        ):
+            for event in batch:
+                events.append(event)
+                watch(event)
     return events
 
 
@@ -85,21 +86,17 @@ def test_all_get_the_same_request_and_every_answer_ends():
 
 
 def test_a_stalled_model_holds_up_nobody():
-    seen: list[tuple[float, Event]] = []
     cancel = CancelToken()
 
-    async def scenario():
-        task = asyncio.create_task(
-            run([lambda: Writer(["x"], pause_s=20), lambda: Writer(["y"] * 5, 0.01)], cancel, seen)
-        )
-        await asyncio.sleep(0.5)
-        cancel.cancel()
-        return await task
+    def stop_when_the_quick_one_is_done(event: Event) -> None:
+        if isinstance(event, Done):
+            cancel.cancel()
 
-    events = asyncio.run(scenario())
+    sources = [lambda: Writer(["x"], pause_s=60), lambda: Writer(["y"] * 5, 0.01)]
+    events = asyncio.run(run(sources, cancel, stop_when_the_quick_one_is_done))
     assert isinstance(end_of(events, 1), Done)
-    assert next(at for at, e in seen if isinstance(e, Done)) < 0.4
     assert isinstance(end_of(events, 0), Stopped)
+    assert text_of(events, 0) == ""
 
 
 @pytest.mark.parametrize(
@@ -131,16 +128,21 @@ def test_a_model_that_cannot_be_made_fails_alone():
 
 
 def test_slow_loading_runs_beside_and_is_not_counted_as_answer_time():
-    def slow_to_load() -> ChatModel:
-        time.sleep(0.4)
-        return Writer(["a", "b"], 0.01)
+    quick_is_done = threading.Event()
 
-    seen: list[tuple[float, Event]] = []
-    events = asyncio.run(run([slow_to_load, lambda: Writer(["c"])], seen=seen))
-    assert next(at for at, e in seen if isinstance(e, Done)) < 0.3  # the quick one
+    def slow_to_load() -> ChatModel:
+        assert quick_is_done.wait(10)
+        time.sleep(0.3)
+        return Writer(["a", "b"])
+
+    def watch(event: Event) -> None:
+        if event.index == 1 and isinstance(event, Done):
+            quick_is_done.set()
+
+    events = asyncio.run(run([slow_to_load, lambda: Writer(["c"])], watch=watch))
     stats = end_of(events, 0).stats
-    assert stats.load_s >= 0.4
-    assert stats.first_token_s < 0.3
+    assert stats.load_s >= 0.3
+    assert stats.total_s < stats.load_s
 
 
 def test_a_stop_is_quick_and_keeps_what_was_written():
@@ -152,7 +154,7 @@ def test_a_stop_is_quick_and_keeps_what_was_written():
         asked = time.perf_counter()
         cancel.cancel()
         events = await task
-        assert time.perf_counter() - asked < 0.5
+        assert time.perf_counter() - asked < 1
         await asyncio.wait_for(writer.left.wait(), 1)
         return events
 
