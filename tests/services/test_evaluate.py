@@ -12,12 +12,19 @@ from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import InvalidInput, NotAllowed, NotFound, TeacherUnreachable
 from distill_studio.core.ids import new_id
 from distill_studio.core.protocols import ChatModel, SamplingParams
-from distill_studio.core.records import JobState, Message
+from distill_studio.core.records import (
+    JobState,
+    Message,
+    Run,
+    RunState,
+    TeacherConfig,
+    TeacherKind,
+)
 from distill_studio.core.records.comparison import AnswerState, Comparison, ModelCard, ModelRole
 from distill_studio.evaluate.prompts import prompt_of_row
 from distill_studio.services import operations
 from distill_studio.services.comparable_models import ComparableModels
-from distill_studio.store import pairs, seeds
+from distill_studio.store import pairs, runs, seeds
 from distill_studio.teachers.scripted import ScriptedChatModel
 
 HELLO = [Message(role="user", content="Say hello.")]
@@ -353,6 +360,59 @@ def test_a_stopped_set_keeps_whole_comparisons_only(workspace, owner, models):
 )
 def test_the_prompt_of_a_row(row, wanted):
     assert [m.content for m in prompt_of_row(row)] == wanted
+
+
+# -- which models there are ---------------------------------------------------------------
+
+
+def add_run(
+    workspace, name: str, state: RunState = RunState.DONE, base: str = "", **metrics
+) -> None:
+    config = {"student": {"base_id": base}}
+    run = Run(name=name, method="sft", snapshot_id="s", state=state, config=config, metrics=metrics)
+    runs.insert(workspace.db, run)
+
+
+def test_finished_runs_are_students_newest_first(workspace, owner):
+    add_run(workspace, "first")
+    add_run(workspace, "broken", RunState.FAILED)
+    add_run(workspace, "second", base="smollm2-135m-instruct")
+    cards = workspace.evaluate.models(owner)
+    assert [c.id for c in cards if c.role is ModelRole.STUDENT] == [
+        "student:second", "student:first",
+    ]  # fmt: skip
+    roles = [name.partition(":")[0] for name in workspace.evaluate.defaults(owner)]
+    assert roles == ["teacher", "base", "student"]
+    assert workspace.evaluate.defaults(owner)[1:] == [
+        "base:smollm2-135m-instruct", "student:second",
+    ]  # fmt: skip
+
+
+def test_models_that_share_a_label_are_told_apart(workspace, owner):
+    teacher = TeacherConfig(
+        name="twin", kind=TeacherKind.OPENAI, model="m", base_url="http://127.0.0.1:9/v1"
+    )
+    workspace.teachers.save(owner, teacher)
+    add_run(workspace, "twin")
+    labels = [c.label for c in workspace.evaluate.models(owner) if "twin" in c.label]
+    assert labels == ["twin (teacher)", "twin (student)"]
+
+
+def test_held_out_figures_come_from_the_run(workspace, owner):
+    add_run(workspace, "first", base="smol", loss_before=1.909, loss_after=1.767, steps=60)
+    figures = workspace.evaluate.heldout(owner, "first")
+    assert (figures.base, figures.before, figures.after) == ("smol", 1.909, 1.767)
+    assert figures.margin_before is None
+    with pytest.raises(NotFound):
+        workspace.evaluate.heldout(owner, "nobody")
+
+
+def test_a_student_whose_folder_is_gone_fails_alone(workspace, owner, models):
+    add_run(workspace, "gone")
+    real = ComparableModels(workspace)
+    card = real.card(owner, "gone")
+    with pytest.raises(NotFound, match="gone"):
+        real.source(card)()
 
 
 @pytest.mark.models
