@@ -15,7 +15,7 @@ from pydantic import Field
 
 from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import InvalidInput, NotFound
-from distill_studio.core.records import Pair, Preference, Record, Run, RunState
+from distill_studio.core.records import Pair, Preference, Record, RunState
 from distill_studio.core.records.base import utc_now
 from distill_studio.freeze.folder import read_manifest
 from distill_studio.freeze.formats import STYLES, preference
@@ -29,6 +29,7 @@ from distill_studio.store.preferences import PreferenceQuery
 FileFormat = Literal["jsonl", "parquet"]
 PairStyle = Literal["messages", "prompt_completion", "alpaca", "sharegpt"]
 SnapshotFormat = Literal["zip", "jsonl", "parquet"]
+StudentKind = Literal["merged", "adapter"]
 _PAGE_ROWS = 1000
 _PAIR_FACTS = (
     "seed_id", "reasoning", "topic", "source", "teacher", "model", "recipe", "status",
@@ -97,19 +98,16 @@ class ExportService(Service):
             schema = pa.unify_schemas([schema, pq.read_schema(folder / split["file"])])
         return self._write(f"snapshot-{name}", format, schema, _split_pages(folder, splits))
 
-    def student(self, actor: Actor, run: str, kind: str = "merged") -> ExportFile:
+    def student(self, actor: Actor, run: str, kind: StudentKind = "merged") -> ExportFile:
         """Pack a trained student: `merged` (a folder that transformers loads) or `adapter`."""
         actor.require(Role.VIEWER)
-        package = getattr(self.workspace.distill, "package", None)
-        if package is None:
-            raise NotFound("There is no student to export.", "Train one in Distill.")
-        return _described(self._folder / str(package(actor, run, kind)))
+        name = self.workspace.distill.package(actor, run, kind)
+        return _described(self._folder / name)
 
     def students(self, actor: Actor) -> list[str]:
         """Names of the runs that have a student, newest first."""
         actor.require(Role.VIEWER)
-        page = getattr(self.workspace.distill, "page", None)
-        runs: list[Run] = page(actor) if page is not None else []
+        runs = self.workspace.distill.page(actor, limit=500)
         return [run.name for run in runs if run.state is RunState.DONE]
 
     def page(self, actor: Actor, limit: int = 100) -> list[ExportFile]:

@@ -186,11 +186,7 @@ class FreezeService(Service):
             raise InvalidInput(
                 f"There is no format '{row_format}'.", f"Use one of: {', '.join(FORMATS)}."
             )
-        return freeze_rows.select(self.db, row_format, query, self._near_groups)
-
-    def _near_groups(self, pair_ids: list[str]) -> dict[str, str]:
-        find = getattr(self.workspace.curate, "near_groups", None)
-        return dict(find(pair_ids)) if find is not None else {}
+        return freeze_rows.select(self.db, row_format, query, self.workspace.curate.near_groups)
 
     def _teachers(self, selection: Selection) -> dict[str, dict[str, Any]]:
         notes = {t.name: t.licence_note for t in teachers.everyone(self.db)}

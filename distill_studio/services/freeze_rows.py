@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -18,7 +18,7 @@ from distill_studio.store.pairs import PairQuery
 
 _PAGE_ROWS = 1000
 
-NearGroups = Callable[[list[str]], dict[str, str]]
+NearGroups = Callable[[Sequence[str]], dict[str, str]]
 
 
 @dataclass

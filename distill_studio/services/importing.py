@@ -35,7 +35,7 @@ from distill_studio.store.database import Database
 _CHUNK_ROWS = 1000
 _KEPT_PROBLEMS = 1000
 _EXAMPLES = 20
-_PREVIEW_ROWS = 100_000
+_PREVIEW_ROWS = 20_000
 
 
 class ImportProblem(Record):

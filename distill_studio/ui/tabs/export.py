@@ -90,7 +90,7 @@ def build(ui: Ui) -> TabView:
     @guarded
     def on_model(request: gr.Request, workspace: str, run: str, kind: str) -> tuple[str, str]:
         opened, actor = ui.open(request, workspace)
-        return done(request, workspace, opened.export.student(actor, run or "", kind))
+        return done(request, workspace, opened.export.student(actor, run or "", kind))  # type: ignore[arg-type]
 
     @guarded
     def on_delete(request: gr.Request, workspace: str, event: gr.SelectData) -> tuple[str, str]:
