@@ -113,13 +113,15 @@ class ModelHost:
     def embedder(self, model_id: str = starter.EMBEDDER) -> Embedder:
         """The shared embedder of that id; loads it (seconds)."""
         from distill_studio.teachers.embedder import SentenceEmbedder
-        from distill_studio.teachers.probe import choose_device
+        from distill_studio.teachers.probe import choose
 
         with self._embedder_guard:
             if model_id not in self._embedders:
                 folder = self.resolve(model_id)
-                device = choose_device(self.settings.device)
-                self._embedders[model_id] = SentenceEmbedder(folder, model_id, device)
+                best = choose(self.settings.cache_folder, self.settings.device)
+                self._embedders[model_id] = SentenceEmbedder(
+                    folder, model_id, best.device, best.dtype
+                )
             return self._embedders[model_id]
 
     def unload(self, model_id: str) -> None:
