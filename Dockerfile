@@ -1,6 +1,6 @@
 # Distill Studio on a CPU or GPU host.
 #
-#   docker build -t distill-studio --build-arg PIP_EXTRA="--extra-index-url https://download.pytorch.org/whl/cpu" .
+#   docker build -t distill-studio --build-arg PIP_EXTRA="--extra-index-url <an index with the CPU build>" .
 #   docker build -t distill-studio --build-arg GPU=1 .            # CUDA build of torch, fused kernels
 #   docker run -p 7860:7860 -e DISTILL_STUDIO_PASSWORD=... -v studio:/data [--gpus all] distill-studio
 #

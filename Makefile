@@ -5,7 +5,7 @@
 # VENV        the environment (default .venv)
 # PIP_EXTRA   extra arguments for pip, such as another index. Where PyPI is the only index, pip
 #             takes torch's CUDA build on Linux; for the much smaller CPU build give
-#             PIP_EXTRA="--extra-index-url https://download.pytorch.org/whl/cpu"
+#             PIP_EXTRA="--extra-index-url <an index with the CPU build>"
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
