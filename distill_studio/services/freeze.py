@@ -15,7 +15,7 @@ from distill_studio.core.errors import Conflict, InvalidInput, NotFound
 from distill_studio.core.records import Record, Snapshot
 from distill_studio.core.records.base import utc_now
 from distill_studio.freeze.folder import SnapshotWriter, read_rows, verify
-from distill_studio.freeze.formats import FORMATS, PREFERENCE
+from distill_studio.freeze.formats import FORMATS, PREFERENCE, STYLES
 from distill_studio.freeze.options import FreezeOptions
 from distill_studio.freeze.split import SplitRow, choose_validation, groups
 from distill_studio.services import freeze_rows
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,62}$")
 _EXAMPLES = 3
+_QUICK_ROWS = 5000
 
 
 class FreezePreview(Record):
@@ -43,6 +44,9 @@ class FreezePreview(Record):
     teachers: dict[str, dict[str, Any]] = Field(description="Teacher to rows and licence note.")
     warnings: list[str] = Field(description="What to look at before training on it.")
     examples: list[dict[str, Any]] = Field(description="The first rows in their final form.")
+    is_estimate: bool = Field(
+        default=False, description="True when the split was not worked out, only its share."
+    )
 
 
 class FreezeService(Service):
@@ -65,10 +69,19 @@ class FreezeService(Service):
         validation_share: float = 0.1,
         include_reasoning: bool = False,
         system_prompt: str = "",
+        quick: bool = False,
     ) -> FreezePreview:
-        """What a snapshot would hold; stores nothing. Arguments as in `create`."""
+        """What a snapshot would hold; stores nothing. Arguments as in `create`.
+
+        With `quick`, more than 5,000 pairs are only counted, and their split is an estimate.
+        """
         actor.require(Role.VIEWER)
         options = _options(validation_share, include_reasoning, system_prompt)
+        if quick and format in STYLES:
+            wanted = freeze_rows.usable(query, format)
+            count = pairs.count(self.db, wanted)
+            if count > _QUICK_ROWS:
+                return self._estimate(Selection(format, wanted), count, options)
         selection = self._select(format, query)
         grouped = groups(selection.rows)
         validation = choose_validation(grouped, options.validation_share)
@@ -78,7 +91,7 @@ class FreezeService(Service):
             rows=selection.rows[:_EXAMPLES],
             compared=selection.compared,
         )
-        teachers_ = self._teachers(selection)
+        teachers_ = self._with_notes(snapshots.teachers_of(self.db, selection.pair_ids))
         return FreezePreview(
             format=format,
             rows=len(selection.rows),
@@ -188,9 +201,27 @@ class FreezeService(Service):
             )
         return freeze_rows.select(self.db, row_format, query, self.workspace.curate.near_groups)
 
-    def _teachers(self, selection: Selection) -> dict[str, dict[str, Any]]:
+    def _estimate(self, selection: Selection, count: int, options: FreezeOptions) -> FreezePreview:
+        first = pairs.page(
+            self.db, selection.query.model_copy(update={"after": "", "limit": _EXAMPLES})
+        )
+        validation = round(count * options.validation_share)
+        shape = STYLES[selection.format]
+        return FreezePreview(
+            format=selection.format,
+            rows=count,
+            train_rows=count - validation,
+            validation_rows=validation,
+            groups=0,
+            left_out=snapshots.left_out(self.db, selection.query),
+            teachers=self._with_notes(snapshots.teachers_matching(self.db, selection.query)),
+            warnings=[],
+            examples=[shape.to_row(pair, options) for pair in first],
+            is_estimate=True,
+        )
+
+    def _with_notes(self, rows: dict[str, int]) -> dict[str, dict[str, Any]]:
         notes = {t.name: t.licence_note for t in teachers.everyone(self.db)}
-        rows = snapshots.teachers_of(self.db, selection.pair_ids)
         return {
             name: {"rows": count, "licence_note": notes.get(name, "")}
             for name, count in rows.items()
@@ -208,7 +239,7 @@ class FreezeService(Service):
             "query": selection.query.model_dump(mode="json", exclude={"after", "limit"}),
             "options": options.model_dump(mode="json"),
             "counts": {"taken": len(selection.rows), "left_out": selection.left_out},
-            "teachers": self._teachers(selection),
+            "teachers": self._with_notes(snapshots.teachers_of(self.db, selection.pair_ids)),
         }
         if selection.format == PREFERENCE:
             facts["pair_ids"] = {k: list(both) for k, both in selection.compared.items()}

@@ -32,7 +32,7 @@ from distill_studio.seeds.rows import AnswerDraft, Draft
 from distill_studio.store import decisions, imports, pairs, preferences, seeds
 from distill_studio.store.database import Database
 
-_CHUNK_ROWS = 1000
+_CHUNK_ROWS = 500
 _KEPT_PROBLEMS = 1000
 _EXAMPLES = 20
 _PREVIEW_ROWS = 20_000
@@ -189,7 +189,7 @@ def run_import(
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> ImportReport:
-    """Store what a file holds, a thousand rows a transaction; may be run again at any time."""
+    """Store what a file holds, five hundred rows a transaction; may be run again at any time."""
     file = open_file(path, mapping)
     check_usable(file)
     run = _Import(db, user, file, source or path.name, mark_accepted)

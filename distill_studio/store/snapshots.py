@@ -116,5 +116,16 @@ def teachers_of(db: Database, pair_ids: list[str]) -> dict[str, int]:
     return {row["teacher"]: row["count"] for row in rows}
 
 
+def teachers_matching(db: Database, query: PairQuery) -> dict[str, int]:
+    """Teacher to number of the matching pairs, most first."""
+    where, params = where_clause(query)
+    rows = db.rows(
+        f"""SELECT teacher, count(*) AS count FROM pairs WHERE {where}
+        GROUP BY 1 ORDER BY 2 DESC, 1""",
+        params,
+    )
+    return {row["teacher"]: row["count"] for row in rows}
+
+
 def _from_row(row: Row) -> Snapshot:
     return Snapshot(**{**row, "manifest": json.loads(row["manifest"])})

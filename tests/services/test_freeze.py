@@ -244,3 +244,15 @@ def test_datasets_loads_the_folder(
     assert {split: len(rows) for split, rows in loaded.items()} == {"train": 18, "validation": 2}
     assert loaded["train"][0]["messages"][1]["role"] == "assistant"
     assert json.loads((workspace.freeze.folder("first") / "manifest.json").read_text())
+
+
+def test_a_quick_preview_of_many_rows_only_counts(
+    workspace: Workspace, owner: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_pairs(workspace, 12)
+    monkeypatch.setattr("distill_studio.services.freeze._QUICK_ROWS", 10)
+    quick = workspace.freeze.preview(owner, validation_share=0.25, quick=True)
+    assert (quick.rows, quick.train_rows, quick.validation_rows) == (12, 9, 3)
+    assert (quick.is_estimate, len(quick.examples), quick.teachers["t"]["rows"]) == (True, 3, 12)
+    full = workspace.freeze.preview(owner, validation_share=0.25)
+    assert full.model_copy(update={"is_estimate": True, "groups": 0, "warnings": []}) == quick

@@ -21,12 +21,14 @@ def preview_html(preview: FreezePreview) -> str:
         why = listed([f"{number(n)} {reason}" for reason, n in preview.left_out.items()])
         text = f"Left out: {why}." if why else "Accept answers in Review, or compare in Prefer."
         return empty_state("Nothing to freeze yet", text)
-    numbers = (
+    about = "about, " if preview.is_estimate else ""
+    numbers = [
         ("rows", preview.rows),
-        ("to train on", preview.train_rows),
-        ("for validation", preview.validation_rows),
-        ("groups kept together", preview.groups),
-    )
+        (f"{about}to train on", preview.train_rows),
+        (f"{about}for validation", preview.validation_rows),
+    ]
+    if not preview.is_estimate:
+        numbers.append(("groups kept together", preview.groups))
     figures = "".join(
         f'<div class="ds-figure"><span>{number(value)}</span>{label}</div>'
         for label, value in numbers

@@ -61,7 +61,7 @@ def build(ui: Ui) -> TabView:
     ) -> tuple[str, Any]:
         opened, actor = ui.open(request, workspace)
         number = opened.review.count(actor, _query(*values))
-        words = f"{counted(number, 'answer')} match."
+        words = f"{counted(number, 'answer matches', 'answers match')}."
         return note(words), gr.Button(interactive=number > 0)
 
     @guarded

@@ -179,7 +179,7 @@ class _View:
     ) -> tuple[Any, ...]:
         """The preview, example rows and the button of what is chosen."""
         opened, actor = self._ui.open(request, workspace)
-        made = opened.freeze.preview(actor, **_arguments(*values))
+        made = opened.freeze.preview(actor, **_arguments(*values), quick=True)
         return (
             freeze_html.preview_html(made),
             freeze_html.examples_html(made.examples),

@@ -1,0 +1,91 @@
+"""A file in, frozen and out again, in a real browser; hostile text stays text."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+pytestmark = pytest.mark.browser
+SPACE = "files"
+EVIL = "<img src=x onerror=\"window.pwned='img'\"> ${window.pwned='template'} {{window.pwned}}"
+
+
+@pytest.fixture
+def space(running_app) -> str:
+    """An empty workspace of this file's own."""
+    token = running_app.server_file["token"]
+    httpx.post(
+        f"{running_app.url}/api/workspaces",
+        json={"name": SPACE},
+        headers={"Authorization": f"Bearer {token}"},
+        trust_env=False,
+    ).raise_for_status()
+    return SPACE
+
+
+def open_tab(page: Page, word: str) -> None:
+    page.goto(f"/?tab={word}&workspace={SPACE}")
+
+
+def test_a_file_in_frozen_and_out_again(
+    page: Page, running_app, space: str, tmp_path: Path
+) -> None:
+    rows = [{"q": f"Question {n}? {EVIL}", "answer": f"Answer {n} {EVIL}"} for n in range(20)]
+    lines = [json.dumps(row) for row in rows]
+    lines.insert(6, "{broken")
+    source = tmp_path / "mine.jsonl"
+    source.write_text("\n".join(lines), encoding="utf-8")
+
+    open_tab(page, "seeds")
+    expect(page.locator("#seeds-list")).to_contain_text("No prompts yet")
+    page.locator("#seeds-upload input[type=file]").set_input_files(source)
+    expect(page.locator("#seeds-summary")).to_contain_text("No column holds prompts")
+    expect(page.locator("button#seeds-import")).to_be_disabled()
+    page.locator("#seeds-part-prompt input").click()
+    page.get_by_role("option", name="q", exact=True).click()
+    expect(page.locator("button#seeds-import")).to_have_text("Import 20 prompts and 20 answers")
+    expect(page.locator("#seeds-problems")).to_contain_text("Broken JSON at column 2")
+    assert running_app.call("seeds_count", workspace=space) == 0  # a preview stores nothing
+    page.locator("#seeds-accepted input").check()
+    page.locator("button#seeds-import").click()
+    expect(page.locator("#seeds-result")).to_contain_text("20 new prompts and 20 new answers")
+    expect(page.locator("#seeds-list caption")).to_have_text("1 to 20 of 20 prompts")
+    assert running_app.call("review_count", workspace=space, query={"status": "accepted"}) == 20
+
+    open_tab(page, "freeze")
+    expect(page.locator("button#freeze-create")).to_have_text("Freeze 20 rows")
+    page.locator("#freeze-name input, #freeze-name textarea").fill("first")
+    page.locator("button#freeze-create").click()
+    expect(page.locator("#freeze-facts h3")).to_have_text("first")
+    expect(page.locator("#freeze-rows")).to_contain_text("onerror")
+    page.locator("button#freeze-download").click()
+    with page.expect_download() as download:
+        page.locator("#freeze-link a").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        manifest = json.loads(archive.read("first/manifest.json"))
+    assert {s: facts["rows"] for s, facts in manifest["splits"].items()} == {
+        "train": 18,
+        "validation": 2,
+    }
+
+    open_tab(page, "export")
+    expect(page.locator("#export-count")).to_contain_text("20 answers match")
+    page.locator("#export-search input, #export-search textarea").fill("Question 1?")
+    expect(page.locator("#export-count")).to_contain_text("1 answer matches")
+    page.locator("button#export-pairs").click()
+    with page.expect_download() as download:
+        page.locator("#export-made a").click()
+    [row] = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
+    assert json.loads(row)["messages"][0]["content"] == rows[1]["q"]
+    assert page.evaluate("window.pwned") is None
+
+
+def test_a_file_that_cannot_be_used_says_so(page: Page, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.jsonl"
+    empty.touch()
+    page.goto("/?tab=seeds")
+    page.locator("#seeds-upload input[type=file]").set_input_files(empty)
+    expect(page.locator("[data-testid=toast-body]")).to_contain_text("empty.jsonl is empty")
