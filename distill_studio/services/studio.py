@@ -121,4 +121,5 @@ class Studio:
             for workspace in self._open.values():
                 workspace.close()
             self._open.clear()
+            self.models.close()
             self._lock_file.release()
