@@ -1,0 +1,105 @@
+"""A random Llama of three layers with a ChatML tokenizer, and small snapshots to train it on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+WORDS = ["red", "green", "blue", "seven", "eight", "nine", "cat", "dog", "bird", "sun", "moon"]
+TEMPLATE = (
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
+    "{{ '<|im_start|>system\nBe brief<|im_end|>\n' }}{% endif %}"
+    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def user(text: str) -> dict[str, str]:
+    return {"role": "user", "content": text}
+
+
+def assistant(text: str) -> dict[str, str]:
+    return {"role": "assistant", "content": text}
+
+
+def build_tiny_model(folder: Path, *, layers: int = 3) -> Path:
+    """Write the model and its tokenizer; fast enough for unit tests."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([" ".join(WORDS), "system user assistant Be brief"], trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>"
+    )
+    fast.chat_template = TEMPLATE
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(fast),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        eos_token_id=fast.eos_token_id,
+        pad_token_id=fast.pad_token_id,
+        bos_token_id=None,
+        tie_word_embeddings=True,
+        initializer_range=0.2,
+        dtype="float32",
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    fast.save_pretrained(folder)
+    return folder
+
+
+def completions(count: int) -> list[dict[str, Any]]:
+    """`prompt_completion` rows with a pattern that can be learned."""
+    return [
+        {
+            "id": f"r{i}",
+            "prompt": [user(f"say {WORDS[i % len(WORDS)]}")],
+            "completion": [assistant(f"{WORDS[i % len(WORDS)]} sun moon")],
+        }
+        for i in range(count)
+    ]
+
+
+def preferences(count: int) -> list[dict[str, Any]]:
+    """`preference` rows whose chosen side always says the same."""
+    return [
+        {
+            "id": f"p{i}",
+            "prompt": [user(f"say {WORDS[i % len(WORDS)]}")],
+            "chosen": [assistant("sun sun sun")],
+            "rejected": [assistant("moon dog moon")],
+        }
+        for i in range(count)
+    ]
+
+
+def write_snapshot(
+    folder: Path, train: list[dict[str, Any]], validation: list[dict[str, Any]]
+) -> Path:
+    """A snapshot folder as training reads it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, rows in (("train", train), ("validation", validation)):
+        pq.write_table(
+            pa.Table.from_pylist(rows, schema=_schema(train)), folder / f"{split}.parquet"
+        )
+    (folder / "manifest.json").write_text(json.dumps({"name": folder.name}), encoding="utf-8")
+    return folder
