@@ -1,6 +1,7 @@
 """Each command, with the app stopped and with it running."""
 
 import json
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -138,15 +139,17 @@ def test_a_generation_that_fails_says_why(studio, stub, rows_file):
 
 
 def test_workspaces(studio, rows_file):
-    assert studio("workspace", "list", "--json").json == ["main"]
-    studio("workspace", "create", "other")
-    studio("--workspace", "other", "import", str(rows_file))
-    assert studio("list", "--count", "--workspace", "other").out.strip() == "12"
+    assert "main" in studio("workspace", "list", "--json").json
+    name = f"other-{uuid.uuid4().hex[:8]}"
+    studio("workspace", "create", name)
+    assert studio("workspace", "create", name, "--json", code=1).json["error"]["code"] == "conflict"
+    studio("--workspace", name, "import", str(rows_file))
+    assert studio("list", "--count", "--workspace", name).out.strip() == "12"
     assert studio("list", "--count").out.strip() == "0"
-    moved_to = Path(studio("workspace", "delete", "other", "--yes", "--json").json["moved_to"])
+    moved_to = Path(studio("workspace", "delete", name, "--yes", "--json").json["moved_to"])
     assert (moved_to / "studio.duckdb").is_file()
-    assert studio("workspace", "list").out == "main\n"
-    missing = studio("--workspace", "other", "list", "--json", code=1).json
+    assert name not in studio("workspace", "list").out.split()
+    missing = studio("--workspace", name, "list", "--json", code=1).json
     assert missing["error"]["code"] == "not_found"
 
 

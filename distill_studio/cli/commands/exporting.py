@@ -108,7 +108,7 @@ def model(
     """A trained model as a folder in a .zip that `transformers` (or `peft`) loads."""
     session = session_of(ctx)
     _kind(output, "zip")
-    take(session, session.call("distill_package", name=run, kind=form.value), output)
+    take(session, session.call("export_student", run=run, kind=form.value), output)
 
 
 def take(session: Session, made: dict[str, Any], output: Path) -> None:
