@@ -97,9 +97,9 @@ def write_snapshot(
 ) -> Path:
     """A snapshot folder as training reads it."""
     folder.mkdir(parents=True, exist_ok=True)
+    schema = pa.Table.from_pylist(train).schema if train else None
     for split, rows in (("train", train), ("validation", validation)):
-        pq.write_table(
-            pa.Table.from_pylist(rows, schema=_schema(train)), folder / f"{split}.parquet"
-        )
+        table = pa.Table.from_pylist(rows, schema=schema)
+        pq.write_table(table, folder / f"{split}.parquet")
     (folder / "manifest.json").write_text(json.dumps({"name": folder.name}), encoding="utf-8")
     return folder

@@ -203,7 +203,12 @@ class DistillService(Service):
             raise Conflict(f"The run '{name}' has no student yet: it is {run.state.value}.")
         return pack(self._folder / name, run, kind, self.workspace.folder / "exports").name
 
-    # -- for other services ---------------------------------------------------------------
+    # -- for other services and the page --------------------------------------------------
+
+    def follow(self, name: str) -> tuple[Curve, list[Any]]:
+        """A run's curve and its events as records, read once."""
+        events, _ = read_events(self._folder / self._get(name).name / EVENTS_FILE)
+        return curve(events), events
 
     def student_folder(self, name: str) -> Path:
         """The folder of a finished run's whole model.
@@ -267,7 +272,7 @@ class DistillService(Service):
         data = DataConfig(
             folder=str(folder.resolve()),
             name=spec.snapshot,
-            format=snapshot.format,  # type: ignore[arg-type]  (checked by the record)
+            format=snapshot.format,
             content_hash=snapshot.content_hash,
         )
         student = StudentConfig(

@@ -1,0 +1,222 @@
+"""What the Distill tab shows: findings, tokens, the list of runs, one run. Pure."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from distill_studio.core.records import Run, RunState
+from distill_studio.distill.curve import Curve, standing
+from distill_studio.distill.preflight import Finding, TokenRow
+from distill_studio.ui.html import chip, duration, empty_state, esc, note, number, progress_bar
+from distill_studio.ui.panels.loss_plot import loss_plot, spark
+
+STATES = {
+    RunState.QUEUED: ("waiting", "info"),
+    RunState.RUNNING: ("running", "info"),
+    RunState.STOPPED: ("stopped", "warn"),
+    RunState.DONE: ("done", "good"),
+    RunState.FAILED: ("failed", "bad"),
+    RunState.LOST: ("lost", "bad"),
+}
+_MARKS = {"error": ("refused", "bad"), "warning": ("note", "warn"), "info": ("info", "info")}
+ACTIVE = (RunState.QUEUED, RunState.RUNNING)
+
+
+def findings_html(findings: Sequence[Finding]) -> str:
+    """Pre-flight findings, what refuses first."""
+    order = ["error", "warning", "info"]
+    items = []
+    for finding in sorted(findings, key=lambda f: order.index(f.level)):
+        label, kind = _MARKS[finding.level]
+        hint = f' <span class="ds-note">{esc(finding.hint)}</span>' if finding.hint else ""
+        items.append(f"<li>{chip(label, kind)}<span>{esc(finding.message)}{hint}</span></li>")
+    return f'<ul class="ds-findings">{"".join(items)}</ul>'
+
+
+def tokens_html(rows: Sequence[TokenRow]) -> str:
+    """Tokens, those that are learned marked."""
+    parts = []
+    for row in rows:
+        cut = ", its end is cut off" if row.is_cut else ""
+        head = f"{row.tokens} tokens{cut}; {row.learned} learned"
+        title = "" if row.title == "row" else f"<strong>{esc(row.title)}</strong> "
+        parts.append(f'<p class="ds-note">{title}{esc(head)}</p>')
+        parts.append(f'<div class="ds-tokens">{"".join(_token(p) for p in row.pieces)}</div>')
+    return "".join(parts) + (
+        '<p class="ds-legend"><span class="tok on">learned</span>'
+        '<span class="tok">read, not learned</span></p>'
+    )
+
+
+def _token(piece: Any) -> str:  # noqa: ANN401  (TokenPiece)
+    text = esc(piece.text).replace("\n", "↵\n").replace("\t", "⇥")
+    return f'<span class="tok{" on" if piece.learned else ""}" title="{piece.id}">{text}</span>'
+
+
+def runs_html(runs: Sequence[Run], selected: str) -> str:
+    """The list of runs; a click on one opens it."""
+    if not runs:
+        return empty_state(
+            "No runs yet", "Choose a snapshot and a student above, then press Start training."
+        )
+    columns = ("Run", "State", "Method", "Snapshot", "Student", "Updates", "Held-out loss")
+    head = "".join(f'<th scope="col">{column}</th>' for column in columns)
+    body = "".join(_run_row(run, run.name == selected) for run in runs)
+    return (
+        '<div class="ds-table-wrap"><table class="ds-table ds-runs">'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _run_row(run: Run, is_selected: bool) -> str:
+    mark = ' aria-current="true"' if is_selected else ""
+    name = f'<button type="button" class="ds-link" data-run="{esc(run.name)}">{esc(run.name)}'
+    cells = [
+        f"{name}</button>",
+        chip(*STATES[run.state]),
+        esc(run.method.upper()),
+        esc(run.config.get("data", {}).get("name", "")),
+        esc(student_text(run)),
+        number(run.metrics.get("steps", run.metrics.get("step"))),
+        loss_text(run.metrics),
+    ]
+    return f"<tr{mark}>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def student_text(run: Run) -> str:
+    """The student in a few words."""
+    student = run.config.get("student", {})
+    keep = student.get("keep_layers")
+    return f"{student.get('base_id', '')}{f', {keep} layers' if keep else ''}"
+
+
+def loss_text(metrics: dict[str, Any]) -> str:
+    """Held-out loss before and after."""
+    before, after = metrics.get("loss_before"), metrics.get("loss_after")
+    if before is None:
+        return "–"
+    if after is None:
+        return f"{before:.3f}"
+    change = 100 * (after / before - 1) if before else 0.0
+    sign = "−" if change < 0 else "+"
+    return f"{before:.3f} → {after:.3f} ({sign}{abs(change):.1f} %)"
+
+
+def run_html(run: Run, curve: Curve, events: Sequence[Any]) -> str:
+    """One run: head, progress, figures, curve, samples."""
+    held = standing(events)
+    steps = [e for e in held if e.kind == "step"]
+    parts = [_head(run, events)]
+    if run.state in ACTIVE:
+        parts.append(progress_bar(steps[-1].step if steps else 0, curve.total, run.name))
+        parts.append(note(_now(run, events)))
+    if run.error:
+        parts.append(note(run.error, "bad"))
+    parts.append(_figures(run, held, curve))
+    parts.append(loss_plot(curve))
+    parts.append(_side_plots(curve))
+    parts.append(_samples([e for e in held if e.kind == "sample"]))
+    return "".join(parts)
+
+
+def _head(run: Run, events: Sequence[Any]) -> str:
+    started = next((e for e in reversed(events) if e.kind == "started"), None)
+    marks = [chip(*STATES[run.state]), chip(run.method.upper())]
+    lora = run.config.get("lora")
+    marks.append(chip(f"LoRA r={lora['r']}" if lora else "full weights"))
+    facts = [student_text(run), f"on {run.config.get('data', {}).get('name', '')}"]
+    if started:
+        facts.append(f"{started.train_rows} rows to learn, {started.validation_rows} held out")
+        facts.append(f"{started.device} in {started.dtype}")
+        share = 100 * started.trainable / max(started.parameters, 1)
+        facts.append(f"{started.parameters / 1e6:.1f} M weights, {share:.1f} % trained")
+    return (
+        f'<div class="ds-run-top"><h3 class="ds-h3">{esc(run.name)}</h3>{"".join(marks)}</div>'
+        f"{note(' · '.join(facts))}"
+    )
+
+
+def _now(run: Run, events: Sequence[Any]) -> str:
+    if run.state is RunState.QUEUED:
+        return "Waiting for its turn: one training or embedding runs at a time."
+    last = events[-1] if events else None
+    if last is None:
+        return "Starting the worker."
+    if last.kind == "note":
+        return str(last.message)
+    if last.kind == "started":
+        return "Measuring the held-out loss before training."
+    return ""
+
+
+def _figures(run: Run, held: Sequence[Any], curve: Curve) -> str:
+    steps = [e for e in held if e.kind == "step"]
+    figures: list[tuple[str, str]] = []
+    if steps:
+        figures.append((f"{steps[-1].step} of {curve.total}", "updates"))
+    figures += _held_out_figures([e for e in held if e.kind == "eval"])
+    if steps:
+        recent = sorted(e.seconds for e in steps[-20:])
+        middle = recent[len(recent) // 2]
+        figures.append((f"{middle:.1f} s", "per update"))
+        figures.append((number(steps[-1].tokens_per_s), "tokens/s"))
+        figures.append((f"{steps[-1].memory_gib:.1f} GiB", "memory"))
+        if run.state is RunState.RUNNING and curve.total:
+            left = middle * (curve.total - steps[-1].step)
+            figures.append((duration(left), "to go, about"))
+    boxes = [
+        f'<div class="ds-figure"><span>{esc(value)}</span>{esc(label)}</div>'
+        for value, label in figures
+    ]
+    return f'<div class="ds-figures">{"".join(boxes)}</div>'
+
+
+def _held_out_figures(evals: Sequence[Any]) -> list[tuple[str, str]]:
+    if not evals:
+        return []
+    first, last = evals[0], evals[-1]
+    figures = [(f"{last.loss:.3f}", "held-out loss")]
+    if len(evals) > 1 and first.step == 0 and first.loss:
+        change = 100 * (last.loss / first.loss - 1)
+        figures.append((_signed(change, 1) + " %", f"since {first.loss:.3f} before"))
+    if last.margin is not None:
+        figures.append((_signed(last.margin, 3), "held-out margin"))
+        figures.append((f"{100 * last.accuracy:.0f} %", "pairs ranked right"))
+    return figures
+
+
+def _signed(value: float, digits: int) -> str:
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def _side_plots(curve: Curve) -> str:
+    plots = [
+        ("Learning rate", curve.learning_rate, "{:.2g}"),
+        ("Gradient norm", curve.grad_norm, "{:.2f}"),
+        ("Held-out margin", curve.margin, "{:+.3f}"),
+    ]
+    parts = []
+    for label, points, form in plots:
+        if len(points) > 1:
+            value = form.format(points[-1].value)
+            parts.append(
+                f"<div>{spark(points, label)}<span>{esc(label)} <b>{esc(value)}</b></span></div>"
+            )
+    return f'<div class="ds-sparks">{"".join(parts)}</div>' if parts else ""
+
+
+def _samples(samples: Sequence[Any]) -> str:
+    if not samples:
+        return ""
+    prompt = samples[-1].prompt
+    same = [s for s in samples if s.prompt == prompt]
+    shown = [same[0], same[-1]] if len(same) > 1 else same
+    answers = "".join(
+        f'<div class="ds-turn"><span>{"before" if s.step == 0 else f"update {s.step}"}</span>'
+        f'<div class="ds-txt">{esc(s.answer, 600)}</div></div>'
+        for s in shown
+    )
+    return (
+        '<h4 class="ds-h3">The same held-out prompt, before and now</h4>'
+        f'<div class="ds-run-samples"><div class="ds-turn"><span>prompt</span>'
+        f'<div class="ds-txt">{esc(prompt, 600)}</div></div>{answers}</div>'
+    )

@@ -1,0 +1,184 @@
+"""The list of runs and the live page of one: polls while it trains, re-attaches after a reload."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from distill_studio.core.records import RunState
+from distill_studio.distill.config import TrainSpec
+from distill_studio.ui.context import Ui
+from distill_studio.ui.errors import guarded
+from distill_studio.ui.html import esc, note
+from distill_studio.ui.panels import distill_html
+from distill_studio.ui.panels.export_html import file_url
+
+_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+_SLOW: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
+_RESUMABLE = (RunState.STOPPED, RunState.FAILED, RunState.LOST)
+_LOG_LINES = 60
+_PICK = """
+element.addEventListener('click', event => {
+  const button = event.target.closest('[data-run]');
+  if (button) trigger('select', {index: 0, value: button.dataset.run});
+});
+"""
+
+
+@dataclass(frozen=True)
+class RunsPanel:
+    """Components and `view(request, workspace, name)`, which fills `outputs`."""
+
+    chosen: gr.State
+    outputs: list[Any]
+    view: Callable[..., tuple[Any, ...]]
+    start: Callable[..., tuple[Any, ...]]
+
+
+def build_runs_panel(ui: Ui) -> RunsPanel:
+    """Make the list and the page of the chosen run."""
+    gr.HTML('<h3 class="ds-h3">Runs</h3>')
+    listing = gr.HTML(elem_id="distill-runs", js_on_load=_PICK, apply_default_css=False)
+    chosen = gr.State("")
+    timer = gr.Timer(1.0, active=False)
+    with gr.Column(visible=False, elem_id="distill-run", elem_classes="ds-card") as detail:
+        body = gr.HTML(elem_id="distill-run-body", apply_default_css=False)
+        with gr.Row(elem_classes="ds-pager"):
+            stop = gr.Button("Stop", size="sm", elem_id="distill-stop")
+            resume = gr.Button("Resume", size="sm", elem_id="distill-resume")
+            compare = gr.Button("Compare with its teacher", size="sm", elem_id="distill-compare")
+            merged = gr.Button("Download the model", size="sm", elem_id="distill-merged")
+            adapter = gr.Button("Download the adapter", size="sm", elem_id="distill-adapter")
+            delete = gr.Button(
+                "Delete", size="sm", elem_id="distill-delete", elem_classes="ds-danger"
+            )
+        link = gr.HTML(elem_id="distill-link")
+        with gr.Row(visible=False, elem_classes="ds-confirm") as confirm:
+            gr.HTML(note("Move this run and its model to the trash folder?", "warn"))
+            yes = gr.Button("Move to trash", size="sm", elem_id="distill-delete-yes")
+            no = gr.Button("Keep it", size="sm", elem_id="distill-delete-no")
+        with gr.Accordion("Log", open=False):
+            log = gr.HTML(elem_id="distill-log", apply_default_css=False)
+        with gr.Accordion("The same as a command", open=False):
+            command = gr.Textbox(
+                show_label=False,
+                container=False,
+                interactive=False,
+                lines=2,
+                buttons=["copy"],
+                elem_id="distill-command",
+            )
+    buttons = [stop, resume, compare, merged, adapter, delete]
+    outputs = [chosen, timer, listing, detail, body, log, command, link, confirm, *buttons]
+    live = [timer, listing, body, log, *buttons]
+    view = _View(ui)
+
+    @guarded
+    def on_pick(request: gr.Request, workspace: str, event: gr.SelectData) -> tuple[Any, ...]:
+        return view.page(request, workspace, str(event.value))
+
+    @guarded
+    def on_stop(request: gr.Request, workspace: str, name: str) -> tuple[Any, ...]:
+        opened, actor = ui.open(request, workspace)
+        opened.distill.stop(actor, name)
+        gr.Info("It finishes this update, saves a checkpoint and stops.")
+        return view.page(request, workspace, name)
+
+    @guarded
+    def on_resume(request: gr.Request, workspace: str, name: str) -> tuple[Any, ...]:
+        opened, actor = ui.open(request, workspace)
+        opened.distill.resume(actor, name)
+        return view.page(request, workspace, name)
+
+    @guarded
+    def on_delete(request: gr.Request, workspace: str, name: str) -> tuple[Any, ...]:
+        opened, actor = ui.open(request, workspace)
+        gr.Info(f"Moved to {opened.distill.delete(actor, name)} in the data folder.")
+        return view.page(request, workspace, "")
+
+    @guarded
+    def on_package(request: gr.Request, workspace: str, name: str, kind: str) -> str:
+        opened, actor = ui.open(request, workspace)
+        file = opened.distill.package(actor, name, "adapter" if kind == "adapter" else "merged")
+        return (
+            f'<p class="ds-note good">Ready: <a class="ds-download" download'
+            f' href="{esc(file_url(workspace, file))}">{esc(file)}</a></p>'
+        )
+
+    asked = [ui.workspace, chosen]
+    timer.tick(guarded(view.live), asked, live, **_QUIET)
+    listing.select(on_pick, ui.workspace, outputs, **_QUIET)
+    stop.click(on_stop, asked, outputs, **_QUIET)
+    resume.click(on_resume, asked, outputs, **_QUIET)
+    compare.click(lambda: gr.Tabs(selected="evaluate"), None, ui.tabs, **_QUIET)
+    for button, kind in ((merged, "merged"), (adapter, "adapter")):
+        button.click(on_package, [*asked, gr.State(kind)], link, **_SLOW)
+    delete.click(lambda: gr.Row(visible=True), None, confirm, **_QUIET)
+    no.click(lambda: gr.Row(visible=False), None, confirm, **_QUIET)
+    yes.click(on_delete, asked, outputs, **_QUIET)
+    return RunsPanel(chosen, outputs, view.page, view.start)
+
+
+class _View:
+    """What the panel shows."""
+
+    def __init__(self, ui: Ui) -> None:
+        self._ui = ui
+
+    def start(self, request: gr.Request, workspace: str, spec: TrainSpec) -> tuple[Any, ...]:
+        """Start a run and open its page."""
+        opened, actor = self._ui.open(request, workspace)
+        return self.page(request, workspace, opened.distill.start(actor, spec).name)
+
+    def page(self, request: gr.Request, workspace: str, wanted: str) -> tuple[Any, ...]:
+        """Everything: the list, and the wanted run or else the newest."""
+        opened, actor = self._ui.open(request, workspace)
+        runs = opened.distill.page(actor)
+        names = [run.name for run in runs]
+        name = wanted if wanted in names else (names[0] if names else "")
+        timer, listing, body, log, *buttons = self.live(request, workspace, name)
+        command = opened.distill.command(actor, name) if name else ""
+        column = gr.Column(visible=bool(name))
+        return (
+            name,
+            timer,
+            listing,
+            column,
+            body,
+            log,
+            command,
+            "",
+            gr.Row(visible=False),
+            *buttons,
+        )
+
+    def live(self, request: gr.Request, workspace: str, name: str) -> tuple[Any, ...]:
+        """What changes while a run trains."""
+        opened, actor = self._ui.open(request, workspace)
+        runs = opened.distill.page(actor)
+        is_any_active = any(run.state in distill_html.ACTIVE for run in runs)
+        listing = distill_html.runs_html(runs, name)
+        run = next((run for run in runs if run.name == name), None)
+        if run is None:
+            hidden = [gr.Button(visible=False)] * 6
+            return (gr.Timer(active=is_any_active), listing, "", "", *hidden)
+        curve, events = opened.distill.follow(name)
+        lines = esc(opened.distill.log(actor, name, _LOG_LINES)) or "Nothing printed yet."
+        is_done = run.state is RunState.DONE
+        is_active = run.state in distill_html.ACTIVE
+        shown = [
+            is_active,
+            run.state in _RESUMABLE,
+            is_done,
+            is_done,
+            is_done and run.config.get("lora") is not None,
+            not is_active,
+        ]
+        return (
+            gr.Timer(active=is_any_active),
+            listing,
+            distill_html.run_html(run, curve, events),
+            f'<pre class="ds-log">{lines}</pre>',
+            *[gr.Button(visible=is_shown) for is_shown in shown],
+        )
