@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_CHUNK_S = 0.4
+_CHUNK_RANGE = (64, 16384)
 _IDLE_S = 2.0  # the thread ends after so long without work
 
 
@@ -61,7 +64,7 @@ class Engine:
     Args:
         model: In eval mode, on its device.
         end_ids: Tokens that end an answer.
-        chunk_tokens: Tokens read in one step, about half a second's worth.
+        chunk_tokens: Tokens read in one step at first; it then follows the machine's speed.
         max_rows: Rows in the batch at most.
         max_cached_tokens: Rows x length of the cache at most.
     """
@@ -71,7 +74,7 @@ class Engine:
         model: PreTrainedModel,
         end_ids: set[int],
         *,
-        chunk_tokens: int = 1024,
+        chunk_tokens: int = 256,
         max_rows: int = 32,
         max_cached_tokens: int = 65536,
     ) -> None:
@@ -182,13 +185,22 @@ class Engine:
         reading = self._reading
         width = max(1, self.chunk_tokens // len(reading.answers))
         end = min(reading.ids_BT.shape[1], reading.done + width)
+        start = time.perf_counter()
         logits_BV = self._forward(
             reading.ids_BT[:, reading.done : end], reading.mask_BT[:, :end], reading.cache
         )
+        self._follow_speed(time.perf_counter() - start, len(reading.answers) * (end - reading.done))
         reading.done = end
         if end == reading.ids_BT.shape[1]:
             self._reading = None
             self._join(Batch(reading.answers, reading.cache, reading.mask_BT, []), logits_BV)
+
+    def _follow_speed(self, seconds: float, tokens: int) -> None:
+        """Keep a chunk at a fraction of a second, so that cancels and streams need not wait."""
+        if seconds > 2 * _CHUNK_S:
+            self.chunk_tokens = max(_CHUNK_RANGE[0], self.chunk_tokens // 2)
+        elif seconds < _CHUNK_S / 2 and tokens > self.chunk_tokens // 2:
+            self.chunk_tokens = min(_CHUNK_RANGE[1], self.chunk_tokens * 2)
 
     def _next_group(self) -> list[Answer]:
         """Waiting prompts that fit: in the batch together, and in one chunk unless alone."""

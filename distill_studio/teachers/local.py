@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from distill_studio.teachers.chat_format import ChatFormat
     from distill_studio.teachers.engine import Engine
 
-_CHUNK_S = 0.5  # a prompt is read in pieces of about this long, so that a cancel is noticed
 _KV_BYTES = {"cpu": 1 << 30, "mps": 1 << 30, "cuda": 8 << 30}
 _MAX_ROWS = {"cpu": 32, "mps": 32, "cuda": 128}
 
@@ -287,11 +286,9 @@ def _load(folder: Path, cache_folder: Path, device: str, dtype: str) -> Loaded:
             "It needs a transformers causal language model with its tokenizer, and memory for it.",
         ) from err
     chat = ChatFormat(tokenizer, model)
-    speed = choice.prefill_tokens_per_s * 135e6 / max(1, model.num_parameters())
     engine = Engine(
         model,
         chat.end_ids,
-        chunk_tokens=min(8192, max(64, int(speed * _CHUNK_S))),
         max_rows=_MAX_ROWS[choice.device],
         max_cached_tokens=_KV_BYTES[choice.device] // _kv_bytes_per_token(model),
     )

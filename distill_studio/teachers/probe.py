@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _ROWS_HIDDEN_INNER = ((16, 576, 1536), (256, 576, 1536))  # one decode step, one prompt
+_ROUNDS, _REPEATS = 8, 4
 _MIN_GAIN = 1.15  # bf16 must be clearly faster: fp32 is more exact
 
 
@@ -28,12 +29,10 @@ class Choice:
     Attributes:
         device: cpu, cuda or mps.
         dtype: float32 or bfloat16.
-        prefill_tokens_per_s: Rough speed of a 135M model reading prompts, to size its chunks.
     """
 
     device: str
     dtype: str
-    prefill_tokens_per_s: float
 
 
 def choose_device(wanted: str = "auto") -> str:
@@ -53,7 +52,7 @@ def choose(cache_folder: Path, wanted_device: str = "auto") -> Choice:
     import torch
 
     device = choose_device(wanted_device)
-    key = "|".join((device, _device_name(device), torch.__version__, str(torch.get_num_threads())))
+    key = "|".join((device, _device_name(device), torch.__version__))
     path = cache_folder / "probe.json"
     known = _read(path)
     if key not in known:
@@ -63,22 +62,20 @@ def choose(cache_folder: Path, wanted_device: str = "auto") -> Choice:
         draft = path.with_name(f"probe.{time.monotonic_ns()}.tmp")
         draft.write_text(json.dumps(known, indent=2), encoding="utf-8")
         draft.replace(path)
-    return Choice(**known[key])
+    return Choice(device, str(known[key]["dtype"]))
 
 
 def _measure(device: str) -> Choice:
     import torch
 
-    best: dict[str, list[float]] = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        best[str(dtype).removeprefix("torch.")] = [
-            _seconds(device, dtype, *shape) for shape in _ROWS_HIDDEN_INNER
-        ]
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    best = {name: [float("inf")] * len(_ROWS_HIDDEN_INNER) for name in dtypes}
+    for _ in range(_ROUNDS):  # in turn and the best of each, so that a busy machine misleads less
+        for name, dtype in dtypes.items():
+            times = [_seconds(device, dtype, *shape) for shape in _ROWS_HIDDEN_INNER]
+            best[name] = [min(pair) for pair in zip(best[name], times, strict=True)]
     gain = _answer_seconds(best["float32"]) / _answer_seconds(best["bfloat16"])
-    dtype_name = "bfloat16" if gain >= _MIN_GAIN else "float32"
-    rows, hidden, inner = _ROWS_HIDDEN_INNER[1]
-    flop_per_s = 2 * 3 * rows * hidden * inner / best[dtype_name][1]
-    return Choice(device, dtype_name, round(flop_per_s / (2 * 135e6)))
+    return Choice(device, "bfloat16" if gain >= _MIN_GAIN else "float32")
 
 
 def _answer_seconds(times: list[float]) -> float:
@@ -87,24 +84,21 @@ def _answer_seconds(times: list[float]) -> float:
 
 
 def _seconds(device: str, dtype: "torch.dtype", rows: int, hidden: int, inner: int) -> float:
-    """Best time of one gated feed-forward block, so that a busy machine misleads less."""
+    """Time of one gated feed-forward block."""
     import torch
 
     x_TH = torch.randn(rows, hidden, device=device, dtype=dtype)
     up_IH = torch.randn(inner, hidden, device=device, dtype=dtype)
     down_HI = torch.randn(hidden, inner, device=device, dtype=dtype)
-    times = []
     with torch.inference_mode():
-        for _ in range(12):
-            start = time.perf_counter()
-            for _ in range(4):
-                gate_TI = torch.nn.functional.linear(x_TH, up_IH)
-                up_TI = torch.nn.functional.linear(x_TH, up_IH)
-                torch.nn.functional.linear(torch.nn.functional.silu(gate_TI) * up_TI, down_HI)
-            if device != "cpu":
-                getattr(torch, device).synchronize()
-            times.append((time.perf_counter() - start) / 4)
-    return float(min(times))
+        start = time.perf_counter()
+        for _ in range(_REPEATS):
+            gate_TI = torch.nn.functional.linear(x_TH, up_IH)
+            up_TI = torch.nn.functional.linear(x_TH, up_IH)
+            torch.nn.functional.linear(torch.nn.functional.silu(gate_TI) * up_TI, down_HI)
+        if device != "cpu":
+            getattr(torch, device).synchronize()
+    return (time.perf_counter() - start) / _REPEATS
 
 
 def _device_name(device: str) -> str:
