@@ -1,6 +1,7 @@
 """Upload, look, correct the columns, import: the upper half of the Seeds tab."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,19 @@ _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibi
 _SLOW: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
 
 
-def build_seeds_import(
-    ui: Ui, refresh: Callable[..., Any], refreshed: list[Any]
-) -> tuple[JobsPanel, gr.HTML]:
-    """Make it. `refresh(request, workspace)` fills `refreshed` after an import."""
+Refresh = Callable[..., tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class SeedsImport:
+    """The panel: its jobs, and `wire(refresh, outputs)` to say what an import changes."""
+
+    jobs: JobsPanel
+    wire: Callable[[Refresh, list[Any]], None]
+
+
+def build_seeds_import(ui: Ui) -> SeedsImport:
+    """Make it. After an import, `refresh(request, workspace)` fills the outputs wired to it."""
     upload_id = gr.State("")
     file = gr.File(
         label="File of prompts (JSONL, JSON, CSV or Parquet)",
@@ -99,24 +109,6 @@ def build_seeds_import(
         return _shown(opened.seeds.preview(actor, stored, _mapping(*values)), accept)
 
     @guarded
-    def on_import(
-        request: gr.Request,
-        workspace: str,
-        stored: str,
-        accept: bool,
-        *values: Any,  # noqa: ANN401  (values of the controls)
-    ) -> tuple[Any, ...]:
-        opened, actor = ui.open(request, workspace)
-        arguments = (actor, stored, _mapping(*values), accept)
-        if ui.studio.uploads.path(stored).stat().st_size < _JOB_FROM_BYTES:
-            said = _said(opened.seeds.import_file(*arguments))
-        else:
-            opened.seeds.import_start(*arguments)
-            said = ""
-        polled = jobs.poll(request, workspace)
-        return (None, gr.Column(visible=False), said, *polled, *refresh(request, workspace))
-
-    @guarded
     def on_leave() -> tuple[Any, ...]:
         return None, gr.Column(visible=False)
 
@@ -132,14 +124,35 @@ def build_seeds_import(
         control.input(on_change, [ui.workspace, upload_id, accepted, *settings], shown, **_SLOW)
     for box in (topic, teacher):
         box.blur(on_change, [ui.workspace, upload_id, accepted, *settings], shown, **_QUIET)
-    start.click(
-        on_import,
-        [ui.workspace, upload_id, accepted, *settings],
-        [file, panel, result, *jobs.outputs, *refreshed],
-        **_SLOW,
-    )
-    jobs.view.change(guarded(refresh), ui.workspace, refreshed, **_QUIET)
-    return jobs, result
+
+    def wire(refresh: Refresh, outputs: list[Any]) -> None:
+        @guarded
+        def on_import(
+            request: gr.Request,
+            workspace: str,
+            stored: str,
+            accept: bool,
+            *values: Any,  # noqa: ANN401  (values of the controls)
+        ) -> tuple[Any, ...]:
+            opened, actor = ui.open(request, workspace)
+            arguments = (actor, stored, _mapping(*values), accept)
+            if ui.studio.uploads.path(stored).stat().st_size < _JOB_FROM_BYTES:
+                said = _said(opened.seeds.import_file(*arguments))
+            else:
+                opened.seeds.import_start(*arguments)
+                said = ""
+            polled = jobs.poll(request, workspace)
+            return (None, gr.Column(visible=False), said, *polled, *refresh(request, workspace))
+
+        start.click(
+            on_import,
+            [ui.workspace, upload_id, accepted, *settings],
+            [file, panel, result, *jobs.outputs, *outputs],
+            **_SLOW,
+        )
+        jobs.view.change(guarded(refresh), ui.workspace, outputs, **_QUIET)
+
+    return SeedsImport(jobs, wire)
 
 
 def _part(name: str) -> gr.Dropdown:

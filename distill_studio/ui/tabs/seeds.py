@@ -35,8 +35,7 @@ def build(ui: Ui) -> TabView:
     before = gr.State([])  # the ids that earlier pages began after
     chosen = gr.State([])
     listing = _Listing(ui)
-    list_outputs: list[Any] = []
-    jobs, _ = build_seeds_import(ui, listing.first, list_outputs)
+    upload = build_seeds_import(ui)
     with gr.Accordion("Type prompts", open=False, elem_id="seeds-type"):
         text = gr.Textbox(label="Prompts", lines=4, elem_id="seeds-text")
         with gr.Row(elem_classes="ds-fields"):
@@ -61,7 +60,8 @@ def build(ui: Ui) -> TabView:
 
     filters = [search, source, topic]
     table = [rows, before, newer, older, chosen, delete, confirm]
-    list_outputs += [*table, *filters]
+    list_outputs = [*table, *filters]
+    upload.wire(listing.first, list_outputs)
 
     @guarded
     def on_filter(request: gr.Request, workspace: str, *values: str) -> tuple[Any, ...]:
@@ -125,9 +125,9 @@ def build(ui: Ui) -> TabView:
     add.click(on_add, [ui.workspace, text, typed_topic, lines], [text, *list_outputs], **_QUIET)
 
     def show(request: gr.Request, workspace: str) -> tuple[Any, ...]:
-        return (*listing.first(request, workspace), *jobs.poll(request, workspace))
+        return (*listing.first(request, workspace), *upload.jobs.poll(request, workspace))
 
-    return TabView(show=show, outputs=[*list_outputs, *jobs.outputs])
+    return TabView(show=show, outputs=[*list_outputs, *upload.jobs.outputs])
 
 
 class _Listing:
