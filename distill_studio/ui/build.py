@@ -20,9 +20,11 @@ from distill_studio.ui.tabs import TABS
 from distill_studio.ui.theme import css, theme
 
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-_FOLLOW_TAB = """(...args) => { const u = new URL(location); u.searchParams.set('tab', '%s');
+# The address follows what is chosen, but only once the page has opened what its address names.
+_READY = "() => { window.dsReady = true; }"
+_FOLLOW_TAB = """(...args) => { if (!window.dsReady) return args; const u = new URL(location); u.searchParams.set('tab', '%s');
 history.replaceState(null, '', u); return args; }"""
-_FOLLOW_WORKSPACE = """(name) => { const u = new URL(location);
+_FOLLOW_WORKSPACE = """(name) => { if (!window.dsReady) return name; const u = new URL(location);
 u.searchParams.set('workspace', name); history.replaceState(null, '', u); return name; }"""
 
 
@@ -80,7 +82,8 @@ def _wire_load(page: gr.Blocks, ui: Ui) -> None:
             selected=word if word in TABS else "home"
         )
 
-    page.load(on_load, None, [ui.workspace, ui.tabs], **_QUIET)
+    opened = page.load(on_load, None, [ui.workspace, ui.tabs], **_QUIET)
+    opened.then(None, None, None, js=_READY, **_QUIET)
     ui.workspace.change(None, ui.workspace, ui.workspace, js=_FOLLOW_WORKSPACE, **_QUIET)
 
 

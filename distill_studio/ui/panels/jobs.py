@@ -67,8 +67,12 @@ def build_jobs_panel(
     """A panel over the newest jobs of `kinds`, with a Stop and a Resume button."""
     view = gr.HTML(elem_id=elem_id)
     with gr.Row():
-        stop = gr.Button("Stop", size="sm", elem_id=f"{elem_id}-stop", visible=False)
-        resume = gr.Button("Resume", size="sm", elem_id=f"{elem_id}-resume", visible=False)
+        stop = gr.Button(
+            "Stop", size="sm", elem_id=f"{elem_id}-stop", visible=False, scale=0, min_width=110
+        )
+        resume = gr.Button(
+            "Resume", size="sm", elem_id=f"{elem_id}-resume", visible=False, scale=0, min_width=110
+        )
     timer = gr.Timer(every_s, active=False)
 
     def poll(request: gr.Request, workspace: str) -> tuple[Any, Any]:

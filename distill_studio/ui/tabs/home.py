@@ -113,7 +113,8 @@ def build(ui: Ui) -> TabView:
 
     demo_outputs = [start, stages, result, drop, timer]
     start.click(on_start, ui.workspace, demo_outputs, **_QUIET)
-    timer.tick(guarded(demo_view), ui.workspace, demo_outputs, **_QUIET)
+    everything = [flow, step, *demo_outputs, *panel.outputs]
+    timer.tick(guarded(show), ui.workspace, everything, **_QUIET)
     drop.click(on_delete, None, [ui.workspace, *demo_outputs], **_QUIET)
     result.click(
         lambda: (
@@ -124,7 +125,7 @@ def build(ui: Ui) -> TabView:
         [ui.workspace, ui.tabs],
         **_QUIET,
     )
-    return TabView(show=show, outputs=[flow, step, *demo_outputs, *panel.outputs])
+    return TabView(show=show, outputs=everything)
 
 
 def flow_html(counts: dict[str, int]) -> str:

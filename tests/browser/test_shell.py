@@ -1,0 +1,83 @@
+"""The page around the tabs: navigation, workspaces, nothing asked of strangers, two browsers."""
+
+from urllib.parse import urlsplit
+
+import pytest
+from gradio_client import Client
+from playwright.sync_api import Browser, Page, expect
+
+from distill_studio.ui.tabs import TABS
+
+pytestmark = pytest.mark.browser
+
+
+def tab(page: Page, word: str):
+    return page.locator(f"#ds-tab-{word}-button")
+
+
+def test_every_tab_opens_without_an_error_or_an_outside_request(page, app_url):
+    hosts, errors = set(), []
+    page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on(
+        "console",
+        lambda message: errors.append(message.text) if message.type == "error" else None,
+    )
+    page.goto("/")
+    for word in TABS:
+        tab(page, word).click()
+        expect(tab(page, word)).to_have_attribute("aria-selected", "true")
+        page.wait_for_timeout(700)
+        assert f"tab={word}" in page.url
+    assert page.locator("[data-testid=toast-body]").count() == 0
+    assert errors == []
+    assert hosts - {""} == {urlsplit(app_url).netloc}
+
+
+def test_an_address_opens_its_tab_and_workspace(page, running_app):
+    running_app.call("seeds_page")
+    page.goto("/?tab=freeze&workspace=main")
+    expect(tab(page, "freeze")).to_have_attribute("aria-selected", "true", timeout=15_000)
+    page.wait_for_timeout(500)
+    assert "tab=freeze" in page.url
+
+
+def test_a_workspace_is_made_and_moved_to_the_trash(page, running_app):
+    page.goto("/")
+    page.locator("#ds-manage").click()
+    page.locator("#ds-new-name input, #ds-new-name textarea").fill("Bad Name")
+    page.locator("#ds-create").click()
+    expect(page.locator("[data-testid=toast-body]")).to_contain_text("cannot name a workspace")
+    page.locator("#ds-new-name input, #ds-new-name textarea").fill("shell-test")
+    page.locator("#ds-create").click()
+    expect(page.locator("#ds-workspace input")).to_have_value("shell-test")
+    page.wait_for_timeout(500)
+    assert "workspace=shell-test" in page.url
+
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.locator("#ds-delete").click()
+    expect(page.locator("#ds-workspace input")).to_have_value("main")
+    assert any((running_app.home / "trash").glob("shell-test-*/studio.duckdb"))
+
+
+def test_every_operation_is_a_named_endpoint(running_app):
+    client = Client(running_app.url, verbose=False)
+    report = client.predict("main", {"text": "From a client", "topic": "t"}, api_name="/seeds_add")
+    assert report
+    found = client.predict("main", {"search": "From a client"}, api_name="/seeds_page")
+    assert [seed["topic"] for seed in found] == ["t"]
+
+
+def test_two_browsers_see_the_same(page: Page, chromium: Browser, app_url, running_app):
+    other_context = chromium.new_context(base_url=app_url)
+    other = other_context.new_page()
+    try:
+        for each in (page, other):
+            each.goto("/?tab=home")
+            expect(each.locator("#home-flow .ds-stage").first).to_be_visible()
+        running_app.call("seeds_add", text="Seen by both browsers?")
+        for each in (page, other):
+            tab(each, "seeds").click()
+            expect(each.locator("body")).to_contain_text("Seen by both browsers?")
+    finally:
+        other_context.close()
