@@ -90,7 +90,7 @@ class HashedVectors:
 
 
 def build(workspace: Workspace, rows: int, rng: random.Random, say: Callable[[str], None]) -> None:
-    """Fill a workspace: seeds, candidates, decisions, preferences, curation, jobs."""
+    """Fill a workspace: seeds, candidates, decisions, preferences, jobs."""
     texts = Texts(rng)
     topics = [f"topic {n}" for n in range(40)]
     job_ids = _jobs(workspace)
@@ -110,6 +110,10 @@ def build(workspace: Workspace, rows: int, rng: random.Random, say: Callable[[st
     _decide(workspace)
     _prefer(workspace, rng)
     say(f"decisions and preferences in {time.perf_counter() - begin:.0f} s")
+
+
+def curate(workspace: Workspace, say: Callable[[str], None]) -> None:
+    """Measure and compare what is not yet."""
     begin = time.perf_counter()
     curation_work.measure_rows(workspace.db)
     embedder = HashedVectors()
@@ -323,6 +327,7 @@ def run(home: Path, rows: int, runs: int, only: str = "", quiet: bool = False) -
         workspace = studio.workspace(settings.workspace)
         if not pairs.count(workspace.db, PairQuery()):
             build(workspace, rows, rng, say)
+        curate(workspace, say)
         load_before = os.getloadavg()[0]
         queries = measure(workspace, Positions.of(workspace, rng), runs, only)
         return {
