@@ -50,7 +50,9 @@ class Answer:
             self.on_piece(piece)
 
     def end(self, reason: str, error: str = "") -> None:
-        """Report the end."""
+        """Report the end, once."""
+        if self.finish_reason:
+            return
         if not error:
             self.add(self.text.finish())
         self.finish_reason, self.error = reason, error

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 _CHUNK_S = 0.4
 _CHUNK_RANGE = (64, 16384)
+_URGENT_ROWS = 8  # seats kept for streams when the batch is full
 _IDLE_S = 2.0  # the thread ends after so long without work
 
 
@@ -160,7 +161,7 @@ class Engine:
 
     def _drop_unwanted(self) -> None:
         with self._wake:
-            gone = [a for a in self._waiting if a.is_unwanted()]
+            gone = {a for a in self._waiting if a.is_unwanted()}
             self._waiting = [a for a in self._waiting if a not in gone]
         for answer in gone:
             answer.end(DROPPED)
@@ -214,7 +215,10 @@ class Engine:
                 widest = max(len(a.prompt_ids) for a in [*group, answer])
                 rows = len(group) + 1
                 cached = (running + rows) * (max(length, widest) + answer.max_tokens // 2)
-                fits = running + rows <= self.max_rows and cached <= self.max_cached_tokens
+                extra = _URGENT_ROWS if answer.is_urgent else 0
+                fits = running + rows <= self.max_rows + extra and (
+                    answer.is_urgent or cached <= self.max_cached_tokens
+                )
                 if group and rows * widest > self.chunk_tokens:
                     break
                 if not fits and (running or group):

@@ -219,6 +219,46 @@ def test_a_model_that_is_not_there_fails_every_request(starter_cache, host):
     assert [(r.key, r.error_code) for r in replies] == [("1", "unavailable"), ("2", "unavailable")]
 
 
+def test_a_step_that_fails_fails_its_requests_and_the_model_lives_on(model, monkeypatch):
+    engine = model.load().engine
+
+    def break_down(*args):
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "_forward", break_down)
+        replies = answer_all(model, [ask("hi", "1"), ask("ho", "2")])
+    assert sorted(r.key for r in replies) == ["1", "2"]
+    assert all(r.error_code == "teacher_error" and "out of memory" in r.error for r in replies)
+    assert "Paris" in answer_all(model, [ask(PROMPTS[0])])[0].text
+
+
+def test_a_stream_need_not_wait_for_a_full_batch(model):
+    engine = model.load().engine
+    was, engine.max_rows = engine.max_rows, 1
+
+    async def run():
+        job = asyncio.create_task(collect_job())
+        await asyncio.sleep(0.5)
+        text = "".join([p async for p in model.stream(ask(PROMPTS[0]))])
+        was_running = not job.done()
+        cancel.cancel()
+        await job
+        return text, was_running
+
+    async def collect_job():
+        requests = [ask("Count to one thousand.", str(i), max_tokens=1000) for i in range(3)]
+        return [r async for r in model.generate(requests, cancel)]
+
+    cancel = CancelToken()
+    try:
+        text, was_running = asyncio.run(run())
+    finally:
+        engine.max_rows = was
+    assert "Paris" in text
+    assert was_running
+
+
 def test_unloading_ends_what_runs_and_it_loads_again(host):
     chat = host.chat_model(CHAT)
 
