@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError
@@ -38,6 +39,15 @@ from distill_studio.store import comparisons as table
 if TYPE_CHECKING:
     from distill_studio.services.workspace import Workspace
 
+
+@dataclass(frozen=True)
+class _Running:
+    """A comparison on its way: how to stop it and what it has so far."""
+
+    token: CancelToken
+    board: Board
+
+
 FEWEST, MOST = 2, 4
 _LARGEST_SET = 500
 
@@ -62,7 +72,7 @@ class EvaluateService(Service):
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
         self.comparable = ComparableModels(workspace)
-        self._running: dict[str, CancelToken] = {}
+        self._running: dict[str, _Running] = {}
         workspace.jobs.register("compare_set", self._run_set, "io")
 
     # -- what there is --------------------------------------------------------------------
@@ -131,10 +141,10 @@ class EvaluateService(Service):
     def stop(self, actor: Actor, comparison_id: str) -> bool:
         """Stop a running comparison; what was written is stored. False when it does not run."""
         actor.require(Role.REVIEWER)
-        token = self._running.get(comparison_id)
-        if token is not None:
-            token.cancel()
-        return token is not None
+        running = self._running.get(comparison_id)
+        if running is not None:
+            running.token.cancel()
+        return running is not None
 
     # -- what was compared ----------------------------------------------------------------
 
@@ -148,8 +158,14 @@ class EvaluateService(Service):
         return [seen_by(comparison) for comparison in found]
 
     def get(self, actor: Actor, comparison_id: str) -> Comparison:
-        """One comparison; names stay hidden while it is blind and you have not voted."""
+        """One comparison; names stay hidden while it is blind and you have not voted.
+
+        One that still runs is given as it stands.
+        """
         actor.require(Role.VIEWER)
+        running = self._running.get(comparison_id)
+        if running is not None:
+            return seen_by(running.board.comparison())
         return seen_by(self._stored(actor, comparison_id))
 
     def vote(self, actor: Actor, comparison_id: str, winner: str, vote_id: str = "") -> Comparison:
@@ -274,7 +290,7 @@ class EvaluateService(Service):
         board = Board(comparison)
         ready: dict[int, ModelCard] = {}
         noted = [_noting(source, ready, i, comparison) for i, source in enumerate(sources)]
-        self._running[comparison.id] = cancel
+        self._running[comparison.id] = _Running(cancel, board)
         try:
             yield comparison
             events = fan_out(noted, comparison.messages, sampling, time.monotonic, cancel)
@@ -286,17 +302,16 @@ class EvaluateService(Service):
                             board.learn(event.index, ready[event.index])
                     yield board.comparison()
         finally:
-            self._running.pop(comparison.id, None)
             board.stop()
             await asyncio.to_thread(self._keep, board.comparison())
 
     def _keep(self, comparison: Comparison) -> None:
         """Store it, unless nothing was written, or it was stopped inside a set (done again)."""
         is_cut = any(answer.state == "stopped" for answer in comparison.answers)
-        if comparison.set_id and is_cut:
-            return
-        if any(a.text or a.state in ("done", "failed") for a in comparison.answers):
+        has_said = any(a.text or a.state in ("done", "failed") for a in comparison.answers)
+        if has_said and not (comparison.set_id and is_cut):
             table.insert(self.db, comparison)
+        self._running.pop(comparison.id, None)  # only now: no moment in which it is nowhere
 
     def _stored(self, actor: Actor, comparison_id: str) -> Comparison:
         found = table.get(self.db, comparison_id, actor.user)

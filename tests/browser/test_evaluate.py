@@ -74,7 +74,7 @@ def teachers(running_app) -> Iterator[None]:
 @pytest.fixture
 def tab(page, teachers):
     """The tab, open, and what was thrown in it."""
-    page.goto("/?tab=evaluate")
+    page.goto("/?tab=evaluate&workspace=main")
     page.locator("#evaluate-prompt textarea").wait_for()
     page.locator("#evaluate-models .token").first.wait_for()  # filled
     return page
@@ -108,16 +108,21 @@ def test_a_stalled_model_holds_up_nobody_and_hostile_text_is_only_text(tab):
     choose(tab, "stalled", "fast", "evil")
     started = time.monotonic()
     ask(tab, "Answer <b>me</b> ${window.pwned='prompt'}")
-    pane(tab, 2).get_by_text("quick7").wait_for(timeout=5000)
-    pane(tab, 3).get_by_text("bold").wait_for(timeout=5000)
-    pane(tab, 2).get_by_text("pieces/s").wait_for(timeout=5000)
-    assert time.monotonic() - started < 8  # the stalled one sleeps for 20 s
+    pane(tab, 2).get_by_text("quick7").wait_for(timeout=15_000)
+    pane(tab, 3).get_by_text("bold").wait_for(timeout=15_000)
+    pane(tab, 2).get_by_text("pieces/s").wait_for(timeout=15_000)
+    assert time.monotonic() - started < 18  # the stalled one sleeps for 20 s
     assert "first" in pane(tab, 1).inner_text()
     assert pane(tab, 1).get_by_text("writing").is_visible()
     assert pane(tab, 3).locator("strong", has_text="bold").is_visible()
     assert "<script>" in pane(tab, 3).inner_text()
     assert "https://tracker.example/p.png" in pane(tab, 3).inner_text()
     assert pane(tab, 3).locator("img, script, a[href^='javascript']").count() == 0
+    tab.locator("#ds-tab-freeze-button").click()
+    tab.wait_for_timeout(300)
+    tab.locator("#ds-tab-evaluate-button").click()
+    pane(tab, 2).get_by_text("quick7").wait_for()  # still there, and still running
+    assert pane(tab, 1).get_by_text("writing").is_visible()
     stopped = time.monotonic()
     tab.locator("button#evaluate-stop").click()
     pane(tab, 1).get_by_text("stopped").wait_for(timeout=3000)
@@ -169,9 +174,9 @@ def test_blind_until_the_vote(tab):
 def test_a_reload_in_mid_stream_keeps_what_was_written(tab):
     choose(tab, "slow", "fast")
     ask(tab, "A long story")
-    pane(tab, 1).get_by_text("slow3").wait_for(timeout=5000)
+    pane(tab, 1).get_by_text("slow3").wait_for(timeout=15_000)
     tab.reload()
-    pane(tab, 1).get_by_text("stopped").wait_for(timeout=8000)
+    pane(tab, 1).get_by_text("stopped").wait_for(timeout=15_000)
     assert "slow3" in pane(tab, 1).inner_text()
     assert "quick7" in pane(tab, 2).inner_text()
 
@@ -179,14 +184,14 @@ def test_a_reload_in_mid_stream_keeps_what_was_written(tab):
 def test_two_pages_stream_at_the_same_time(tab, chromium, app_url):
     other_context = chromium.new_context(base_url=app_url)
     other = other_context.new_page()
-    other.goto("/?tab=evaluate")
+    other.goto("/?tab=evaluate&workspace=main")
     other.locator("#evaluate-models .token").first.wait_for()
     choose(other, "fast", "evil")
     choose(tab, "slow", "fast")
     ask(tab, "A long story")
-    pane(tab, 1).get_by_text("slow1").wait_for(timeout=5000)
+    pane(tab, 1).get_by_text("slow1").wait_for(timeout=15_000)
     ask(other, "A short one")
-    other.locator("button#evaluate-vote-1").wait_for(timeout=4000)
+    other.locator("button#evaluate-vote-1").wait_for(timeout=15_000)
     assert pane(tab, 1).get_by_text("writing").is_visible()
     tab.locator("button#evaluate-stop").click()
     pane(tab, 1).get_by_text("stopped").wait_for(timeout=3000)

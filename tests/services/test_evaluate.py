@@ -159,6 +159,7 @@ def test_stop_is_quick_and_keeps_what_was_written(workspace, owner, models):
         async for last in workspace.evaluate.stream(owner, list(models), HELLO, SamplingParams()):
             if asked is None and len(last.answers[2].text) > 20:
                 asked = time.monotonic()
+                assert workspace.evaluate.get(owner, last.id).answers[2].text  # as it stands
                 assert workspace.evaluate.stop(owner, last.id)
         return last, time.monotonic() - asked
 

@@ -88,9 +88,9 @@ class CompareEvents:
     # -- filling the tab ------------------------------------------------------------------
 
     def show(
-        self, request: gr.Request, workspace: str, chosen: list[str] | None
+        self, request: gr.Request, workspace: str, chosen: list[str] | None, current: str
     ) -> tuple[Any, ...]:
-        """The whole tab; models chosen before stay chosen."""
+        """The whole tab; what was chosen and what stood in view stays."""
         opened, actor = self._ui.open(request, workspace)
         cards = opened.evaluate.models(actor)
         kept = [name for name in chosen or [] if name in {card.id for card in cards}]
@@ -105,7 +105,7 @@ class CompareEvents:
             *self._lists(request, workspace),
             *self._panel.poll(request, workspace),
             self.newest_set(request, workspace),
-            *self._linked(request, workspace),
+            *self._in_view(request, workspace, current),
         )
 
     def held_out(self, request: gr.Request, workspace: str, chosen: list[str] | None) -> str:
@@ -126,10 +126,10 @@ class CompareEvents:
         found = opened.evaluate.page(actor, limit=_HISTORY)
         return history_html(found, workspace), wins_html(opened.evaluate.wins(actor))
 
-    def _linked(self, request: gr.Request, workspace: str) -> tuple[Any, ...]:
-        """The comparison that the page's address names, if this workspace has it."""
+    def _in_view(self, request: gr.Request, workspace: str, current: str) -> tuple[Any, ...]:
+        """What stood in view, else what the page's address names, if this workspace has it."""
         opened, actor = self._ui.open(request, workspace)
-        wanted = request.query_params.get("comparison", "")
+        wanted = current or request.query_params.get("comparison", "")
         try:
             return view_of(opened.evaluate.get(actor, wanted) if wanted else None)
         except NotFound:  # an old link, or another workspace's

@@ -27,7 +27,7 @@ _STREAM: dict[str, Any] = {
     "show_progress": "hidden",
     "api_visibility": "private",
 }
-_FOLLOW = """(id) => { const u = new URL(location); u.searchParams.set('tab', 'evaluate');
+_FOLLOW = """(id) => { const u = new URL(location);
 if (id) u.searchParams.set('comparison', id); else u.searchParams.delete('comparison');
 history.replaceState(null, '', u); return []; }"""
 _OPEN_LINK = """
@@ -69,7 +69,7 @@ def build(ui: Ui) -> TabView:
     events = CompareEvents(ui, w)
     _wire_asking(ui, w, events)
     _wire_looking(ui, w, events)
-    return TabView(show=events.show, inputs=[w.models], outputs=w.shown)
+    return TabView(show=events.show, inputs=[w.models, w.current], outputs=w.shown)
 
 
 def _layout(ui: Ui) -> Widgets:
