@@ -92,10 +92,11 @@ async def fan_out(
             await asyncio.wait([tasks[index] for index in still_open], timeout=LOOK_EVERY_S)
             ended = [index for index in still_open if tasks[index].done()]
             still_open = [index for index in still_open if index not in ended]
-            batch: list[Event] = [*inbox, *(_end_of(pumps[i], tasks[i]) for i in ended)]
+            batch: list[Event] = list(inbox)
             inbox.clear()
+            batch += [_end_of(pumps[i], tasks[i], await pumps[i].figures()) for i in ended]
             if cancel.is_cancelled:
-                batch += [Stopped(index, pumps[index].stats()) for index in still_open]
+                batch += [*inbox, *(Stopped(index, pumps[index].stats()) for index in still_open)]
                 still_open = []
             if batch:
                 yield batch
@@ -104,14 +105,14 @@ async def fan_out(
         await _dismiss(tasks)
 
 
-def _end_of(pump: "_Pump", task: "asyncio.Task[None]") -> Event:
+def _end_of(pump: "_Pump", task: "asyncio.Task[None]", stats: AnswerStats) -> Event:
     error = task.exception()
     if error is None:
-        return Done(pump.index, pump.stats())
+        return Done(pump.index, stats)
     if isinstance(error, StudioError):
-        return Failed(pump.index, pump.stats(), error.code, str(error))
+        return Failed(pump.index, stats, error.code, str(error))
     message = f"The model broke off: {type(error).__name__}: {error}"
-    return Failed(pump.index, pump.stats(), "unexpected", message)
+    return Failed(pump.index, stats, "unexpected", message)
 
 
 async def _dismiss(tasks: Sequence["asyncio.Task[None]"]) -> None:
@@ -151,6 +152,10 @@ class _Pump:
                 self.texts.append(text)
                 self.inbox.append(Piece(self.index, text))
         self.last_at = self.clock()
+
+    async def figures(self) -> AnswerStats:
+        """`stats` in a thread: counting may load a tokenizer."""
+        return await asyncio.to_thread(self.stats)
 
     def stats(self) -> AnswerStats:
         """Figures of what has been written so far."""
