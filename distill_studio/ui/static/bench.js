@@ -269,8 +269,20 @@ function remember(name, value) { try { localStorage.setItem(`ds/setting/${name}`
 /* The text of a model: rendered when the server's HTML is there and wanted, else as it is. */
 function drawText(node, text, renderer, isRendered) {
   const html = isRendered ? renderer.get(text) : undefined;
-  node.className = html === undefined ? "ds-text ds-raw" : "ds-text ds-rendered";
-  if (html === undefined) setText(node, text); else setHtml(node, html);
+  const isHtml = html !== undefined;
+  if (node.dsText === text && node.dsIsHtml === isHtml) return;  // leave a selection in peace
+  node.dsText = text; node.dsIsHtml = isHtml;
+  node.className = isHtml ? "ds-text ds-rendered" : "ds-text ds-raw";
+  if (isHtml) setHtml(node, html); else setText(node, text);
+}
+
+/* What may be undone: the server's list (oldest first), in place of it what this page knows of the
+   same decision; what is too old for that list comes before it, what the server lacks after it. */
+function mergeUndos(known, listed, knownBefore, waiting) {
+  const byId = new Map(known.map((u) => [u.id, u])), ids = new Set(listed.map((u) => u.id));
+  const rest = known.filter((u) => !ids.has(u.id));
+  const isNew = (u) => waiting.has(u.id) || !knownBefore.has(u.id);
+  return [...rest.filter((u) => !isNew(u)), ...listed.map((u) => byId.get(u.id) || u), ...rest.filter(isNew)];
 }
 
 /* The conversation before the answer: the last user turn in full, earlier turns folded. */

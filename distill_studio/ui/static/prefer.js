@@ -144,12 +144,13 @@ async function refreshProgress() {
   } catch (_) { /* the save state tells */ }
 }
 async function loadUndos(mine) {
+  const before = new Set(undos.map((u) => u.id));
   try {
     const found = await callApi(config.workspace, "prefer_recent", { limit: 30 });
     if (mine !== generation) return;
     const undone = new Set(outbox.items.filter((i) => i.outcome === "undo").map((i) => i.undoes));
-    const here = new Set(undos.map((u) => u.id));
-    undos = [...found.reverse().filter((u) => !undone.has(u.id) && !here.has(u.id)).map((u) => ({ id: u.id, task: u.task, before: null })), ...undos];
+    const listed = found.reverse().filter((u) => !undone.has(u.id)).map((u) => ({ id: u.id, task: u.task, before: null }));
+    undos = mergeUndos(undos, listed, before, new Set(outbox.items.map((i) => i.id)));
     ui.undo.disabled = !undos.length;
   } catch (_) { /* undo of this page's votes works all the same */ }
 }

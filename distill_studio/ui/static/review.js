@@ -165,13 +165,14 @@ async function refreshProgress() {
   try { progress = await callApi(config.workspace, "review_progress", {}); drawTop(); if (!current()) drawEmpty(); } catch (_) { /* the save state tells */ }
 }
 async function loadUndos(mine) {
+  const before = new Set(undos.map((u) => u.id));
   try {
     const found = await callApi(config.workspace, "review_recent", { limit: 30 });
     if (mine !== generation) return;
     const undone = new Set(outbox.items.filter((i) => i.kind === "undo").map((i) => i.undoes));
-    const older = found.reverse().filter((u) => (u.record || u.bulk_id) && !undone.has(u.id)).map((u) => ({ id: u.id, kind: u.kind, bulk_id: u.bulk_id, count: u.count, record: u.record, before: null, isOlder: true }));
-    const here = new Set(undos.map((u) => u.id));
-    undos = [...older.filter((u) => !here.has(u.id)), ...undos];
+    const listed = found.reverse().filter((u) => (u.record || u.bulk_id) && !undone.has(u.id))
+      .map((u) => ({ id: u.id, kind: u.kind, bulk_id: u.bulk_id, count: u.count, record: u.record, before: null, isOlder: true }));
+    undos = mergeUndos(undos, listed, before, new Set(outbox.items.map((i) => i.id)));
     ui.undo.disabled = !undos.length;
   } catch (_) { /* undo of this page's decisions works all the same */ }
 }
