@@ -48,22 +48,24 @@ def filters_html(preview: FiltersPreview) -> str:
     parts = [f"<p class='ds-curate-sum'>{esc(head)}</p>"]
     if preview.unmeasured:
         parts.append(note(f"{_rows(preview.unmeasured)} not measured yet.", "warn"))
-    parts += [_filter_html(one) for one in preview.filters]
+    first = next((one.kind for one in preview.filters if one.drops), "")
+    parts += [_filter_html(one, is_open=one.kind == first) for one in preview.filters]
     return "".join(parts)
 
 
-def _filter_html(one: FilterPreview) -> str:
+def _filter_html(one: FilterPreview, *, is_open: bool) -> str:
     count = f"drops {number(one.drops)}" if one.is_on else "off"
-    summary = (
-        f"<summary><strong>{esc(one.label)}</strong> {chip(count, 'warn' if one.drops else '')}"
-        f"<span class='ds-note'>{esc(one.about)}</span></summary>"
+    title = (
+        f"<strong>{esc(one.label)}</strong> {chip(count, 'warn' if one.drops else '')}"
+        f"<span class='ds-note'>{esc(one.about)}</span>"
     )
     if not one.is_on:
-        return f"<div class='ds-curate-filter'>{summary[9:-10]}</div>"
+        return f"<div class='ds-curate-filter'>{title}</div>"
     inner = _examples("Dropped, nearest to the line", one.dropped) + _examples(
         "Kept, nearest to the line", one.kept
     )
-    return f"<details class='ds-curate-filter'>{summary}{inner}</details>"
+    opened = " open" if is_open else ""
+    return f"<details class='ds-curate-filter'{opened}><summary>{title}</summary>{inner}</details>"
 
 
 def _examples(title: str, examples: Sequence[Example]) -> str:
@@ -180,11 +182,9 @@ def report_html(report: CurateReport) -> str:
         [esc(t.topic or "(no topic)"), number(t.total), number(t.removed), _share(t)]
         for t in report.by_topic[:30]
     ]
-    return (
-        table(["Reason", "Rows"], reasons, caption="By reason", empty="Nothing goes.")
-        + "<div style='height:12px'></div>"
-        + table(["Topic", "Rows", "Go", "Share"], topics, caption="By topic")
-    )
+    by_reason = table(["Reason", "Rows"], reasons, caption="By reason", empty="Nothing goes.")
+    by_topic = table(["Topic", "Rows", "Go", "Share"], topics, caption="By topic")
+    return f"<div class='ds-curate-report'><div>{by_reason}</div><div>{by_topic}</div></div>"
 
 
 def history_html(actions: Sequence[ActionInfo]) -> str:

@@ -26,6 +26,7 @@ _LISTS = [
     ("Would go", "removed"),
     ("Conflicts", "conflicts"),
 ]
+_AT, _WHICH = -5, -4  # places of the chosen pair among the settings
 _SIDES = {
     "borderline": ("Older row", "Newer row"),
     "removed": ("Stays", "Goes"),
@@ -66,7 +67,7 @@ def build(ui: Ui) -> TabView:
         with gr.Accordion("History", open=False, elem_id="curate-history-box"):
             history = gr.HTML(elem_id="curate-history")
 
-    settings = [*form.widgets, near.field, near.threshold, accepted]
+    settings = [*form.widgets, near.at, near.which, near.field, near.threshold, accepted]
     shown = [nothing, body, state, filters, *near.shown, apply, undo, report, history]
 
     def refresh(request: gr.Request, workspace: str, *values: Any) -> tuple[Any, ...]:  # noqa: ANN401
@@ -76,7 +77,8 @@ def build(ui: Ui) -> TabView:
         opened, actor = ui.open(request, workspace)
         _measure_if_needed(opened, actor)
         used = opened.curate.state(actor).settings
-        values = [*form.fill(used.filters), used.field, used.threshold, used.remove_accepted]
+        values = [*form.fill(used.filters), 0, "borderline"]
+        values += [used.field, used.threshold, used.remove_accepted]
         return (*values, *_fill(opened, actor, form, values), *near.jobs.poll(request, workspace))
 
     @guarded
@@ -108,22 +110,22 @@ def build(ui: Ui) -> TabView:
 
     @guarded
     def on_verdict(
-        verdict: Verdict, request: gr.Request, workspace: str, pair: Pair, values: Sequence[Any]
+        verdict: Verdict, request: gr.Request, workspace: str, lists: Lists, values: Sequence[Any]
     ) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
-        opened.curate.override(actor, *pair, verdict)
+        at, which = values[_AT], values[_WHICH]
+        a, b = lists[which][at]
+        opened.curate.override(actor, a, b, verdict)
         return _fill(opened, actor, form, values)
 
     inputs = [ui.workspace, *settings]
     live: dict[str, Any] = {**_QUIET, "trigger_mode": "always_last"}
-    gr.on(
-        [widget.input for widget in settings if not isinstance(widget, gr.Slider)]
-        + [widget.release for widget in settings if isinstance(widget, gr.Slider)],
-        guarded(refresh),
-        inputs,
-        shown,
-        **live,
-    )
+    changes = [
+        widget.release if isinstance(widget, gr.Slider) else widget.input
+        for widget in settings
+        if widget is not near.at
+    ]
+    gr.on(changes, guarded(refresh), inputs, shown, **live)
     everything = [*settings, *shown, *near.jobs.outputs]
     near.find.click(on_find, [ui.workspace, near.field], near.jobs.outputs, **_QUIET)
     near.jobs.view.change(on_job, inputs, shown, **live)
@@ -145,7 +147,7 @@ class _NearPanel:
                 value="both",
                 label="Compare",
                 elem_id="curate-field",
-                scale=2,
+                scale=3,
             )
             self.threshold = gr.Slider(
                 0.8,
@@ -156,7 +158,9 @@ class _NearPanel:
                 elem_id="curate-threshold",
                 scale=3,
             )
-            self.find = gr.Button("Find near-duplicates", elem_id="curate-find", scale=1)
+            self.find = gr.Button(
+                "Find near-duplicates", size="md", elem_id="curate-find", scale=0, min_width=200
+            )
         self.jobs = build_jobs_panel(ui, JOB_KINDS, "curate-jobs", limit=1)
         with gr.Row():
             self.histogram = gr.HTML(elem_id="curate-histogram")
@@ -164,11 +168,15 @@ class _NearPanel:
         with gr.Column(visible=False, elem_id="curate-pairs") as self.box:
             with gr.Row(elem_id="curate-pair-nav"):
                 self.which = gr.Radio(
-                    _LISTS, value="borderline", show_label=False, elem_id="curate-list", scale=4
+                    _LISTS,
+                    value="borderline",
+                    show_label=False,
+                    elem_id="curate-list",
+                    min_width=420,
                 )
-                self.position = gr.HTML(elem_id="curate-position")
-                self.back = gr.Button("Previous", size="sm", elem_id="curate-previous", scale=0)
-                self.forth = gr.Button("Next", size="sm", elem_id="curate-next", scale=0)
+                self.position = gr.HTML(elem_id="curate-position", min_width=80)
+                self.back = _small_button("Previous", "curate-previous")
+                self.forth = _small_button("Next", "curate-next")
             self.pair = gr.HTML(elem_id="curate-pair")
             with gr.Row(elem_id="curate-verdicts"):
                 self.verdicts = {
@@ -187,63 +195,58 @@ class _NearPanel:
 
     @property
     def shown(self) -> list[Any]:
-        """What `_near_values` fills; the state of the lists is last and draws the pair."""
-        return [self.threshold, self.histogram, self.facts, self.box, self.groups, self.lists]
+        """What `_near_values` fills, the pair in view included."""
+        facts = [self.threshold, self.histogram, self.facts, self.box, self.groups, self.lists]
+        return [*facts, *self.pair_view]
+
+    @property
+    def pair_view(self) -> list[Any]:
+        """What `_pair` fills."""
+        return [self.at, self.position, self.pair, *self.verdicts.values()]
 
     def wire(self, on_verdict: Any, settings: Sequence[Any], shown: Sequence[Any]) -> None:  # noqa: ANN401
         """Connect navigation and verdicts."""
-
-        @guarded
-        def draw_pair(
-            request: gr.Request,
-            workspace: str,
-            field: DedupField,
-            at: int,
-            lists: Lists,
-            which: str,
-        ) -> tuple[Any, ...]:
-            opened, actor = self._ui.open(request, workspace)
-            return _pair(opened, actor, field, at, lists.get(which) or [], which)
-
         where = [self._ui.workspace, self.field, self.at, self.lists, self.which]
-        view = [self.at, self.position, self.pair, *self.verdicts.values()]
-        gr.on([self.lists.change, self.which.input], draw_pair, where, view, **_QUIET)
         for button, by in ((self.back, -1), (self.forth, 1)):
-            button.click(_stepper(by), self.at, self.at, **_QUIET).then(
-                draw_pair, where, view, **_QUIET
-            )
+            button.click(_stepper(self._ui, by), where, self.pair_view, **_QUIET)
         for verdict, button in self.verdicts.items():
             button.click(
                 _bound(on_verdict, verdict),
-                [self._ui.workspace, self.at, self.lists, self.which, *settings],
+                [self._ui.workspace, self.lists, *settings],
                 list(shown),
                 **_QUIET,
-            ).then(draw_pair, where, view, **_QUIET)
+            )
 
 
-def _stepper(by: int) -> Any:  # noqa: ANN401
-    def step(at: int) -> int:
-        return at + by
+def _small_button(label: str, elem_id: str) -> gr.Button:
+    return gr.Button(label, size="sm", elem_id=elem_id, scale=0, min_width=110)
+
+
+def _stepper(ui: Ui, by: int) -> Any:  # noqa: ANN401
+    @guarded
+    def step(
+        request: gr.Request,
+        workspace: str,
+        field: DedupField,
+        at: int,
+        lists: Lists,
+        which: str,
+    ) -> tuple[Any, ...]:
+        opened, actor = ui.open(request, workspace)
+        return _pair(opened, actor, field, at + by, lists.get(which) or [], which)
 
     return step
 
 
 def _bound(handler: Any, verdict: str) -> Any:  # noqa: ANN401
-    def bound(
-        request: gr.Request,
-        workspace: str,
-        at: int,
-        lists: Lists,
-        which: str,
-        *values: Any,  # noqa: ANN401
-    ) -> Any:  # noqa: ANN401
-        return handler(verdict, request, workspace, lists[which][at], values)
+    def bound(request: gr.Request, workspace: str, lists: Lists, *values: Any) -> Any:  # noqa: ANN401
+        return handler(verdict, request, workspace, lists, values)
 
     return bound
 
 
 def _arguments(form: FilterForm, values: Sequence[Any]) -> dict[str, Any]:
-    *filter_values, field, threshold, remove_accepted = values
+    *filter_values, _, _, field, threshold, remove_accepted = values
     return {
         "filters": form.read(filter_values),
         "field": field,
@@ -274,7 +277,7 @@ def _fill(
         gr.Column(visible=state.total > 0),
         draw.state_html(state),
         draw.filters_html(curate.preview(actor, asked["filters"])),
-        *_near_values(near),
+        *_near_values(workspace, actor, near, values[_AT], values[_WHICH]),
         _apply_button(report),
         gr.Button(interactive=state.is_applied),
         draw.report_html(report),
@@ -282,8 +285,10 @@ def _fill(
     )
 
 
-def _near_values(near: DedupPreview) -> tuple[Any, ...]:
-    lists = {
+def _near_values(
+    workspace: Workspace, actor: Actor, near: DedupPreview, at: int, which: str
+) -> tuple[Any, ...]:
+    lists: Lists = {
         "borderline": [(p.a.pair_id, p.b.pair_id) for p in near.borderline],
         "removed": [(p.a.pair_id, p.b.pair_id) for g in near.largest for p in g.removed],
         "conflicts": [(p.a.pair_id, p.b.pair_id) for p in near.conflict_pairs],
@@ -295,6 +300,7 @@ def _near_values(near: DedupPreview) -> tuple[Any, ...]:
         gr.Column(visible=any(lists.values())),
         draw.groups_html(near.largest),
         lists,
+        *_pair(workspace, actor, near.field, at, lists[which], which),
     )
 
 
