@@ -30,7 +30,7 @@ def files_html(workspace: str, files: Sequence[ExportFile]) -> str:
         f'<tr><td><a download href="{esc(file_url(workspace, file.name))}">'
         f"{esc(file.name)}</a></td><td>{size(file.size_bytes)}</td>"
         f"<td>{file.created_at:%Y-%m-%d %H:%M}</td>"
-        f'<td><button type="button" class="ds-link" data-delete="{esc(file.name)}"'
+        f'<td><button type="button" class="ds-plain-link" data-delete="{esc(file.name)}"'
         f' aria-label="Delete {esc(file.name)}">Delete</button></td></tr>'
         for file in files
     )

@@ -30,7 +30,7 @@ def preview_html(preview: FreezePreview) -> str:
     if not preview.is_estimate:
         numbers.append(("groups kept together", preview.groups))
     figures = "".join(
-        f'<div class="ds-figure"><span>{number(value)}</span>{label}</div>'
+        f'<div class="ds-frozen-figure"><span>{number(value)}</span>{label}</div>'
         for label, value in numbers
     )
     left_out = "".join(
@@ -38,12 +38,13 @@ def preview_html(preview: FreezePreview) -> str:
     )
     left = f"<details><summary>Left out</summary><ul>{left_out}</ul></details>" if left_out else ""
     warnings = "".join(note(text, "warn") for text in preview.warnings)
-    return f'<div class="ds-figures">{figures}</div>{_teachers(preview.teachers)}{left}{warnings}'
+    terms = _teachers(preview.teachers)
+    return f'<div class="ds-frozen-figures">{figures}</div>{terms}{left}{warnings}'
 
 
 def examples_html(rows: Sequence[dict[str, Any]]) -> str:
     """Rows as a student will see them."""
-    return '<div class="ds-samples">' + "".join(_sample(row) for row in rows) + "</div>"
+    return '<div class="ds-frozen-rows">' + "".join(_sample(row) for row in rows) + "</div>"
 
 
 def snapshots_html(found: Sequence[Snapshot], selected: str) -> str:
@@ -84,7 +85,7 @@ def detail_html(snapshot: Snapshot) -> str:
 def _snapshot(snapshot: Snapshot, is_selected: bool) -> str:
     mark = ' aria-current="true"' if is_selected else ""
     return (
-        f'<tr{mark}><td><button type="button" class="ds-link" data-name="{esc(snapshot.name)}">'
+        f'<tr{mark}><td><button type="button" class="ds-plain-link" data-name="{esc(snapshot.name)}">'
         f"{esc(snapshot.name)}</button></td><td>{esc(snapshot.format)}</td>"
         f"<td>{number(snapshot.train_rows)}</td><td>{number(snapshot.validation_rows)}</td>"
         f'<td class="ds-mono">{esc(snapshot.content_hash[:12])}</td>'
@@ -106,7 +107,7 @@ def _teachers(teachers: dict[str, dict[str, Any]]) -> str:
 
 def _sample(row: dict[str, Any]) -> str:
     parts = [
-        f'<div class="ds-turn {esc(turn["role"])}"><span>{esc(label or turn["role"])}</span>'
+        f'<div class="ds-frozen-turn {esc(turn["role"])}"><span>{esc(label or turn["role"])}</span>'
         f'<div class="ds-txt">{esc(turn["content"], 1500)}</div></div>'
         for column, label in (
             ("messages", ""),
@@ -117,4 +118,4 @@ def _sample(row: dict[str, Any]) -> str:
         )
         for turn in row.get(column) or []
     ]
-    return f'<article class="ds-card ds-sample">{"".join(parts)}</article>'
+    return f'<article class="ds-card ds-frozen-row">{"".join(parts)}</article>'

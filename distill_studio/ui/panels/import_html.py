@@ -43,7 +43,9 @@ def examples_html(preview: ImportPreview) -> str:
             _prompt_cell(example.prompt, example.system, example.turns),
             "<hr>".join(f'<div class="ds-cut">{esc(text, 300)}</div>' for text in example.answers)
             or '<span class="ds-note">none</span>',
-            "<br>".join(esc(t, 40) for t in example.teachers if t),
+            "<br>".join(
+                f'<span class="ds-whole">{esc(t, 40)}</span>' for t in example.teachers if t
+            ),
             esc(example.topic, 40),
             esc(example.reference, 60),
         ]

@@ -63,8 +63,6 @@ def build_seeds_import(ui: Ui) -> SeedsImport:
         gr.HTML('<h3 class="ds-h3">Which column is what</h3>')
         with gr.Row(elem_classes="ds-parts", elem_id="seeds-columns"):
             parts = [_part(name) for name in PARTS]
-        examples = gr.HTML(elem_id="seeds-examples", apply_default_css=False)
-        problems = gr.HTML(elem_id="seeds-problems", apply_default_css=False)
         with gr.Row(elem_classes="ds-fields"):
             topic = gr.Textbox(label="Topic, where the file names none", elem_id="seeds-topic")
             teacher = gr.Textbox(
@@ -84,6 +82,8 @@ def build_seeds_import(ui: Ui) -> SeedsImport:
         with gr.Row():
             start = gr.Button("Import", variant="primary", elem_id="seeds-import")
             leave = gr.Button("Do not import", elem_id="seeds-leave")
+        problems = gr.HTML(elem_id="seeds-problems", apply_default_css=False)
+        examples = gr.HTML(elem_id="seeds-examples", apply_default_css=False)
     jobs = build_jobs_panel(ui, ["import"], "seeds-jobs", limit=1)
 
     settings: list[Any] = [*parts, topic, teacher, thinking]
