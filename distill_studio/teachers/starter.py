@@ -93,6 +93,7 @@ def _write_model(packed: Path, folder: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(
         str(packed.parent),
         gguf_file=packed.name,
+        local_files_only=True,
         quantization_config=GgufConfig(dequantize=True),
         dtype=torch.bfloat16,
     ).eval()
@@ -115,7 +116,9 @@ def _load_tokenizer(packed: Path) -> "PreTrainedTokenizerBase":
     from tokenizers import pre_tokenizers
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(str(packed.parent), gguf_file=packed.name)
+    tokenizer = AutoTokenizer.from_pretrained(
+        str(packed.parent), gguf_file=packed.name, local_files_only=True
+    )
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
         pre_tokenizers.Digits(individual_digits=True),
         pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
