@@ -115,7 +115,7 @@ def check(
         return Report(findings, None)
     findings += length_findings(config, shapes, train)
     usable = [s for s in shapes if is_usable(config, s)]
-    if not usable:
+    if not usable or any(f.level == "error" for f in findings):
         return Report(findings, None)
     rows = round(train * len(usable) / len(shapes))
     took = estimate(

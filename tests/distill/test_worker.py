@@ -169,6 +169,7 @@ def test_stop_saves_and_resume_makes_exactly_the_missing_updates(
     assert events[-1].metrics["loss_before"] == kinds(first, "eval")[0].loss
 
 
+@pytest.mark.slow  # a stop of a real child is in tests/services too
 def test_sigterm_reaches_a_real_child(make_run: MakeRun) -> None:
     folder = make_run(max_steps=100_000, save_every=100_000, eval_every=100_000)
     with (folder / "stdout.log").open("wb") as log:

@@ -147,6 +147,7 @@ def test_stop_then_resume(workspace: Workspace, owner: Actor, snapshot: str, tin
     assert [e["resumed_from"] for e in starts] == [0, reached]
 
 
+@pytest.mark.slow
 def test_a_killed_child_is_lost_and_resumes(
     workspace: Workspace, owner: Actor, snapshot: str, tiny: str
 ) -> None:
@@ -213,6 +214,7 @@ def test_preflight_and_tokens(workspace: Workspace, owner: Actor, snapshot: str,
         workspace.distill.tokens(owner, snapshot, 999, spec(snapshot, tiny))
 
 
+@pytest.mark.slow
 def test_the_shown_command_works_when_typed(
     workspace: Workspace, owner: Actor, snapshot: str, tiny: str
 ) -> None:

@@ -1,10 +1,13 @@
 """The form of a training: its widgets, and what they say as a `TrainSpec`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from pydantic import ValidationError
 
+from distill_studio.core.errors import InvalidInput
 from distill_studio.core.records import Snapshot
 from distill_studio.distill.config import FORMATS_OF_METHOD, TrainSpec
 from distill_studio.distill.presets import PRESETS
@@ -23,7 +26,7 @@ class DistillForm:
     student: gr.Dropdown
     preset: gr.Radio
     weights: gr.Radio
-    numbers: list[gr.Number]
+    numbers: list[gr.Textbox]
     over_length: gr.Radio
     learn: gr.Radio
     name: gr.Textbox
@@ -48,22 +51,24 @@ class DistillForm:
     def watched(self) -> list[Any]:
         """Widgets whose change calls for a new pre-flight (a new method changes the snapshot)."""
         choices = [self.snapshot, self.student, self.preset, self.weights, self.over_length]
-        return [*choices, self.method, self.learn, *self.numbers]
+        return [*choices, self.method, self.learn]
 
 
-_NUMBERS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
-    ("max_length", "Longest length", "Tokens of a row; longer rows are cut.", {"precision": 0}),
-    ("learning_rate", "Learning rate", "The peak.", {}),
-    ("max_steps", "Updates", "Empty: the preset's, or by passes.", {"precision": 0}),
-    ("epochs", "Passes", "Over all rows, instead of updates.", {}),
-    ("batch_size", "Batch size", "Rows per forward pass.", {"precision": 0}),
-    ("grad_accumulation", "Accumulation", "Forward passes per update.", {"precision": 0}),
-    ("lora_r", "LoRA rank", "Empty: 16.", {"precision": 0}),
-    ("beta", "DPO beta", "DPO only: pull towards the start.", {}),
-    ("eval_every", "Held-out loss every", "Updates.", {"precision": 0}),
-    ("seed", "Seed", "Order of rows.", {"precision": 0}),
+# field, label, what it is, kind of number
+_NUMBERS: tuple[tuple[str, str, str, type[int] | type[float]], ...] = (
+    ("max_length", "Longest length", "tokens of a row", int),
+    ("learning_rate", "Learning rate", "at its peak", float),
+    ("max_steps", "Updates", "or by passes", int),
+    ("epochs", "Passes", "instead of updates", float),
+    ("batch_size", "Batch size", "rows at a time", int),
+    ("grad_accumulation", "Accumulation", "batches per update", int),
+    ("lora_r", "LoRA rank", "size of the adapter", int),
+    ("beta", "DPO beta", "pull to the start", float),
+    ("eval_every", "Held-out loss every", "updates", int),
+    ("seed", "Seed", "order of rows", int),
 )
 NUMBER_FIELDS = tuple(field for field, *_ in _NUMBERS)
+_FALLBACKS: dict[str, Any] = {"lora_r": 16, "grad_accumulation": 1, "seed": 17}
 
 
 def build_form() -> DistillForm:
@@ -112,16 +117,40 @@ def build_form() -> DistillForm:
     )
 
 
-def _number(field: str, label: str, info: str, options: dict[str, Any]) -> gr.Number:
-    return gr.Number(
-        value=None,
+def _number(field: str, label: str, info: str, _: type) -> gr.Textbox:
+    return gr.Textbox(
         label=label,
         info=info,
-        minimum=0,
+        placeholder=placeholder(field, "sft", "balanced"),
+        max_lines=1,
         elem_id=f"distill-{field.replace('_', '-')}",
         min_width=130,
-        **options,
     )
+
+
+def placeholder(field: str, method: str, preset: str) -> str:
+    """What a field is worth when it is left empty."""
+    found = PRESETS[method].get(preset)
+    value = (found.values if found else {}).get(field, _FALLBACKS.get(field))
+    return "" if value is None else f"{value:g}"
+
+
+def placeholders(method: str, preset: str) -> list[gr.Textbox]:
+    """The number fields with what the preset says."""
+    return [gr.Textbox(placeholder=placeholder(field, method, preset)) for field in NUMBER_FIELDS]
+
+
+def _parsed(texts: Sequence[str]) -> dict[str, int | float]:
+    found: dict[str, int | float] = {}
+    for (field, label, _, kind), text in zip(_NUMBERS, texts, strict=True):
+        if not (text or "").strip():
+            continue
+        try:
+            found[field] = kind(text)
+        except ValueError as err:
+            what = "a whole number" if kind is int else "a number"
+            raise InvalidInput(f"{label}: '{text}' is not {what}.") from err
+    return found
 
 
 def spec_of(*values: Any) -> TrainSpec | None:  # noqa: ANN401  (values of the widgets)
@@ -130,10 +159,10 @@ def spec_of(*values: Any) -> TrainSpec | None:  # noqa: ANN401  (values of the w
     if not snapshot or not student:
         return None
     base, _, keep = str(student).partition(_PRUNED)
-    fields = {field: value for field, value in zip(NUMBER_FIELDS, numbers, strict=True) if value}
+    fields: dict[str, Any] = dict(_parsed(numbers))
     if method != "dpo":
         fields.pop("beta", None)
-    return TrainSpec(
+    return _checked(
         snapshot=snapshot,
         method=method,
         student=base,
@@ -145,6 +174,16 @@ def spec_of(*values: Any) -> TrainSpec | None:  # noqa: ANN401  (values of the w
         learn=learn if method == "sft" else None,
         **fields,
     )
+
+
+def _checked(**fields: Any) -> TrainSpec:  # noqa: ANN401
+    try:
+        return TrainSpec(**fields)
+    except ValidationError as err:
+        problem = err.errors()[0]
+        field = str(problem["loc"][0]) if problem["loc"] else ""
+        label = {name: text for name, text, *_ in _NUMBERS}.get(field, field)
+        raise InvalidInput(f"{label}: {problem['msg']}.") from err
 
 
 def preset_choices(method: str) -> list[tuple[str, str]]:

@@ -164,10 +164,10 @@ def _figures(run: Run, held: Sequence[Any], curve: Curve) -> str:
             left = middle * (curve.total - steps[-1].step)
             figures.append((duration(left), "to go, about"))
     boxes = [
-        f'<div class="ds-figure"><span>{esc(value)}</span>{esc(label)}</div>'
+        f'<div class="ds-run-figure"><span>{esc(value)}</span>{esc(label)}</div>'
         for value, label in figures
     ]
-    return f'<div class="ds-figures">{"".join(boxes)}</div>'
+    return f'<div class="ds-run-figures">{"".join(boxes)}</div>'
 
 
 def _held_out_figures(evals: Sequence[Any]) -> list[tuple[str, str]]:
@@ -211,12 +211,12 @@ def _samples(samples: Sequence[Any]) -> str:
     same = [s for s in samples if s.prompt == prompt]
     shown = [same[0], same[-1]] if len(same) > 1 else same
     answers = "".join(
-        f'<div class="ds-turn"><span>{"before" if s.step == 0 else f"update {s.step}"}</span>'
+        f'<div class="ds-run-turn"><span>{"before" if s.step == 0 else f"update {s.step}"}</span>'
         f'<div class="ds-txt">{esc(s.answer, 600)}</div></div>'
         for s in shown
     )
     return (
         '<h4 class="ds-h3">The same held-out prompt, before and now</h4>'
-        f'<div class="ds-run-samples"><div class="ds-turn"><span>prompt</span>'
+        f'<div class="ds-run-samples"><div class="ds-run-turn"><span>prompt</span>'
         f'<div class="ds-txt">{esc(prompt, 600)}</div></div>{answers}</div>'
     )

@@ -12,7 +12,7 @@ from distill_studio.ui.html import esc
 _WIDTH, _HEIGHT = 860, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 14, 30
 _TICKS = 4
-_SMOOTH = 0.85  # weight of the past in the bold training line
+_SMOOTH = 0.7  # weight of the past in the bold training line
 
 
 def loss_plot(curve: Curve) -> str:

@@ -47,6 +47,12 @@ def build(ui: Ui) -> TabView:
     viewed = [ui.workspace, row, *form.inputs]
     for control in form.watched:
         control.change(guarded(view.check), checked, answers, **_SLOW)
+    for number in form.numbers:
+        number.blur(guarded(view.check), checked, answers, **_SLOW)
+    for control in (form.method, form.preset):
+        control.change(
+            distill_form.placeholders, [form.method, form.preset], form.numbers, **_QUIET
+        )
     for control in (form.snapshot, form.student, row):
         control.change(guarded(view.tokens), viewed, tokens, **_SLOW)
     form.method.input(
