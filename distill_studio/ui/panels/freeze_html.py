@@ -85,8 +85,9 @@ def detail_html(snapshot: Snapshot) -> str:
 def _snapshot(snapshot: Snapshot, is_selected: bool) -> str:
     mark = ' aria-current="true"' if is_selected else ""
     return (
-        f'<tr{mark}><td><button type="button" class="ds-plain-link" data-name="{esc(snapshot.name)}">'
-        f"{esc(snapshot.name)}</button></td><td>{esc(snapshot.format)}</td>"
+        f'<tr{mark}><td><button type="button" class="ds-plain-link"'
+        f' data-name="{esc(snapshot.name)}">{esc(snapshot.name)}</button></td>'
+        f"<td>{esc(snapshot.format)}</td>"
         f"<td>{number(snapshot.train_rows)}</td><td>{number(snapshot.validation_rows)}</td>"
         f'<td class="ds-mono">{esc(snapshot.content_hash[:12])}</td>'
         f"<td>{snapshot.created_at:%Y-%m-%d %H:%M}</td></tr>"
