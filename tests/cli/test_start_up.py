@@ -1,13 +1,20 @@
 """The command line as people start it: a process of its own."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from distill_studio import __version__
+from distill_studio.bootstrap import build_studio
 from distill_studio.cli.app import global_options_first
+from distill_studio.core.actor import Actor, Role
+from distill_studio.core.records import TeacherConfig, TeacherKind
+from distill_studio.core.settings import Settings
 from tests.conftest import app_environment
+from tests.stub_openai import Answer, StubServer, completion
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,6 +40,37 @@ def test_exit_codes_and_streams(tmp_path):
     assert refused.stderr.startswith("Error: There is no job nothing")
     assert run(tmp_path, "no-such-command").returncode == 2
     assert run(tmp_path, "--version").stdout.strip() == __version__
+
+
+def test_ctrl_c_stops_the_job_and_it_can_go_on(tmp_path, starter_cache):
+    stub = StubServer(lambda body: Answer(completion("yes"), delay_s=0.2))
+    studio = build_studio(Settings(home=tmp_path, cache=starter_cache), resume_jobs=False)
+    owner, workspace = Actor(user="owner", role=Role.OWNER), studio.workspace("main")
+    workspace.seeds.add(owner, "\n".join(f"Question {n}?" for n in range(40)), one_per_line=True)
+    teacher = TeacherConfig(
+        name="stub", kind=TeacherKind.OPENAI, model="stub-1", base_url=stub.url, concurrency=2
+    )
+    workspace.teachers.save(owner, teacher)
+    studio.close()
+
+    command = [sys.executable, "-m", "distill_studio", "generate", "--teacher", "stub"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=app_environment(tmp_path, 0), stderr=subprocess.PIPE, text=True
+    )
+    while not stub.requests:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    assert process.stderr is not None
+    assert "what it has made stays" in process.stderr.read()
+    assert len(stub.requests) < 40
+    job = json.loads(run(tmp_path, "jobs", "--json").stdout)[0]
+    assert job["state"] == "cancelled"
+    stub.behave = lambda body: Answer(completion("yes"))
+    assert run(tmp_path, "jobs", "resume", job["id"]).returncode == 0
+    assert run(tmp_path, "list", "--count").stdout.strip() == "40"
+    stub.close()
 
 
 def test_doctor_reports_on_this_machine(tmp_path):
