@@ -134,7 +134,7 @@ class PreferService(Service):
         mine = store.vote_counts(self.db, actor.user, _midnight())
         everybody = store.counts(self.db)
         return PreferProgress(
-            open=store.count_open(self.db, actor.user),
+            open=store.count_open(self.db, actor.user) + store.count_tasks(self.db, actor.user),
             voted=mine["total"],
             today=mine["today"],
             preferences=everybody["total"],

@@ -20,6 +20,11 @@ from distill_studio.store.database import Database, Row
 _COLUMNS = """id, seed_id, chosen_pair_id, rejected_pair_id, outcome, strength, user_name AS "user",
 source, vote_id, created_at"""
 _COMPARABLE = "status <> 'rejected' AND curation = 'kept'"
+_FROM_OPEN_TASKS = f"""FROM comparison_tasks t
+ANTI JOIN (SELECT task_id FROM votes_in_force WHERE user_name = $user) v ON v.task_id = t.id
+WHERE t.user_name = $user AND t.source = $source
+AND t.left_pair_id IN (SELECT id FROM pairs WHERE {_COMPARABLE})
+AND t.right_pair_id IN (SELECT id FROM pairs WHERE {_COMPARABLE})"""
 
 
 class PreferenceQuery(Record):
@@ -191,16 +196,15 @@ def open_tasks(
 ) -> list[Row]:
     """Comparisons made for this user, not voted on, both pairs still comparable; oldest first."""
     return db.rows(
-        f"""SELECT t.id, t.seed_id, t.left_pair_id, t.right_pair_id, t.repeats
-        FROM comparison_tasks t
-        ANTI JOIN (SELECT task_id FROM votes_in_force WHERE user_name = $user) v
-          ON v.task_id = t.id
-        WHERE t.user_name = $user AND t.source = $source AND t.id > $after
-          AND t.left_pair_id IN (SELECT id FROM pairs WHERE {_COMPARABLE})
-          AND t.right_pair_id IN (SELECT id FROM pairs WHERE {_COMPARABLE})
-        ORDER BY t.id LIMIT $limit""",
+        f"""SELECT t.id, t.seed_id, t.left_pair_id, t.right_pair_id, t.repeats {_FROM_OPEN_TASKS}
+        AND t.id > $after ORDER BY t.id LIMIT $limit""",
         {"user": user, "source": source, "after": after, "limit": limit},
     )
+
+
+def count_tasks(db: Database, user: str, source: str = "person") -> int:
+    """How many comparisons `open_tasks` would give without a limit."""
+    return int(db.value(f"SELECT count(*) {_FROM_OPEN_TASKS}", {"user": user, "source": source}))
 
 
 def free_candidates(db: Database, user: str, after_seed: str, seeds: int) -> list[Pair]:

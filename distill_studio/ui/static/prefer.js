@@ -28,7 +28,7 @@ element.replaceChildren(h("section", { class: "ds-bench", "aria-label": "Compare
   h("div", { class: "ds-bench-top" },
     make("left_count", "strong", { class: "ds-left" }), make("pace", "span", { class: "ds-pace" }), saving.nodes[0],
     h("button", { type: "button", class: "ds-link", onclick: () => openHelp() }, "Keys ", h("kbd", {}, "?"))),
-  saving.nodes[1],
+  make("lastVote", "div", { class: "ds-lastvote" }), saving.nodes[1],
   make("card", "article", { class: "ds-card ds-record", "aria-label": "Comparison" },
     h("div", { class: "ds-label-row ds-first" }, h("h4", { class: "ds-label" }, "Prompt"),
       make("status", "span", { class: "ds-chip good" }),
@@ -46,7 +46,6 @@ element.replaceChildren(h("section", { class: "ds-bench", "aria-label": "Compare
     h("span", { class: "ds-step" },
       h("button", { type: "button", class: "ds-act", onclick: () => step(-1), "aria-label": "Previous comparison" }, h("span", { "aria-hidden": "true" }, "←"), h("kbd", {}, "K")),
       h("button", { type: "button", class: "ds-act", onclick: () => step(1), "aria-label": "Next comparison" }, h("kbd", {}, "J"), h("span", { "aria-hidden": "true" }, "→")))),
-  make("lastVote", "div", { class: "ds-lastvote" }),
   make("said", "div", { class: "ds-sr", role: "status", "aria-live": "polite" }), help));
 const renderer = new Renderer(() => drawAnswers());
 const openHelp = () => { if (!help.open) help.showModal(); };

@@ -36,12 +36,12 @@ element.replaceChildren(h("section", { class: "ds-bench", "aria-label": "Review"
     make("diffBox", "details", { class: "ds-earlier" }, h("summary", {}, "What the edit changed"), make("diff", "div", { class: "ds-text ds-raw ds-diff", dir: "auto" })),
     make("editor", "div", { class: "ds-editor" },
       make("text", "textarea", { "aria-label": "Edited answer", rows: 10, spellcheck: "true", dir: "auto" }),
-      h("div", { class: "ds-label" }, "Changes against the teacher's text"),
-      make("liveDiff", "div", { class: "ds-text ds-raw ds-diff", dir: "auto", "aria-live": "off" }),
       h("div", { class: "ds-acts" },
         h("button", { type: "button", class: "ds-act good", onclick: () => saveEdit() }, h("span", {}, "Save edit"), h("kbd", {}, "Ctrl+Enter")),
         h("button", { type: "button", class: "ds-act", onclick: () => { ui.text.value = current().answer; onTyped(); ui.text.focus(); } }, "Back to the teacher's text"),
-        h("button", { type: "button", class: "ds-act", onclick: () => setMode("view") }, h("span", {}, "Cancel"), h("kbd", {}, "Esc")))),
+        h("button", { type: "button", class: "ds-act", onclick: () => setMode("view") }, h("span", {}, "Cancel"), h("kbd", {}, "Esc"))),
+      h("div", { class: "ds-label" }, "Changes against the teacher's text"),
+      make("liveDiff", "div", { class: "ds-text ds-raw ds-diff", dir: "auto", "aria-live": "off" })),
     make("reasons", "div", { class: "ds-reasons", role: "group", "aria-label": "Reason for rejecting" })),
   make("empty", "div", { class: "ds-empty" }),
   make("actions", "div", { class: "ds-acts ds-main-acts", role: "group", "aria-label": "Decide" },
@@ -226,7 +226,7 @@ function startEdit() {
   const record = current(); if (!record) return;
   ui.text.value = answerOf(record);
   setMode("edit"); onTyped();
-  ui.text.style.height = "auto"; ui.text.style.height = `${Math.min(ui.text.scrollHeight + 4, 560)}px`;
+  ui.text.style.height = "auto"; ui.text.style.height = `${Math.min(ui.text.scrollHeight + 4, 440)}px`;
   ui.text.focus(); ui.text.setSelectionRange(0, 0);
 }
 let typedTimer = 0;
