@@ -49,6 +49,7 @@ def set_html(comparisons: Sequence[Comparison], workspace: str) -> str:
 
 def wins_html(rates: Sequence[WinRate]) -> str:
     """Win rates with their intervals and their n."""
+    are_two = len({r.model for r in rates}) == 2  # then a row against the other says it again
     rows = [
         [
             esc(r.model) + (f' <span class="ds-note">against {esc(r.against)}</span>'
@@ -61,6 +62,7 @@ def wins_html(rates: Sequence[WinRate]) -> str:
             f"{r.wins} / {r.ties} / {r.losses}",
         ]
         for r in rates
+        if not (are_two and r.against)
     ]  # fmt: skip
     if not rows:
         return note("No votes yet. Vote under two answers and the win rates appear here.")

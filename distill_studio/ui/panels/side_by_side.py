@@ -71,12 +71,12 @@ def pane_html(comparison: Comparison, index: int) -> str:
 def stats_html(answer: Answer) -> str:
     """Speed, length and size; what is not known is left out."""
     stats, card = answer.stats, answer.card
-    word = "tokens" if stats.is_exact else "pieces"
+    word = "token" if stats.is_exact else "piece"
     facts = [
-        stats.tokens_per_s is not None and (f"{stats.tokens_per_s:.1f}", f"{word}/s"),
+        stats.tokens_per_s is not None and (f"{stats.tokens_per_s:.1f}", f"{word}s/s"),
         stats.first_token_s is not None and (f"{stats.first_token_s:.2f} s", "to first text"),
         stats.total_s is not None and (f"{stats.total_s:.1f} s", "in all"),
-        stats.tokens and (number(stats.tokens), word),
+        stats.tokens and (number(stats.tokens), word if stats.tokens == 1 else f"{word}s"),
         stats.characters and (number(stats.characters), "characters"),
         card.parameters and (parameters(card.parameters), "parameters"),
         card.size_bytes and (size(card.size_bytes), "weights"),

@@ -155,7 +155,7 @@ def _answers() -> dict[str, Any]:
             winner: gr.Button(winner, visible=False, elem_id=f"evaluate-vote-{winner}")
             for winner in WINNERS
         }
-        go_on = gr.Button("Continue with this answer", visible=False, elem_id="evaluate-continue")
+        go_on = gr.Button("Continue from it", visible=False, elem_id="evaluate-continue")
     said = gr.HTML(elem_id="evaluate-said", apply_default_css=False)
     return {"panes": panes, "current": current, "votes": votes, "go_on": go_on, "said": said}
 
