@@ -117,7 +117,8 @@ class GenerateService(Service):
             raise _nothing_to_ask(table.counts(self.db, seeds))
         kinds = {self.workspace.teachers.config(name).kind for name in plan.teachers}
         kind = KIND_LOCAL if TeacherKind.LOCAL in kinds else KIND_HTTP
-        title = f"{plan.recipe_object.prompts.label}: {count:,} seeds to {', '.join(plan.teachers)}"
+        words = f"{count:,} seed{'' if count == 1 else 's'} to {', '.join(plan.teachers)}"
+        title = f"{plan.recipe_object.prompts.label}: {words}"
         return self.workspace.jobs.submit(actor, kind, title, plan.model_dump(mode="json"))
 
     def recent(self, actor: Actor, job_id: str, limit: int = 10) -> list[Pair]:

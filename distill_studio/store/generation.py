@@ -10,10 +10,9 @@ from distill_studio.store import pairs as pairs_table
 from distill_studio.store import seeds as seeds_table
 from distill_studio.store.database import Database, Row
 
-_UNANSWERED = """NOT EXISTS (SELECT 1 FROM pairs p WHERE p.seed_id = s.id)
-AND NOT EXISTS (
-    SELECT 1 FROM generation_seeds g JOIN jobs j ON j.params->>'selection' = g.selection_id
-    WHERE g.seed_id = s.id AND list_contains(?, j.state))"""
+_UNANSWERED = "s.id NOT IN (SELECT seed_id FROM pairs)"
+_NOT_ASKED = """s.id NOT IN
+(SELECT seed_id FROM generation_seeds WHERE list_contains(?, selection_id))"""
 _AT_WORK = [JobState.QUEUED.value, JobState.RUNNING.value, JobState.NEEDS_KEY.value]
 
 
@@ -32,8 +31,8 @@ class SeedFilter(Record):
 
 def select(db: Database, selection_id: str, chosen: SeedFilter) -> int:
     """Fix the seeds of a generation under `selection_id`; returns how many they are."""
-    where, params = _where(chosen)
     with db.write() as cursor:
+        where, params = _where(db, chosen)
         cursor.execute(
             f"""INSERT INTO generation_seeds SELECT ?, s.id FROM seeds s WHERE {where}
             ORDER BY s.id LIMIT ?""",
@@ -44,18 +43,19 @@ def select(db: Database, selection_id: str, chosen: SeedFilter) -> int:
 
 def first(db: Database, chosen: SeedFilter) -> Seed | None:
     """The seed that such a generation would ask about first."""
-    where, params = _where(chosen)
+    where, params = _where(db, chosen)
     seed_id = db.value(f"SELECT s.id FROM seeds s WHERE {where} ORDER BY s.id LIMIT 1", params)
     return next(iter(seeds_table.get(db, [seed_id] if seed_id else [])), None)
 
 
 def counts(db: Database, chosen: SeedFilter) -> Row:
     """`seeds` in the store, `matching` the filter, `unanswered` of those, `chosen` by it all."""
-    where, params = _where(chosen.model_copy(update={"only_unanswered": False}))
+    where, params = _where(db, chosen.model_copy(update={"only_unanswered": False}))
+    unanswered, selections = _unanswered(db)
     row = db.row(
         f"""SELECT (SELECT count(*) FROM seeds) AS seeds, count(*) AS matching,
-        count(*) FILTER ({_UNANSWERED}) AS unanswered FROM seeds s WHERE {where}""",
-        [_AT_WORK, *params],
+        count(*) FILTER ({unanswered}) AS unanswered FROM seeds s WHERE {where}""",
+        [*selections, *params],
     )
     row = row or {"seeds": 0, "matching": 0, "unanswered": 0}
     selected = row["unanswered"] if chosen.only_unanswered else row["matching"]
@@ -127,7 +127,7 @@ def facets(db: Database) -> dict[str, list[str]]:
     }
 
 
-def _where(chosen: SeedFilter) -> tuple[str, list[object]]:
+def _where(db: Database, chosen: SeedFilter) -> tuple[str, list[object]]:
     tests: list[str] = ["true"]
     params: list[object] = []
     for column, value in (("topic", chosen.topic), ("source", chosen.source)):
@@ -141,6 +141,19 @@ def _where(chosen: SeedFilter) -> tuple[str, list[object]]:
         tests.append("s.id IN (SELECT unnest(?))")
         params.append(list(chosen.ids))
     if chosen.only_unanswered:
-        tests.append(_UNANSWERED)
-        params.append(_AT_WORK)
+        unanswered, selections = _unanswered(db)
+        tests.append(unanswered)
+        params += selections
     return " AND ".join(tests), params
+
+
+def _unanswered(db: Database) -> tuple[str, list[object]]:
+    """SQL condition and parameters: no answer, and no job at work that will ask."""
+    rows = db.rows(
+        """SELECT params->>'selection' AS id FROM jobs
+        WHERE list_contains(?, state) AND params->>'selection' IS NOT NULL""",
+        [_AT_WORK],
+    )
+    if not rows:
+        return _UNANSWERED, []
+    return f"{_UNANSWERED} AND {_NOT_ASKED}", [[row["id"] for row in rows]]

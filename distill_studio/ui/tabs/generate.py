@@ -1,6 +1,7 @@
 """The Generate tab: who is asked, what, about which seeds; and what comes back."""
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -14,90 +15,45 @@ from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
 from distill_studio.ui.html import empty_state, esc, note, number, page_head
 from distill_studio.ui.panels.generation_live import build_live_panel
-from distill_studio.ui.panels.teacher_form import build_teacher_form
+from distill_studio.ui.panels.teacher_form import TeacherForm, build_teacher_form
 
 LABEL = "Generate"
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+
+
+@dataclass(frozen=True)
+class _Form:
+    """The form's components. `fields` are the arguments of `asked`, in its order."""
+
+    whole: gr.Row
+    fields: list[Any]
+    count: gr.HTML
+    preview: gr.HTML
+    run: gr.Button
+    terms: gr.HTML
+    teachers: TeacherForm
+
+    @property
+    def facts(self) -> list[Any]:
+        """What `describe` fills."""
+        return [self.count, self.preview, self.run, self.fields[2], self.terms]
+
+    @property
+    def lists(self) -> list[Any]:
+        """What `fill` fills, after the empty state."""
+        teachers, recipe, *_ = self.fields
+        topic, source = self.fields[9:11]
+        return [self.whole, teachers, recipe, topic, source]
 
 
 def build(ui: Ui) -> TabView:
     """Make the tab."""
     gr.HTML(page_head("Generate", "Teachers answer your seeds. Each answer is stored as it comes."))
     with gr.Column(visible=False, elem_id="generate-empty") as empty:
-        gr.HTML(
-            empty_state("No seeds yet", "Teachers need prompts to answer. Bring some in first.")
-        )
+        gr.HTML(empty_state("No seeds yet", "Teachers need prompts: bring some in first."))
         to_seeds = gr.Button("Go to Seeds", variant="primary", elem_id="generate-to-seeds")
-    with gr.Row(elem_id="generate-form") as form, gr.Column(scale=3, min_width=420):
-        teachers = gr.CheckboxGroup([], label="Teachers", elem_id="generate-teachers")
-        terms = gr.HTML(elem_id="generate-terms")
-        teacher_form = build_teacher_form(ui)
-        recipe = gr.Radio([], label="Recipe", elem_id="generate-recipe")
-        n = gr.Slider(
-            1,
-            16,
-            2,
-            step=1,
-            label="Candidates per seed and teacher",
-            visible=False,
-            elem_id="generate-n",
-        )
-        with gr.Row():
-            temperature = gr.Slider(
-                0, 2, 0.7, step=0.05, label="Temperature", elem_id="generate-temperature"
-            )
-            max_tokens = gr.Number(
-                256,
-                label="Longest answer, tokens",
-                minimum=1,
-                maximum=131072,
-                precision=0,
-                elem_id="generate-max-tokens",
-            )
-        with gr.Accordion("More settings", open=False, elem_id="generate-more"):
-            with gr.Row():
-                top_p = gr.Slider(0.05, 1, 0.95, step=0.05, label="Top p", elem_id="generate-top-p")
-                seed = gr.Number(
-                    0, label="Random seed", precision=0, minimum=0, elem_id="generate-seed"
-                )
-            stop = gr.Textbox(
-                label="Stop at", info="One string a line.", lines=1, elem_id="generate-stop-at"
-            )
-            system = gr.Textbox(
-                label="System prompt",
-                lines=2,
-                elem_id="generate-system",
-                info="Put before each seed that has none of its own.",
-            )
-    with form, gr.Column(scale=2, min_width=340):
-        with gr.Row():
-            topic = gr.Dropdown([("all", "")], value="", label="Topic", elem_id="generate-topic")
-            source = gr.Dropdown([("all", "")], value="", label="Source", elem_id="generate-source")
-        with gr.Row():
-            search = gr.Textbox(
-                label="Search", placeholder="part of a prompt", elem_id="generate-search"
-            )
-            limit = gr.Number(
-                0,
-                label="At most",
-                info="0 = all",
-                minimum=0,
-                precision=0,
-                elem_id="generate-limit",
-            )
-        unanswered = gr.Checkbox(
-            True, label="Only seeds without an answer", elem_id="generate-unanswered"
-        )
-        count = gr.HTML(elem_id="generate-count")
-        run = gr.Button("Run", variant="primary", size="lg", elem_id="generate-run")
-        with gr.Accordion("The exact first request", open=False, elem_id="generate-preview-box"):
-            preview = gr.HTML(elem_id="generate-preview")
+    form = _build_form(ui)
     live = build_live_panel(ui)
-
-    fields = [teachers, recipe, n, temperature, max_tokens, top_p, seed, stop, system]
-    fields += [topic, source, search, limit, unanswered]
-    facts = [count, preview, run, n, terms]
-    lists = [empty, form, teachers, recipe, topic, source]
 
     def show(
         request: gr.Request,
@@ -109,7 +65,7 @@ def build(ui: Ui) -> TabView:
         choices, fixed = fill(opened, actor, *values)
         return (
             *choices,
-            *teacher_form.show(request, workspace),
+            *form.teachers.show(request, workspace),
             *describe(opened, actor, *fixed),
             *live.poll(request, workspace, chosen_job),
         )
@@ -119,34 +75,104 @@ def build(ui: Ui) -> TabView:
         return describe(*ui.open(request, workspace), *values)
 
     @guarded
-    def on_teachers(request: gr.Request, workspace: str) -> Any:  # noqa: ANN401
+    def on_teachers(request: gr.Request, workspace: str, changed: str, chosen: list[str]) -> Any:  # noqa: ANN401
         opened, actor = ui.open(request, workspace)
-        return gr.CheckboxGroup([t.name for t in opened.teachers.page(actor)])
+        names = [t.name for t in opened.teachers.page(actor)]
+        wanted = [n for n in dict.fromkeys([*chosen, changed]) if n in names]
+        return gr.CheckboxGroup(names, value=wanted)
 
     @guarded
     def on_run(request: gr.Request, workspace: str, *values: Any) -> tuple[Any, ...]:  # noqa: ANN401
         opened, actor = ui.open(request, workspace)
         opened.generate.start(actor, **asked(*values))
-        return (
-            *live.poll(request, workspace, ""),
-            "",
-            *describe(opened, actor, *values),
-        )
+        return (*live.poll(request, workspace, ""), "", *describe(opened, actor, *values))
 
-    inputs = [ui.workspace, *fields]
-    gr.on(
-        [field.change for field in fields],
-        on_change,
-        inputs,
-        facts,
-        trigger_mode="always_last",
-        **_QUIET,
-    )
-    run.click(on_run, inputs, [*live.outputs, live.chosen, *facts], **_QUIET)
-    teacher_form.on_saved(on_teachers, [teachers])
+    inputs = [ui.workspace, *form.fields]
+    changes = [field.change for field in form.fields]
+    gr.on(changes, on_change, inputs, form.facts, trigger_mode="always_last", **_QUIET)
+    form.run.click(on_run, inputs, [*live.outputs, live.chosen, *form.facts], **_QUIET)
+    form.teachers.after_change(on_teachers, form.fields[:1], form.fields[:1])
     to_seeds.click(lambda: gr.Tabs(selected="seeds"), None, ui.tabs, **_QUIET)
-    outputs = [*lists, *teacher_form.outputs, *facts, *live.outputs]
-    return TabView(show=show, inputs=[live.chosen, *fields], outputs=outputs)
+    outputs = [empty, *form.lists, *form.teachers.outputs, *form.facts, *live.outputs]
+    return TabView(show=show, inputs=[live.chosen, *form.fields], outputs=outputs)
+
+
+def _build_form(ui: Ui) -> _Form:
+    with gr.Row(elem_id="generate-form") as whole:
+        with gr.Column(scale=3, min_width=420):
+            teachers = gr.CheckboxGroup([], label="Teachers", elem_id="generate-teachers")
+            terms = gr.HTML(elem_id="generate-terms")
+            teacher_form = build_teacher_form(ui)
+            how = _build_how()
+        with gr.Column(scale=2, min_width=340):
+            which = _build_which()
+            count = gr.HTML(elem_id="generate-count")
+            run = gr.Button("Run", variant="primary", size="lg", elem_id="generate-run")
+            with gr.Accordion(
+                "The exact first request", open=False, elem_id="generate-preview-box"
+            ):
+                preview = gr.HTML(elem_id="generate-preview", apply_default_css=False)
+    return _Form(whole, [teachers, *how, *which], count, preview, run, terms, teacher_form)
+
+
+def _build_how() -> list[Any]:
+    """Recipe and sampling."""
+    recipe = gr.Radio([], label="Recipe", elem_id="generate-recipe")
+    n = gr.Slider(
+        1,
+        16,
+        2,
+        step=1,
+        label="Candidates per seed and teacher",
+        visible=False,
+        elem_id="generate-n",
+    )
+    with gr.Row():
+        temperature = gr.Slider(
+            0, 2, 0.7, step=0.05, label="Temperature", elem_id="generate-temperature"
+        )
+        max_tokens = gr.Number(
+            256,
+            label="Longest answer, tokens",
+            minimum=1,
+            maximum=131072,
+            precision=0,
+            elem_id="generate-max-tokens",
+        )
+    with gr.Accordion("More settings", open=False, elem_id="generate-more"):
+        with gr.Row():
+            top_p = gr.Slider(0.05, 1, 0.95, step=0.05, label="Top p", elem_id="generate-top-p")
+            seed = gr.Number(
+                0, label="Random seed", precision=0, minimum=0, elem_id="generate-seed"
+            )
+        stop = gr.Textbox(
+            label="Stop at", info="One string a line.", lines=1, elem_id="generate-stop-at"
+        )
+        system = gr.Textbox(
+            label="System prompt",
+            lines=2,
+            elem_id="generate-system",
+            info="Put before each seed that has none of its own.",
+        )
+    return [recipe, n, temperature, max_tokens, top_p, seed, stop, system]
+
+
+def _build_which() -> list[Any]:
+    """Which seeds."""
+    with gr.Row():
+        topic = gr.Dropdown([("all", "")], value="", label="Topic", elem_id="generate-topic")
+        source = gr.Dropdown([("all", "")], value="", label="Source", elem_id="generate-source")
+    with gr.Row():
+        search = gr.Textbox(
+            label="Search", placeholder="part of a prompt", elem_id="generate-search"
+        )
+        limit = gr.Number(
+            0, label="At most (0 = all)", minimum=0, precision=0, elem_id="generate-limit"
+        )
+    unanswered = gr.Checkbox(
+        True, label="Only seeds without an answer", elem_id="generate-unanswered"
+    )
+    return [topic, source, search, limit, unanswered]
 
 
 def fill(opened: Workspace, actor: Actor, *values: Any) -> tuple[tuple[Any, ...], list[Any]]:  # noqa: ANN401
@@ -225,7 +251,7 @@ def describe(opened: Workspace, actor: Actor, *values: Any) -> tuple[Any, ...]: 
         shown, requests = note(str(err), "warn"), 0
     else:
         shown, requests = preview_html(seen["first"]), seen["requests"]
-    label = f"Ask {requests:,} times" if requests != 1 else "Ask once"
+    label = f"Run {requests:,} request{'' if requests == 1 else 's'}"
     return (
         count_html(counts, requests, arguments["seeds"].only_unanswered)
         + (shown if not requests and counts["chosen"] else ""),
@@ -238,14 +264,14 @@ def describe(opened: Workspace, actor: Actor, *values: Any) -> tuple[Any, ...]: 
 
 def count_html(counts: dict[str, int], requests: int, only_unanswered: bool) -> str:
     """How many seeds are chosen, in a sentence."""
-    matching = number(counts["matching"])
+    matching, free = counts["matching"], counts["unanswered"]
+    seeds = f"{number(matching)} seed{'' if matching == 1 else 's'}"
     words = (
-        f"<b>{number(counts['unanswered'])}</b> of {matching} seeds have no answer."
+        f"<b>{number(free)}</b> of {seeds} {'has' if free == 1 else 'have'} no answer."
         if only_unanswered
-        else f"<b>{matching}</b> seeds, answered or not."
+        else f"<b>{seeds}</b>, answered or not."
     )
-    limited = counts["unanswered"] if only_unanswered else counts["matching"]
-    if counts["chosen"] < limited:
+    if counts["chosen"] < (free if only_unanswered else matching):
         words += f" The oldest {number(counts['chosen'])} are asked."
     if requests:
         words += f" That makes {number(requests)} request{'' if requests == 1 else 's'}."

@@ -1,0 +1,255 @@
+"""The accordion that adds, tests and changes teachers. Start from `build_teacher_form`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from distill_studio.core.errors import InvalidInput
+from distill_studio.core.records import TeacherConfig, TeacherKind
+from distill_studio.services.teachers import TeacherTest
+from distill_studio.ui.context import Ui
+from distill_studio.ui.errors import guarded
+from distill_studio.ui.html import chip, esc, note
+
+_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+_SLOW: dict[str, Any] = {"concurrency_limit": 8, "api_visibility": "private"}
+_OTHER = "Another address"
+_HERE = "In this app: a model folder or Hub id"
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The components of the accordion."""
+
+    saved: gr.Dropdown
+    preset: gr.Dropdown
+    url: gr.Textbox
+    key: gr.Textbox
+    key_env: gr.Textbox
+    model: gr.Dropdown
+    fetch: gr.Button
+    name: gr.Textbox
+    flight: gr.Number
+    timeout_s: gr.Number
+    licence: gr.Textbox
+    test: gr.Button
+    save: gr.Button
+    delete: gr.Button
+    result: gr.HTML
+
+    @property
+    def fields(self) -> list[Any]:
+        """What `teacher_from` reads, in its order."""
+        first = [self.name, self.model, self.url, self.key_env]
+        return [*first, self.flight, self.timeout_s, self.licence]
+
+
+class TeacherForm:
+    """Handlers of the accordion.
+
+    `show(request, workspace)` fills `outputs`; `after_change` wires what follows a change.
+    """
+
+    def __init__(self, ui: Ui, parts: _Parts) -> None:
+        self._ui = ui
+        self._parts = parts
+        self.outputs = [parts.saved, parts.preset, parts.result, parts.delete]
+        self._changes = self._wire()
+
+    def show(self, request: gr.Request, workspace: str) -> tuple[Any, ...]:
+        """The lists as they are now."""
+        opened, actor = self._ui.open(request, workspace)
+        names = [t.name for t in opened.teachers.page(actor)[1:]]
+        labels = [_OTHER, *(p["label"] for p in opened.teachers.presets(actor)), _HERE]
+        return (
+            gr.Dropdown([("a new teacher", ""), *((n, n) for n in names)], value=""),
+            gr.Dropdown(labels, value=_OTHER),
+            "",
+            gr.Button(visible=False),
+        )
+
+    def after_change(
+        self, handler: Callable[..., Any], inputs: list[Any], outputs: list[Any]
+    ) -> None:
+        """Run `handler(request, workspace, name in the form, *inputs)` after a change."""
+        given = [self._ui.workspace, self._parts.name, *inputs]
+        for event in self._changes:
+            event.success(handler, given, outputs, **_QUIET)
+
+    def on_preset(self, request: gr.Request, workspace: str, label: str) -> tuple[Any, ...]:
+        """A well-known address was picked."""
+        opened, actor = self._ui.open(request, workspace)
+        presets = {p["label"]: p for p in opened.teachers.presets(actor)}
+        chosen = presets.get(label, {"base_url": "", "key_env": "", "note": ""})
+        has_url = label != _HERE
+        return (
+            gr.Textbox(value=chosen["base_url"], visible=has_url),
+            gr.Textbox(visible=has_url),
+            gr.Textbox(value=chosen["key_env"], visible=has_url),
+            chosen["note"],
+            gr.Button(visible=has_url),
+            label if label in presets else gr.skip(),
+        )
+
+    def on_saved(self, request: gr.Request, workspace: str, chosen: str) -> tuple[Any, ...]:
+        """A saved teacher was picked, to be changed."""
+        opened, actor = self._ui.open(request, workspace)
+        t = next((t for t in opened.teachers.page(actor) if t.name == chosen), None)
+        if t is None:
+            return (*[gr.skip()] * len(self._parts.fields), gr.Button(visible=False))
+        values = (t.name, t.model, t.base_url, t.key_env, t.concurrency, t.timeout_s)
+        return (*values, t.licence_note, gr.Button(visible=True))
+
+    def on_fetch(
+        self, request: gr.Request, workspace: str, url: str, key: str, key_env: str, now: str
+    ) -> tuple[Any, str]:
+        """Ask the server which models it has."""
+        opened, actor = self._ui.open(request, workspace)
+        ids = opened.teachers.models(actor, url or "", key or "", key_env or "")
+        chosen = now if now in ids else next(iter(ids), "")
+        words = f"The server offers {len(ids)} model{'' if len(ids) == 1 else 's'}."
+        return gr.Dropdown(ids, value=chosen), note(words, "good")
+
+    def on_test(self, request: gr.Request, workspace: str, key: str, *fields: Any) -> str:  # noqa: ANN401
+        """Ask the teacher one short question."""
+        opened, actor = self._ui.open(request, workspace)
+        asked = teacher_from(*fields)
+        return outcome_html(opened.teachers.test(actor, teacher=asked, session_key=key or ""))
+
+    def on_save(
+        self,
+        request: gr.Request,
+        workspace: str,
+        key: str,
+        *fields: Any,  # noqa: ANN401
+    ) -> tuple[Any, ...]:
+        """Keep the teacher; the key field is emptied."""
+        opened, actor = self._ui.open(request, workspace)
+        kept = opened.teachers.save(actor, teacher_from(*fields), key or "")
+        saved, preset, _, delete = self.show(request, workspace)
+        said = note(f"{kept.name} is saved and chosen above.", "good")
+        return "", kept.name, saved, preset, said, delete
+
+    def on_delete(self, request: gr.Request, workspace: str, chosen: str) -> tuple[Any, ...]:
+        """Forget the teacher; its answers stay."""
+        opened, actor = self._ui.open(request, workspace)
+        opened.teachers.delete(actor, chosen)
+        return self.show(request, workspace)
+
+    def _wire(self) -> list[Any]:
+        p, where = self._parts, self._ui.workspace
+        target = [p.url, p.key, p.key_env, p.licence, p.fetch, p.name]
+        p.preset.input(guarded(self.on_preset), [where, p.preset], target, **_QUIET)
+        changed = [*p.fields, p.delete]
+        p.saved.input(guarded(self.on_saved), [where, p.saved], changed, **_QUIET)
+        asked = [where, p.url, p.key, p.key_env, p.model]
+        p.fetch.click(guarded(self.on_fetch), asked, [p.model, p.result], **_SLOW)
+        given = [where, p.key, *p.fields]
+        p.test.click(guarded(self.on_test), given, p.result, **_SLOW)
+        return [
+            p.save.click(guarded(self.on_save), given, [p.key, p.name, *self.outputs], **_QUIET),
+            p.delete.click(guarded(self.on_delete), [where, p.saved], self.outputs, **_QUIET),
+        ]
+
+
+def build_teacher_form(ui: Ui) -> TeacherForm:
+    """Make the accordion."""
+    with gr.Accordion("Add or change a teacher", open=False, elem_id="generate-teacher-form"):
+        with gr.Row():
+            saved = gr.Dropdown([], label="Change", elem_id="generate-teacher-saved")
+            preset = gr.Dropdown([], label="Where it runs", elem_id="generate-preset")
+        url = gr.Textbox(
+            label="Address",
+            placeholder="http://127.0.0.1:8000/v1",
+            info="Any OpenAI-compatible API. Prompts and the key are sent there.",
+            elem_id="generate-url",
+        )
+        with gr.Row():
+            key = gr.Textbox(
+                label="Key for this session",
+                type="password",
+                info="In memory only, until the app stops.",
+                elem_id="generate-key",
+            )
+            key_env = gr.Textbox(
+                label="Or the variable that holds it",
+                placeholder="OPENAI_API_KEY",
+                info="Read where the app was started.",
+                elem_id="generate-key-env",
+            )
+        with gr.Row(elem_classes="ds-fields"):
+            model = gr.Dropdown(
+                [], label="Model", allow_custom_value=True, scale=3, elem_id="generate-model"
+            )
+            fetch = gr.Button("Fetch the list", elem_id="generate-fetch", min_width=120)
+        with gr.Row():
+            name = gr.Textbox(label="Name", elem_id="generate-teacher-name")
+            flight = gr.Number(
+                8,
+                label="Requests at a time",
+                minimum=1,
+                maximum=1024,
+                precision=0,
+                elem_id="generate-concurrency",
+            )
+            timeout_s = gr.Number(
+                120, label="Time-out, s", minimum=1, maximum=3600, elem_id="generate-timeout"
+            )
+        licence = gr.Textbox(
+            label="What its terms say of training on its answers", elem_id="generate-licence"
+        )
+        with gr.Row():
+            test = gr.Button("Test the connection", elem_id="generate-test")
+            save = gr.Button("Save the teacher", elem_id="generate-save")
+            delete = gr.Button(
+                "Delete it", visible=False, elem_id="generate-delete", elem_classes="ds-danger"
+            )
+        result = gr.HTML(elem_id="generate-test-result", apply_default_css=False)
+    parts = _Parts(
+        saved, preset, url, key, key_env, model, fetch, name, flight, timeout_s, licence,
+        test, save, delete, result,
+    )  # fmt: skip
+    return TeacherForm(ui, parts)
+
+
+def teacher_from(
+    name: str,
+    model: str,
+    url: str,
+    key_env: str,
+    flight: float,
+    timeout_s: float,
+    licence: str,
+) -> TeacherConfig:
+    """The configuration that the fields describe; without an address it runs in this app."""
+    model = (model or "").strip()
+    if not model:
+        raise InvalidInput("No model is chosen.", "Fetch the list and pick one, or type its name.")
+    has_url = bool((url or "").strip())
+    return TeacherConfig(
+        name=(name or "").strip() or model,
+        kind=TeacherKind.OPENAI if has_url else TeacherKind.LOCAL,
+        model=model,
+        base_url=url or "",
+        key_env=key_env or "",
+        concurrency=int(flight or 8),
+        timeout_s=float(timeout_s or 120),
+        licence_note=licence or "",
+    )
+
+
+def outcome_html(result: TeacherTest) -> str:
+    """What came of a connection test."""
+    if not result.ok:
+        return (
+            f'<div class="ds-test">{chip("no answer", "bad")}<strong>{esc(result.message)}</strong>'
+            f"{note(result.hint)}</div>"
+        )
+    took = f"{result.latency_ms or 0:,.0f} ms"
+    return (
+        f'<div class="ds-test">{chip("works", "good")}<strong>{esc(result.message)}</strong>'
+        f'<span class="ds-note">{esc(took)}</span>'
+        f'<blockquote class="ds-txt">{esc(result.sample)}</blockquote></div>'
+    )

@@ -1,0 +1,68 @@
+import pytest
+
+from distill_studio.core.errors import InvalidInput
+from distill_studio.core.records import Job, JobState, Message, Pair, TeacherKind
+from distill_studio.services.teachers import TeacherTest
+from distill_studio.ui.panels.generation_live import live_html, replies_html
+from distill_studio.ui.panels.teacher_form import outcome_html, teacher_from
+from distill_studio.ui.tabs.generate import asked, count_html, preview_html
+
+HOSTILE = "<img src=x onerror=alert(1)> ${7*7} {{value}}"
+ESCAPED = "&lt;img src=x onerror=alert(1)&gt;"
+
+
+def test_text_of_models_and_servers_is_escaped() -> None:
+    pair = Pair(
+        seed_id="s",
+        messages=(Message(role="user", content=HOSTILE),),
+        answer=HOSTILE,
+        teacher=HOSTILE,
+        finish_reason="length",
+    )
+    job = Job(kind="generate", title=HOSTILE, user="u", state=JobState.FAILED, error=HOSTILE)
+    reasons = [{"teacher": HOSTILE, "code": "x", "reason": HOSTILE, "count": 3}]
+    for html in (
+        replies_html([pair]),
+        live_html(job, reasons),
+        outcome_html(TeacherTest(ok=True, message=HOSTILE, sample=HOSTILE)),
+        outcome_html(TeacherTest(ok=False, message=HOSTILE, hint=HOSTILE)),
+        preview_html({"model": HOSTILE, "messages": []}),
+        preview_html({"method": "POST", "url": HOSTILE, "headers": {}, "body": {"m": HOSTILE}}),
+    ):
+        assert "<img" not in html
+        assert ESCAPED in html
+    assert "cut off" in replies_html([pair])
+
+
+def test_counts_in_words() -> None:
+    counts = {"seeds": 40, "matching": 40, "unanswered": 24, "chosen": 24}
+    assert "<b>24</b> of 40 seeds have no answer. That makes 48 requests." in count_html(
+        counts, 48, True
+    )
+    assert "The oldest 5 are asked. That makes 5 requests" in count_html(
+        counts | {"chosen": 5}, 5, True
+    )
+    one = {"seeds": 1, "matching": 1, "unanswered": 1, "chosen": 1}
+    assert "<b>1</b> of 1 seed has no answer. That makes 1 request." in count_html(one, 1, True)
+    assert "<b>40 seeds</b>, answered or not." in count_html(counts | {"chosen": 40}, 0, False)
+
+
+def test_empty_fields_have_a_meaning() -> None:
+    given = asked(
+        [], "direct", None, 0.7, None, 0.9, None, None, None, None, None, None, None, True
+    )
+    assert given["sampling"].max_tokens == 256
+    assert given["sampling"].seed == 0
+    assert given["seeds"].limit == 0
+    given = asked(["T"], "direct", 2, 1, 9, 1, 3, "a\n\nb", "s", "t", "f", "q", 4, False)
+    assert given["sampling"].stop == ("a", "b")
+    assert (given["seeds"].search, given["seeds"].limit, given["n"]) == ("q", 4, 2)
+
+
+def test_without_an_address_the_model_runs_here() -> None:
+    here = teacher_from("", " my/model ", "", "", 8, 120, "")
+    assert (here.kind, here.name, here.model) == (TeacherKind.LOCAL, "my/model", "my/model")
+    there = teacher_from("T", "m", "http://h/v1", "KEY", 3, 9, "free")
+    assert (there.kind, there.concurrency, there.licence_note) == (TeacherKind.OPENAI, 3, "free")
+    with pytest.raises(InvalidInput, match="No model"):
+        teacher_from("T", " ", "http://h/v1", "", 8, 120, "")
