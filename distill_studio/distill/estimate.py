@@ -1,6 +1,7 @@
 """Size, memory and time of a training before it starts. Rough on purpose, torch-free."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ from distill_studio.core.errors import NotFound
 from distill_studio.core.records.base import Record
 from distill_studio.distill.config import DpoRun, SftRun
 
-# SFT of SmolLM2-135M with LoRA in bf16 on two AVX512-BF16 cores: 4 x 256 tokens in 2.4 s.
-_REFERENCE_TOKENS_PER_S = 420.0
+# SFT of SmolLM2-135M with LoRA on two cores, rows of 256 tokens: in bf16 on AVX512-BF16, in fp32
+# on AVX2.
+_REFERENCE_TOKENS_PER_S = {True: 420.0, False: 130.0}
 _REFERENCE_PARAMETERS = 134.5e6
 _START_S = 20.0  # imports, loading, first held-out loss
 _GIB = 2.0**30
@@ -68,6 +70,16 @@ def model_facts(folder: Path, keep_layers: int | None = None) -> ModelFacts:
     )
 
 
+@cache
+def cpu_has_bf16() -> bool:
+    """True when this CPU multiplies bf16 in hardware (known on Linux only)."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return "avx512_bf16" in text or "amx_bf16" in text
+
+
 def total_steps(config: SftRun | DpoRun, rows: int) -> int:
     """Updates of a run over `rows` learnable rows; at least one."""
     if config.max_steps is not None:
@@ -95,7 +107,7 @@ def estimate(
     """
     steps = total_steps(config, rows)
     speed = measured_tokens_per_s or (
-        _REFERENCE_TOKENS_PER_S * _REFERENCE_PARAMETERS / max(facts.parameters, 1)
+        _REFERENCE_TOKENS_PER_S[cpu_has_bf16()] * _REFERENCE_PARAMETERS / max(facts.parameters, 1)
     )
     tokens = steps * config.batch_size * config.grad_accumulation * mean_tokens
     evals = 2 + steps // config.eval_every

@@ -1,0 +1,59 @@
+"""run.json, presets and the registry of trainers."""
+
+import pytest
+from pydantic import ValidationError
+
+from distill_studio.core.errors import InvalidInput
+from distill_studio.distill.config import (
+    RUN_CONFIGS,
+    DataConfig,
+    DpoRun,
+    StudentConfig,
+    TrainSpec,
+    parse_config,
+)
+from distill_studio.distill.presets import PRESETS, build_config
+from distill_studio.distill.trainers import TRAINERS
+
+STUDENT = StudentConfig(base_folder="/m", base_id="m")
+DATA = DataConfig(folder="/d", name="d", format="messages")
+
+
+def test_a_trainer_per_tag() -> None:
+    assert set(TRAINERS) == set(RUN_CONFIGS) == set(PRESETS)
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+@pytest.mark.parametrize("preset", ["quick", "balanced", "thorough"])
+def test_every_preset_makes_a_run(method: str, preset: str) -> None:
+    spec = TrainSpec(snapshot="d", method=method, preset=preset)
+    config = build_config(spec, "r", STUDENT, DATA)
+    assert type(config) is RUN_CONFIGS[method]
+    assert parse_config(config.model_dump_json()) == config
+    assert config.lora
+    assert config.lora.alpha == 2 * config.lora.r
+
+
+def test_own_values_replace_the_preset() -> None:
+    spec = TrainSpec(snapshot="d", epochs=2.0, batch_size=3, weights="full", lora_r=8)
+    config = build_config(spec, "r", STUDENT, DATA)
+    assert (config.max_steps, config.epochs, config.batch_size) == (None, 2.0, 3)
+    assert config.lora is None
+    assert config.learning_rate == PRESETS["sft"]["balanced"].full_learning_rate
+    kept = build_config(
+        TrainSpec(snapshot="d", learning_rate=0.01, weights="full"), "r", STUDENT, DATA
+    )
+    assert kept.learning_rate == 0.01
+
+
+def test_fields_of_another_method_cannot_be_set() -> None:
+    with pytest.raises(ValidationError):
+        TrainSpec(snapshot="d", beta=0.1)
+    config = build_config(TrainSpec(snapshot="d", method="dpo", beta=0.3), "r", STUDENT, DATA)
+    assert isinstance(config, DpoRun)
+    assert config.beta == 0.3
+    text = config.model_dump_json().replace('"method":"dpo"', '"method":"sft"')
+    with pytest.raises(InvalidInput, match="beta"):
+        parse_config(text)
+    with pytest.raises(InvalidInput, match=r"run\.json"):
+        parse_config("{}")

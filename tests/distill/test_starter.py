@@ -1,0 +1,134 @@
+"""The starter model learns from real answers: the figures the README quotes. Minutes on a CPU."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distill_studio.distill import worker
+from distill_studio.distill.config import DataConfig, StudentConfig, TrainSpec
+from distill_studio.distill.events import EVENTS_FILE, read_events
+from distill_studio.distill.presets import build_config
+from distill_studio.teachers.models import resolve_model
+from tests.tiny_model import assistant, user, write_snapshot
+
+pytestmark = [pytest.mark.models, pytest.mark.slow, pytest.mark.usefixtures("keep_signals")]
+LIMIT_S = 1800
+
+
+def train(folder: Path, data: Path, row_format: str, cache: Path, **fields: Any) -> dict[str, Any]:
+    """Final figures of a run of the worker in this process."""
+    base = resolve_model("smollm2-135m-instruct", cache)
+    student = StudentConfig(
+        base_folder=str(base), base_id="smollm2-135m-instruct", keep_layers=fields.pop("keep", None)
+    )
+    config = build_config(
+        TrainSpec(snapshot="s", **fields),
+        "r",
+        student,
+        DataConfig(folder=str(data), name="s", format=row_format),
+    )
+    folder.mkdir()
+    (folder / "run.json").write_text(config.model_dump_json(), encoding="utf-8")
+    worker.main([str(folder / "run.json")])
+    last = read_events(folder / EVENTS_FILE)[0][-1]
+    assert last.kind == "done", last
+    return last.metrics
+
+
+def gpt4_rows(shared_data: Path, count: int) -> list[dict[str, Any]]:
+    text = (shared_data / "alpaca_eval_gpt4_1106_preview.json").read_text(encoding="utf-8")
+    return [
+        {
+            "id": str(i),
+            "prompt": [user(row["instruction"])],
+            "completion": [assistant(row["output"])],
+        }
+        for i, row in enumerate(json.loads(text)[:count])
+    ]
+
+
+@pytest.mark.timeout(LIMIT_S)
+def test_sft_on_200_gpt4_answers_lowers_the_held_out_loss_by_6_percent(
+    shared_data: Path, starter_cache: Path, tmp_path: Path
+) -> None:
+    rows = gpt4_rows(shared_data, 200)
+    data = write_snapshot(tmp_path / "data", rows[40:], rows[:40])
+    found = train(tmp_path / "run", data, "prompt_completion", starter_cache, eval_every=60)
+    assert found["steps"] == 60
+    assert found["loss_fell_percent"] >= 6.0, found
+
+
+@pytest.mark.timeout(LIMIT_S)
+def test_dpo_on_real_preferences_raises_the_held_out_margin(
+    shared_data: Path, starter_cache: Path, tmp_path: Path
+) -> None:
+    rows = []
+    for line in (shared_data / "alpaca_eval_preferences.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        outputs = [row["output_1"], row["output_2"]]
+        better = 0 if row["preference"] < 1.5 else 1
+        if max(map(len, outputs)) > 600:  # short ones, to keep the test short
+            continue
+        rows.append({
+            "id": str(len(rows)),
+            "prompt": [user(row["instruction"])],
+            "chosen": [assistant(outputs[better])],
+            "rejected": [assistant(outputs[1 - better])],
+        })
+    data = write_snapshot(tmp_path / "data", rows[16:], rows[:16])
+    found = train(
+        tmp_path / "run",
+        data,
+        "preference",
+        starter_cache,
+        method="dpo",
+        max_steps=20,
+        grad_accumulation=1,
+        batch_size=4,
+        max_length=192,
+        eval_every=20,
+        eval_rows=16,
+    )
+    assert found["margin_before"] == pytest.approx(0.0, abs=0.01)
+    assert found["margin_after"] > 0.02, found
+
+
+@pytest.mark.timeout(LIMIT_S)
+def test_a_pruned_starter_trains_and_its_merged_model_answers(
+    shared_data: Path, starter_cache: Path, tmp_path: Path
+) -> None:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    rows = gpt4_rows(shared_data, 40)
+    data = write_snapshot(tmp_path / "data", rows[8:], rows[:8])
+    found = train(
+        tmp_path / "run",
+        data,
+        "prompt_completion",
+        starter_cache,
+        keep=24,
+        max_steps=12,
+        max_length=128,
+        eval_every=12,
+    )
+    assert found["loss_after"] < found["loss_before"]
+    run = tmp_path / "run"
+    tokenizer = AutoTokenizer.from_pretrained(run / "model")
+    merged = AutoModelForCausalLM.from_pretrained(run / "model", dtype=torch.float32)
+    assert merged.config.num_hidden_layers == 24
+    text = tokenizer.apply_chat_template(
+        [user("Name a colour.")], tokenize=False, add_generation_prompt=True
+    )
+    ids = tokenizer(text, return_tensors="pt", add_special_tokens=False).input_ids
+    base = AutoModelForCausalLM.from_pretrained(run / "student", dtype=torch.float32)
+    adapted = PeftModel.from_pretrained(base, run / "adapter")
+    with torch.no_grad():
+        ours = merged(ids).logits.log_softmax(-1)
+        theirs = adapted(ids).logits.log_softmax(-1)
+    divergence = (theirs.exp() * (theirs - ours)).sum(-1).mean()
+    assert float(divergence) < 0.01  # the merged weights are rounded to bf16 once
+    assert merged.generate(ids, max_new_tokens=8, do_sample=False).shape[1] > ids.shape[1]
