@@ -1,0 +1,116 @@
+"""The log of applied curation and the tables of scores."""
+
+import pytest
+
+from distill_studio.core.records import Message, Pair
+from distill_studio.store import curation, pairs
+from distill_studio.store.curation import LimitRow, TargetRow
+from distill_studio.store.database import Database
+
+
+@pytest.fixture
+def db(tmp_path):
+    db = Database(tmp_path / "studio.duckdb")
+    yield db
+    db.close()
+
+
+@pytest.fixture
+def ids(db):
+    rows = [
+        Pair(
+            seed_id=f"s{k}", messages=(Message(role="user", content=f"q{k}"),), answer="a",
+            job_id="j", topic="t",
+        )
+        for k in range(5)
+    ]  # fmt: skip
+    pairs.insert(db, rows)
+    return [row.id for row in rows]
+
+
+def target(pair_id, reason="why"):
+    return TargetRow(pair_id, "duplicate", reason, "near", 0.91, "other")
+
+
+def states(db):
+    return [
+        (row["curation"], row["curation_reason"])
+        for row in db.rows("SELECT curation, curation_reason FROM pairs ORDER BY id")
+    ]
+
+
+def test_what_is_no_target_is_kept(db, ids):
+    assert curation.apply(db, "me", [target(ids[0]), target(ids[1])], {}, {}) == (1, 2)
+    assert curation.apply(db, "me", [target(ids[1])], {}, {}) == (2, 1)
+    assert [state for state, _ in states(db)] == ["kept", "duplicate"] + ["kept"] * 3
+
+
+def test_undo_restores_what_was_there_before_us_too(db, ids):
+    with db.write() as cursor:
+        cursor.execute("UPDATE pairs SET curation = 'filtered', curation_reason = 'old'")
+    before = states(db)
+    curation.apply(db, "me", [target(ids[2])], {"a": 1}, {"r": 2})
+    undone = curation.undo(db, "you")
+    assert undone is not None
+    assert (undone["settings"], undone["report"], undone["changed"]) == ({"a": 1}, {"r": 2}, 5)
+    assert states(db) == before
+    assert curation.undo(db, "you") is None
+    assert curation.actions(db, 5)[0]["undone_by"] == "you"
+
+
+def test_a_failed_apply_leaves_nothing(db, ids):
+    before = states(db)
+    with pytest.raises(RuntimeError, match="stop"), db.write():
+        curation.apply(db, "me", [target(ids[0])], {}, {})
+        assert states(db) != before
+        raise RuntimeError("stop")
+    assert states(db) == before
+    assert curation.latest_action(db) is None
+    assert curation.last_change(db, ids[0]) is None
+
+
+def test_outdated_counts_what_apply_would_change(db, ids):
+    targets = [target(ids[0]), target(ids[3])]
+    assert curation.outdated_count(db, targets) == 2
+    curation.apply(db, "me", targets, {}, {})
+    assert curation.outdated_count(db, targets) == 0
+    assert curation.outdated_count(db, [target(ids[0], "another reason")]) == 2
+
+
+def test_last_change_skips_what_was_undone(db, ids):
+    curation.apply(db, "me", [target(ids[0], "first")], {}, {})
+    curation.apply(db, "me", [target(ids[0], "second")], {}, {})
+    assert curation.last_change(db, ids[0])["reason"] == "second"
+    curation.undo(db, "me")
+    assert curation.last_change(db, ids[0])["reason"] == "first"
+
+
+def test_scores_are_replaced_not_doubled(db, ids):
+    for score in (1.0, 2.0):
+        curation.save_scores(
+            db,
+            "v1",
+            [{"pair_id": ids[0], "content_key": "k"}],
+            [{"pair_id": ids[0], "measure": "m", "score": score, "note": ""}],
+        )
+    assert [row["score"] for row in curation.scores_of(db, ids[0])] == [2.0]
+    assert db.value("SELECT count(*) FROM measured_pairs") == 1
+
+
+def test_limits_are_included_and_the_first_filter_names_the_drop(db, ids):
+    for k, one in enumerate(ids):
+        scores = [{"pair_id": one, "measure": m, "score": float(k), "note": ""} for m in ("x", "y")]
+        curation.save_scores(db, "v1", [{"pair_id": one, "content_key": "k"}], scores)
+    limits = [LimitRow(0, "second", "y", 1.0, 3.0), LimitRow(1, "first", "x", None, 2.0)]
+    drops = curation.filter_drops(db, limits)
+    assert [(row["pair_id"], row["kind"]) for row in drops] == [
+        (ids[0], "second"),
+        (ids[3], "first"),
+        (ids[4], "second"),
+    ]
+    assert curation.filter_counts(db, limits) == {"second": 2, "first": 2}
+
+
+def test_topics(db, ids):
+    assert curation.topic_counts(db, ids[:2]) == [{"topic": "t", "total": 5, "removed": 2}]
+    assert curation.topic_counts(db, []) == [{"topic": "t", "total": 5, "removed": 0}]
