@@ -14,7 +14,7 @@ from distill_studio.core.records.comparison import (
 )
 from distill_studio.evaluate.wins import Bout, win_rates
 from distill_studio.services.evaluate import HeldOut
-from distill_studio.ui.panels.compare_events import vote_updates
+from distill_studio.ui.panels.compare_events import CompareEvents, _packed, vote_updates
 from distill_studio.ui.panels.comparisons import (
     held_out_html,
     history_html,
@@ -125,3 +125,15 @@ def as_dict(button) -> dict:
     return button if isinstance(button, dict) else {
         "visible": button.visible, "interactive": button.interactive
     }  # fmt: skip
+
+
+def test_a_held_out_conversation_comes_back_as_it_was_packed():
+    turns = [
+        Message(role="system", content="Be brief."),
+        Message(role="user", content="Ünïcode 😀 \"quoted\"\nline"),
+    ]  # fmt: skip
+    prompt, kept, view, fresh = CompareEvents.on_example(None, _packed(turns))
+    assert prompt == turns[1].content
+    assert kept == [turns[0].model_dump()]
+    assert "Be brief." in view
+    assert as_dict(fresh)["visible"]

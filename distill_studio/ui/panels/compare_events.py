@@ -3,6 +3,7 @@
 Start from `CompareEvents`; `ui/tabs/evaluate.py` lays out the widgets and wires them to it.
 """
 
+import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -96,7 +97,9 @@ class CompareEvents:
         kept = [name for name in chosen or [] if name in {card.id for card in cards}]
         value = kept if len(kept) > 1 else opened.evaluate.defaults(actor)
         turns = opened.evaluate.examples(actor, _EXAMPLES)
-        examples = [(_short(conversation[-1].content), i) for i, conversation in enumerate(turns)]
+        examples = [
+            (_short(conversation[-1].content), _packed(conversation)) for conversation in turns
+        ]
         return (
             gr.Dropdown(choices=[(_choice(card), card.id) for card in cards], value=value),
             gr.Row(visible=not any(card.role is ModelRole.STUDENT for card in cards)),
@@ -170,10 +173,9 @@ class CompareEvents:
         opened, actor = self._ui.open(request, workspace)
         opened.evaluate.stop(actor, name)
 
-    def on_example(self, request: gr.Request, workspace: str, index: int | None) -> tuple[Any, ...]:
+    def on_example(self, packed: str) -> tuple[Any, ...]:
         """Put a held-out prompt into the box, and what was said before it above."""
-        opened, actor = self._ui.open(request, workspace)
-        turns = opened.evaluate.examples(actor, _EXAMPLES)[index or 0]
+        turns = [Message(**turn) for turn in json.loads(packed)]
         return (turns[-1].content, *_context_updates(turns[:-1]))
 
     def on_continue(self, request: gr.Request, workspace: str, name: str) -> tuple[Any, ...]:
@@ -283,6 +285,10 @@ def _context_updates(turns: list[Message]) -> tuple[Any, ...]:
 
 def _choice(card: ModelCard) -> str:
     return f"{card.label} · {card.role.value}" if card.role else card.label
+
+
+def _packed(turns: list[Message]) -> str:
+    return json.dumps([turn.model_dump() for turn in turns])
 
 
 def _short(text: str) -> str:

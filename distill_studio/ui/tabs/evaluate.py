@@ -179,8 +179,7 @@ def _wire_asking(ui: Ui, w: Widgets, events: CompareEvents) -> None:
         )
     w.stop.click(guarded(events.on_stop), [ui.workspace, w.current], None, **_QUIET)
     turn_outputs = [w.prompt, w.context, w.earlier, w.fresh]
-    on_example = guarded(events.on_example)
-    w.example.input(on_example, [ui.workspace, w.example], turn_outputs, **_QUIET)
+    w.example.input(guarded(events.on_example), w.example, turn_outputs, **_QUIET)
     w.go_on.click(guarded(events.on_continue), [ui.workspace, w.current], turn_outputs, **_QUIET)
     w.fresh.click(events.on_fresh, None, turn_outputs, **_QUIET)
     set_inputs = [ui.workspace, w.models, w.blind, w.count, *w.sampling]
