@@ -1,7 +1,6 @@
 """Before a training: what cannot work, what will surprise, what it takes. Torch-free.
 
-Start from `check(config, ...)`; `token_view` shows what the model will see of one row, coloured
-by what is learned.
+Start from `check(config, ...)`, then `refuse(report)`.
 """
 
 import shutil
@@ -37,24 +36,6 @@ class Finding(Record):
     code: str = Field(description="Stable name.")
     message: str = Field(description="What is so.")
     hint: str = Field(default="", description="The way out.")
-
-
-class TokenPiece(Record):
-    """One token as it will be trained."""
-
-    text: str = Field(description="Its text.")
-    id: int = Field(description="In the vocabulary.")
-    learned: bool = Field(description="True when the loss counts it.")
-
-
-class TokenRow(Record):
-    """One sequence of a row: the row for SFT, one side of a pair for DPO."""
-
-    title: str = Field(description="row, chosen or rejected.")
-    pieces: list[TokenPiece] = Field(description="In order, cut to the longest length.")
-    tokens: int = Field(description="Before cutting.")
-    learned: int = Field(description="Learned tokens after cutting.")
-    is_cut: bool = Field(description="True when its end is cut off.")
 
 
 @dataclass(frozen=True)
@@ -150,24 +131,6 @@ def row_shape(tokenizer: ChatTokenizer, config: SftRun | DpoRun, row: Row) -> Ro
     last = encoded.labels[-1] if encoded.labels else MASKED
     ends = last != MASKED and tokenizer.is_special(last)
     return RowShape(len(encoded.input_ids), short.learned, len(short.input_ids), ends)
-
-
-def token_view(tokenizer: ChatTokenizer, config: SftRun | DpoRun, row: Row) -> list[TokenRow]:
-    """What the model will see of a row, token by token.
-
-    Raises:
-        InvalidInput: The template cannot render it.
-    """
-    limit = config.max_length
-    if config.method == "sft":
-        encoded = encode_sft(tokenizer, row, config.learn)
-        return [_token_row(tokenizer, "row", encoded.input_ids, encoded.labels, limit)]
-    pair = encode_preference(tokenizer, row)
-    masked = [MASKED] * len(pair.prompt_ids)
-    return [
-        _token_row(tokenizer, title, pair.prompt_ids + ids, masked + ids, limit)
-        for title, ids in (("chosen", pair.chosen_ids), ("rejected", pair.rejected_ids))
-    ]
 
 
 def length_findings(config: SftRun | DpoRun, shapes: list[RowShape], train: int) -> list[Finding]:
@@ -338,23 +301,6 @@ def _duration(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
-
-
-def _token_row(
-    tokenizer: ChatTokenizer, title: str, ids: list[int], labels: list[int], limit: int
-) -> TokenRow:
-    shown, marks = ids[:limit], labels[:limit]
-    pieces = [
-        TokenPiece(text=text, id=token, learned=label != MASKED)
-        for token, label, text in zip(shown, marks, tokenizer.pieces(shown), strict=True)
-    ]
-    return TokenRow(
-        title=title,
-        pieces=pieces,
-        tokens=len(ids),
-        learned=sum(p.learned for p in pieces),
-        is_cut=len(ids) > limit,
-    )
 
 
 def refuse(report: Report) -> None:

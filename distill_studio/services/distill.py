@@ -21,9 +21,10 @@ from distill_studio.distill.curve import Curve, curve
 from distill_studio.distill.data import count_rows, iter_rows
 from distill_studio.distill.events import EVENTS_FILE, read_events
 from distill_studio.distill.package import PackageKind, pack
-from distill_studio.distill.preflight import Finding, Report, TokenRow, check, refuse, token_view
+from distill_studio.distill.preflight import Finding, Report, check, refuse
 from distill_studio.distill.presets import PRESETS, Preset, build_config
 from distill_studio.distill.students import RUN_PREFIX, StudentChoice, student_choices
+from distill_studio.distill.token_view import TokenRow, token_view
 from distill_studio.services.base import Service
 from distill_studio.services.training import TrainingJobs
 from distill_studio.store import runs as table

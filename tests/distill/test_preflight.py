@@ -11,7 +11,8 @@ from distill_studio.core.errors import InvalidInput
 from distill_studio.distill.chat_tokenizer import ChatTokenizer
 from distill_studio.distill.config import DpoRun, SftRun
 from distill_studio.distill.data import split_path
-from distill_studio.distill.preflight import Report, check, refuse, token_view
+from distill_studio.distill.preflight import Report, check, refuse
+from distill_studio.distill.token_view import token_view
 from tests.tiny_model import assistant, completions, preferences, user, write_snapshot
 
 MakeConfig = Callable[..., SftRun | DpoRun]

@@ -111,6 +111,19 @@ def test_dpo_with_full_weights_keeps_its_start_as_reference(make_run: MakeRun) -
     assert margins[-1] > 0.0
 
 
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+def test_bf16_computes_and_keeps_adapters_in_fp32(make_run: MakeRun, method: str) -> None:
+    from safetensors import safe_open
+
+    folder = make_run(method, dtype="bf16", max_steps=2)
+    events = run_worker(folder)
+    assert events[-1].kind == "done", events[-1]
+    assert kinds(events, "started")[0].dtype == "bfloat16"
+    with safe_open(folder / "adapter" / "adapter_model.safetensors", "pt") as tensors:
+        kept = {str(tensors.get_tensor(name).dtype) for name in tensors.keys()}  # noqa: SIM118
+    assert kept == {"torch.float32"}
+
+
 def test_full_weights_have_no_adapter(make_run: MakeRun) -> None:
     folder = make_run(lora=None, learning_rate=1e-3, max_steps=2)
     events = run_worker(folder)

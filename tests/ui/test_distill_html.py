@@ -6,7 +6,8 @@ from distill_studio.core.errors import InvalidInput
 from distill_studio.core.records import Run, RunState
 from distill_studio.distill.curve import Curve, Point
 from distill_studio.distill.events import Eval, Sample, Started, Step
-from distill_studio.distill.preflight import Finding, TokenPiece, TokenRow
+from distill_studio.distill.preflight import Finding
+from distill_studio.distill.token_view import TokenPiece, TokenRow
 from distill_studio.ui.panels import distill_form, distill_html
 from distill_studio.ui.panels.loss_plot import loss_plot, nice_step, smoothed, summary
 

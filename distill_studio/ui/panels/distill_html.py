@@ -5,7 +5,8 @@ from typing import Any
 
 from distill_studio.core.records import Run, RunState
 from distill_studio.distill.curve import Curve, standing
-from distill_studio.distill.preflight import Finding, TokenRow
+from distill_studio.distill.preflight import Finding
+from distill_studio.distill.token_view import TokenPiece, TokenRow
 from distill_studio.ui.html import chip, duration, empty_state, esc, note, number, progress_bar
 from distill_studio.ui.panels.loss_plot import loss_plot, spark
 
@@ -47,7 +48,7 @@ def tokens_html(rows: Sequence[TokenRow]) -> str:
     )
 
 
-def _token(piece: Any) -> str:  # noqa: ANN401  (TokenPiece)
+def _token(piece: TokenPiece) -> str:
     text = esc(piece.text).replace("\n", "↵\n").replace("\t", "⇥")
     return f'<span class="tok{" on" if piece.learned else ""}" title="{piece.id}">{text}</span>'
 
