@@ -22,6 +22,7 @@ from distill_studio.core.progress import CancelToken
 from distill_studio.core.protocols import ChatReply, ChatRequest
 from distill_studio.teachers.answer import DROPPED, Answer
 from distill_studio.teachers.answer_text import split_reasoning
+from distill_studio.teachers.loading import LOADING
 from distill_studio.teachers.probe import choose
 
 if TYPE_CHECKING:
@@ -113,9 +114,10 @@ class LocalChatModel:
         with self._guard:
             if self._loaded is None:
                 folder = self._resolve(self.name)
-                self._loaded = _load(
-                    folder, self._cache_folder, self._wanted_device, self._wanted_dtype
-                )
+                with LOADING:
+                    self._loaded = _load(
+                        folder, self._cache_folder, self._wanted_device, self._wanted_dtype
+                    )
             return self._loaded
 
     def count_tokens(self, text: str) -> int:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from distill_studio.core.errors import NotFound, StudioError, Unavailable
 from distill_studio.core.settings import Settings
 from distill_studio.teachers import starter
+from distill_studio.teachers.loading import LOADING
 
 if TYPE_CHECKING:
     from distill_studio.core.protocols import Embedder
@@ -119,9 +120,10 @@ class ModelHost:
             if model_id not in self._embedders:
                 folder = self.resolve(model_id)
                 best = choose(self.settings.cache_folder, self.settings.device)
-                self._embedders[model_id] = SentenceEmbedder(
-                    folder, model_id, best.device, best.dtype
-                )
+                with LOADING:
+                    self._embedders[model_id] = SentenceEmbedder(
+                        folder, model_id, best.device, best.dtype
+                    )
             return self._embedders[model_id]
 
     def unload(self, model_id: str) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from filelock import FileLock, Timeout
 
 from distill_studio.core.errors import Unavailable
+from distill_studio.teachers.loading import LOADING
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -59,7 +60,7 @@ def chat_model_folder(cache_folder: Path) -> Path | None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.with_name(f".{CHAT_MODEL}.lock"))
     try:
-        with lock.acquire(timeout=_LOCK_TIMEOUT_S):
+        with LOADING, lock.acquire(timeout=_LOCK_TIMEOUT_S):
             if not (folder / "config.json").is_file():
                 _dequantise_into(packed, folder)
     except Timeout as err:
