@@ -86,8 +86,8 @@ def test_dpo_on_real_preferences_raises_the_held_out_margin(
         method="dpo",
         max_steps=20,
         grad_accumulation=1,
-        batch_size=4,
-        max_length=192,
+        max_length=160,
+        learning_rate=2e-4,
         eval_every=20,
         eval_rows=16,
     )
