@@ -18,7 +18,7 @@ from distill_studio.prefer.consistency import Consistency, consistency
 from distill_studio.prefer.pairing import matches
 from distill_studio.services.base import Service
 from distill_studio.services.review import Refusal, require_same_user
-from distill_studio.store import pairs
+from distill_studio.store import comparisons, pairs
 from distill_studio.store import preferences as store
 from distill_studio.store.database import Row
 from distill_studio.store.preferences import PreferenceQuery
@@ -71,10 +71,10 @@ class PreferService(Service):
         actor.require(Role.REVIEWER)
         limit = max(1, min(limit, 200))
         with self.db.write():
-            tasks = store.open_tasks(self.db, actor.user, limit, after=after)
+            tasks = comparisons.open_tasks(self.db, actor.user, limit, after=after)
             if len(tasks) < limit:
                 self._make_tasks(actor, limit - len(tasks))
-                tasks = store.open_tasks(self.db, actor.user, limit, after=after)
+                tasks = comparisons.open_tasks(self.db, actor.user, limit, after=after)
         return self._blind(tasks)
 
     def vote(self, actor: Actor, votes: list[Vote], for_user: str = "") -> VoteResult:
@@ -133,13 +133,14 @@ class PreferService(Service):
         actor.require(Role.VIEWER)
         mine = store.vote_counts(self.db, actor.user, _midnight())
         everybody = store.counts(self.db)
+        seeds = comparisons.seed_counts(self.db, actor.user)
         return PreferProgress(
-            open=store.count_open(self.db, actor.user) + store.count_tasks(self.db, actor.user),
+            open=seeds["open"] + comparisons.count_tasks(self.db, actor.user),
             voted=mine["total"],
             today=mine["today"],
             preferences=everybody["total"],
             wins=everybody["win"],
-            candidates=store.count_seeds(self.db),
+            candidates=seeds["all"],
         )
 
     def consistency(self, actor: Actor) -> Consistency:
@@ -148,7 +149,7 @@ class PreferService(Service):
         mine = store.vote_counts(self.db, actor.user, _midnight())
         twice = [
             (Outcome(row["first"]), Outcome(row["again"]))
-            for row in store.repeat_outcomes(self.db, actor.user)
+            for row in comparisons.repeat_outcomes(self.db, actor.user)
         ]
         return consistency(twice, mine["left"], mine["right"])
 
@@ -158,7 +159,7 @@ class PreferService(Service):
         rows = self._repeats(actor)
         after = ""
         while len(rows) < wanted:
-            candidates = store.free_candidates(self.db, actor.user, after, _SEEDS_A_LOOK)
+            candidates = comparisons.free_candidates(self.db, actor.user, after, _SEEDS_A_LOOK)
             if not candidates:
                 break
             after = max(p.seed_id for p in candidates)
@@ -170,7 +171,7 @@ class PreferService(Service):
 
     def _repeats(self, actor: Actor) -> list[Row]:
         votes = store.vote_counts(self.db, actor.user, _midnight())["total"]
-        due = round(REPEAT_SHARE * votes) - store.repeat_count(self.db, actor.user)
+        due = round(REPEAT_SHARE * votes) - comparisons.repeat_count(self.db, actor.user)
         if due <= 0:
             return []
         return [
@@ -181,7 +182,7 @@ class PreferService(Service):
                 "user_name": actor.user,
                 "repeats": task["id"],
             }
-            for task in store.repeatable(self.db, actor.user, REPEAT_AFTER, due)
+            for task in comparisons.repeatable(self.db, actor.user, REPEAT_AFTER, due)
         ]
 
     def _blind(self, tasks: Sequence[Row]) -> list[BlindTask]:

@@ -23,8 +23,8 @@ from distill_studio.core.records import (
 from distill_studio.review import reasons
 from distill_studio.review.bench_record import BenchRecord, bench_record
 from distill_studio.services.base import Service
+from distill_studio.store import comparisons, pairs
 from distill_studio.store import decisions as store
-from distill_studio.store import pairs, preferences
 from distill_studio.store.pairs import PairQuery
 
 _TO_DO = PairQuery(status=PairStatus.PENDING, curation=Curation.KEPT)
@@ -240,7 +240,7 @@ class ReviewService(Service):
         return BulkResult(bulk_id=bulk_id, count=store.undo_bulk(self.db, actor.user, bulk_id))
 
     def _records(self, found: Sequence[Pair]) -> list[BenchRecord]:
-        counts = preferences.candidate_counts(self.db, [p.seed_id for p in found])
+        counts = comparisons.candidate_counts(self.db, [p.seed_id for p in found])
         return [bench_record(p, counts.get(p.seed_id, 1)) for p in found]
 
 

@@ -1,117 +1,128 @@
-"""Comparisons and the votes on them, as given. What follows from a vote lies in `preferences`."""
+"""Which comparisons to show: open ones, candidates for new ones, repeats with sides swapped.
 
-import json
+The comparisons themselves are stored by `preferences.add_tasks`, before they are shown.
+"""
 
-from distill_studio.core.records.comparison import Answer, Comparison, Verdict
-from distill_studio.core.records.seed import Message
+from collections.abc import Sequence
+
+from distill_studio.core.records import Pair
+from distill_studio.store import pairs
 from distill_studio.store.database import Database, Row
 
-_COLUMNS = """c.id, c.messages, c.answers, c.sampling, c.is_blind, c.set_id, c.set_number,
-c.user_name, c.created_at, v.id AS vote_id, v.winner, v.made_at AS voted_at"""
-_FROM = """comparisons c LEFT JOIN comparison_votes_in_force v
-ON v.comparison_id = c.id AND v.user_name = ?"""
+_DIFFER = "min(content_hash) <> max(content_hash)"  # far cheaper than distinct long texts
+_COMPARABLE = "status <> 'rejected' AND curation = 'kept'"
+_FROM_OPEN_TASKS = f"""FROM comparison_tasks t
+ANTI JOIN (SELECT task_id FROM votes_in_force WHERE user_name = $user) v ON v.task_id = t.id
+WHERE t.user_name = $user AND t.source = $source
+AND t.left_pair_id IN (SELECT id FROM pairs WHERE {_COMPARABLE})
+AND t.right_pair_id IN (SELECT id FROM pairs WHERE {_COMPARABLE})"""
 
 
-def insert(db: Database, comparison: Comparison) -> None:
-    """Store a comparison; one with the same id, or of the same place in a set, stays as it is."""
-    row: Row = {
-        "id": comparison.id,
-        "messages": json.dumps([m.model_dump() for m in comparison.messages], ensure_ascii=False),
-        "prompt": comparison.prompt,
-        "answers": json.dumps(
-            [a.model_dump(mode="json") for a in comparison.answers], ensure_ascii=False
-        ),
-        "sampling": json.dumps(comparison.sampling),
-        "is_blind": comparison.is_blind,
-        "set_id": comparison.set_id or None,
-        "set_number": comparison.set_number,
-        "user_name": comparison.user,
-        "created_at": comparison.created_at,
-    }
-    db.insert("comparisons", [row], or_ignore=True)
-
-
-def get(db: Database, comparison_id: str, reader: str) -> Comparison | None:
-    """One comparison with the reader's own vote."""
-    row = db.row(f"SELECT {_COLUMNS} FROM {_FROM} WHERE c.id = ?", [reader, comparison_id])
-    return _from_row(row, reader) if row else None
-
-
-def page(
-    db: Database, reader: str, *, before: str = "", limit: int = 20, set_id: str = ""
-) -> list[Comparison]:
-    """Newest first, before the id `before`; with `set_id` that set alone, in its order."""
-    if set_id:
-        where, order, params = "c.set_id = ?", "c.set_number", [set_id]
-    else:
-        where, order, params = "c.set_id IS NULL", "c.id DESC", []
-    if before:
-        where += " AND c.id < ?"
-        params.append(before)
-    rows = db.rows(
-        f"SELECT {_COLUMNS} FROM {_FROM} WHERE {where} ORDER BY {order} LIMIT ?",
-        [reader, *params, limit],
-    )
-    return [_from_row(row, reader) for row in rows]
-
-
-def numbers_of_set(db: Database, set_id: str) -> set[int]:
-    """Which prompts of a set are answered."""
-    rows = db.rows("SELECT set_number FROM comparisons WHERE set_id = ?", [set_id])
-    return {row["set_number"] for row in rows}
-
-
-def add_vote(db: Database, comparison_id: str, verdict: Verdict) -> bool:
-    """Store a vote; False when this (user, id) is stored already."""
-    with db.write():
-        known = db.value(
-            "SELECT 1 FROM comparison_votes WHERE user_name = ? AND id = ?",
-            [verdict.user, verdict.vote_id],
-        )
-        if known:
-            return False
-        db.insert(
-            "comparison_votes",
-            [
-                {
-                    "user_name": verdict.user,
-                    "id": verdict.vote_id,
-                    "comparison_id": comparison_id,
-                    "winner": verdict.winner,
-                    "made_at": verdict.made_at,
-                }
-            ],
-        )
-        return True
-
-
-def outcomes(db: Database) -> list[Row]:
-    """What the votes say, by name of model: `prompt`, `winner`, `loser`, `outcome`."""
+def open_tasks(
+    db: Database, user: str, limit: int, *, after: str = "", source: str = "person"
+) -> list[Row]:
+    """Comparisons made for this user, not voted on, both pairs still comparable; oldest first."""
     return db.rows(
-        """SELECT p.seed_id AS prompt, c.teacher AS winner, r.teacher AS loser, p.outcome
-        FROM preferences p
-        JOIN pairs c ON c.id = p.chosen_pair_id
-        JOIN pairs r ON r.id = p.rejected_pair_id
-        WHERE p.source = 'arena' AND c.recipe = 'compare' AND r.recipe = 'compare'
-        ORDER BY p.id"""
+        f"""SELECT t.id, t.seed_id, t.left_pair_id, t.right_pair_id, t.repeats {_FROM_OPEN_TASKS}
+        AND t.id > $after ORDER BY t.id LIMIT $limit""",
+        {"user": user, "source": source, "after": after, "limit": limit},
     )
 
 
-def _from_row(row: Row, reader: str) -> Comparison:
-    verdict = None
-    if row["winner"] is not None:
-        verdict = Verdict(
-            winner=row["winner"], user=reader, vote_id=row["vote_id"], made_at=row["voted_at"]
+def count_tasks(db: Database, user: str, source: str = "person") -> int:
+    """How many comparisons `open_tasks` would give without a limit."""
+    return int(db.value(f"SELECT count(*) {_FROM_OPEN_TASKS}", {"user": user, "source": source}))
+
+
+def free_candidates(db: Database, user: str, after_seed: str, seeds: int) -> list[Pair]:
+    """Candidates in none of this user's comparisons, of the next seeds that have two or more.
+
+    Args:
+        db: The store.
+        user: For whom.
+        after_seed: Keyset: seeds with a greater id only.
+        seeds: Seeds at most.
+    """
+    rows = db.rows(
+        f"""WITH free AS (
+            SELECT id, seed_id, content_hash FROM pairs
+            WHERE {_COMPARABLE} AND seed_id > $after AND id NOT IN (
+                SELECT unnest([left_pair_id, right_pair_id]) FROM comparison_tasks
+                WHERE user_name = $user AND source = 'person')
+        ), chosen AS (
+            SELECT seed_id FROM free GROUP BY seed_id
+            HAVING {_DIFFER} ORDER BY seed_id LIMIT $seeds
         )
-    return Comparison(
-        id=row["id"],
-        messages=tuple(Message(**m) for m in json.loads(row["messages"])),
-        answers=tuple(Answer(**a) for a in json.loads(row["answers"])),
-        sampling=json.loads(row["sampling"]),
-        is_blind=row["is_blind"],
-        set_id=row["set_id"] or "",
-        set_number=row["set_number"],
-        user=row["user_name"],
-        created_at=row["created_at"],
-        verdict=verdict,
+        SELECT id FROM free SEMI JOIN chosen USING (seed_id)""",
+        {"after": after_seed, "user": user, "seeds": seeds},
+    )
+    return pairs.get(db, [r["id"] for r in rows])
+
+
+def seed_counts(db: Database, user: str) -> Row:
+    """`all`: seeds with two or more different candidates; `open`: not compared by this user yet."""
+    return (
+        db.row(
+            f"""WITH compared AS (
+                SELECT DISTINCT unnest([left_pair_id, right_pair_id]) AS id FROM comparison_tasks
+                WHERE user_name = ? AND source = 'person'
+            ), by_seed AS (
+                SELECT {_DIFFER} AS differ,
+                    min(content_hash) FILTER (c.id IS NULL)
+                        <> max(content_hash) FILTER (c.id IS NULL) AS differ_open
+                FROM pairs p LEFT JOIN compared c ON c.id = p.id
+                WHERE {_COMPARABLE} GROUP BY seed_id HAVING count(*) > 1
+            )
+            SELECT count(*) FILTER (differ) AS "all", count(*) FILTER (differ_open) AS "open"
+            FROM by_seed""",
+            [user],
+        )
+        or {}
+    )
+
+
+def candidate_counts(db: Database, seed_ids: Sequence[str]) -> dict[str, int]:
+    """Number of pairs, of any status, for each of these seeds."""
+    rows = db.rows(
+        "SELECT seed_id, count(*) AS n FROM pairs"
+        " WHERE seed_id IN (SELECT unnest(?::VARCHAR[])) GROUP BY 1",
+        [list(dict.fromkeys(seed_ids))],
+    )
+    return {r["seed_id"]: r["n"] for r in rows}
+
+
+def repeatable(db: Database, user: str, min_votes_since: int, limit: int) -> list[Row]:
+    """Tasks to show again with sides swapped: voted on long enough ago, not repeated yet."""
+    return db.rows(
+        f"""WITH mine AS (
+            SELECT *, row_number() OVER (ORDER BY seq DESC) AS age FROM votes_in_force
+            WHERE user_name = $user AND source = 'person' AND repeats = '' AND outcome <> 'skip')
+        SELECT task_id AS id, seed_id, left_pair_id, right_pair_id FROM mine
+        WHERE age > $age
+          AND task_id NOT IN (SELECT repeats FROM comparison_tasks WHERE user_name = $user)
+          AND left_pair_id IN (SELECT id FROM pairs WHERE {_COMPARABLE})
+          AND right_pair_id IN (SELECT id FROM pairs WHERE {_COMPARABLE})
+        ORDER BY seq LIMIT $limit""",
+        {"user": user, "age": min_votes_since, "limit": limit},
+    )
+
+
+def repeat_count(db: Database, user: str) -> int:
+    """How many swapped repeats were made for this user."""
+    return int(
+        db.value(
+            "SELECT count(*) FROM comparison_tasks WHERE user_name = ? AND repeats <> ''", [user]
+        )
+    )
+
+
+def repeat_outcomes(db: Database, user: str) -> list[Row]:
+    """For each repeat voted on: the `first` outcome and the `again` one, as seen on each screen."""
+    return db.rows(
+        """SELECT o.outcome AS first, r.outcome AS again
+        FROM votes_in_force r
+        JOIN votes_in_force o ON o.task_id = r.repeats AND o.user_name = r.user_name
+        WHERE r.user_name = ? AND r.repeats <> '' AND r.outcome <> 'skip' AND o.outcome <> 'skip'
+        ORDER BY r.seq""",
+        [user],
     )

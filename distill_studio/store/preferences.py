@@ -1,4 +1,4 @@
-"""Comparisons, votes and the preferences that follow from them.
+"""Votes on comparisons and the preferences that follow from them.
 
 A comparison (which pair stood on which side, for whom) is stored before it is shown. Votes are
 append-only, stored once per (user, client id); `record_votes` keeps the rows of `preferences` in
@@ -11,20 +11,13 @@ from datetime import datetime
 from pydantic import Field
 
 from distill_studio.core.ids import new_id
-from distill_studio.core.records import Outcome, Pair, Preference, Record, Vote
+from distill_studio.core.records import Outcome, Preference, Record, Vote
 from distill_studio.core.records.base import utc_now
-from distill_studio.store import pairs
 from distill_studio.store.client_values import plausible_time
 from distill_studio.store.database import Database, Row
 
 _COLUMNS = """id, seed_id, chosen_pair_id, rejected_pair_id, outcome, strength, user_name AS "user",
 source, vote_id, created_at"""
-_COMPARABLE = "status <> 'rejected' AND curation = 'kept'"
-_FROM_OPEN_TASKS = f"""FROM comparison_tasks t
-ANTI JOIN (SELECT task_id FROM votes_in_force WHERE user_name = $user) v ON v.task_id = t.id
-WHERE t.user_name = $user AND t.source = $source
-AND t.left_pair_id IN (SELECT id FROM pairs WHERE {_COMPARABLE})
-AND t.right_pair_id IN (SELECT id FROM pairs WHERE {_COMPARABLE})"""
 
 
 class PreferenceQuery(Record):
@@ -189,119 +182,6 @@ def out_of_step(db: Database) -> list[str]:
         ORDER BY vote_id"""
     )
     return [r["vote_id"] for r in rows]
-
-
-def open_tasks(
-    db: Database, user: str, limit: int, *, after: str = "", source: str = "person"
-) -> list[Row]:
-    """Comparisons made for this user, not voted on, both pairs still comparable; oldest first."""
-    return db.rows(
-        f"""SELECT t.id, t.seed_id, t.left_pair_id, t.right_pair_id, t.repeats {_FROM_OPEN_TASKS}
-        AND t.id > $after ORDER BY t.id LIMIT $limit""",
-        {"user": user, "source": source, "after": after, "limit": limit},
-    )
-
-
-def count_tasks(db: Database, user: str, source: str = "person") -> int:
-    """How many comparisons `open_tasks` would give without a limit."""
-    return int(db.value(f"SELECT count(*) {_FROM_OPEN_TASKS}", {"user": user, "source": source}))
-
-
-def free_candidates(db: Database, user: str, after_seed: str, seeds: int) -> list[Pair]:
-    """Candidates in none of this user's comparisons, of the next seeds that have two or more.
-
-    Args:
-        db: The store.
-        user: For whom.
-        after_seed: Keyset: seeds with a greater id only.
-        seeds: Seeds at most.
-    """
-    rows = db.rows(
-        f"""WITH free AS (
-            SELECT id, seed_id, answer FROM pairs
-            WHERE {_COMPARABLE} AND seed_id > $after AND id NOT IN (
-                SELECT unnest([left_pair_id, right_pair_id]) FROM comparison_tasks
-                WHERE user_name = $user AND source = 'person')
-        ), chosen AS (
-            SELECT seed_id FROM free GROUP BY seed_id
-            HAVING count(*) > 1 AND count(DISTINCT answer) > 1 ORDER BY seed_id LIMIT $seeds
-        )
-        SELECT id FROM free SEMI JOIN chosen USING (seed_id)""",
-        {"after": after_seed, "user": user, "seeds": seeds},
-    )
-    return pairs.get(db, [r["id"] for r in rows])
-
-
-def count_open(db: Database, user: str) -> int:
-    """How many seeds have two or more different candidates not yet compared by this user."""
-    return int(
-        db.value(
-            f"""SELECT count(*) FROM (
-                SELECT seed_id FROM pairs WHERE {_COMPARABLE} AND id NOT IN (
-                    SELECT unnest([left_pair_id, right_pair_id]) FROM comparison_tasks
-                    WHERE user_name = ? AND source = 'person')
-                GROUP BY seed_id HAVING count(*) > 1 AND count(DISTINCT answer) > 1)""",
-            [user],
-        )
-    )
-
-
-def count_seeds(db: Database) -> int:
-    """How many seeds have two or more different candidates that may be compared."""
-    return int(
-        db.value(
-            f"""SELECT count(*) FROM (
-                SELECT seed_id FROM pairs WHERE {_COMPARABLE}
-                GROUP BY seed_id HAVING count(*) > 1 AND count(DISTINCT answer) > 1)"""
-        )
-    )
-
-
-def candidate_counts(db: Database, seed_ids: Sequence[str]) -> dict[str, int]:
-    """Number of pairs, of any status, for each of these seeds."""
-    rows = db.rows(
-        "SELECT seed_id, count(*) AS n FROM pairs"
-        " WHERE seed_id IN (SELECT unnest(?::VARCHAR[])) GROUP BY 1",
-        [list(dict.fromkeys(seed_ids))],
-    )
-    return {r["seed_id"]: r["n"] for r in rows}
-
-
-def repeatable(db: Database, user: str, min_votes_since: int, limit: int) -> list[Row]:
-    """Tasks to show again with sides swapped: voted on long enough ago, not repeated yet."""
-    return db.rows(
-        f"""WITH mine AS (
-            SELECT *, row_number() OVER (ORDER BY seq DESC) AS age FROM votes_in_force
-            WHERE user_name = $user AND source = 'person' AND repeats = '' AND outcome <> 'skip')
-        SELECT task_id AS id, seed_id, left_pair_id, right_pair_id FROM mine
-        WHERE age > $age
-          AND task_id NOT IN (SELECT repeats FROM comparison_tasks WHERE user_name = $user)
-          AND left_pair_id IN (SELECT id FROM pairs WHERE {_COMPARABLE})
-          AND right_pair_id IN (SELECT id FROM pairs WHERE {_COMPARABLE})
-        ORDER BY seq LIMIT $limit""",
-        {"user": user, "age": min_votes_since, "limit": limit},
-    )
-
-
-def repeat_count(db: Database, user: str) -> int:
-    """How many swapped repeats were made for this user."""
-    return int(
-        db.value(
-            "SELECT count(*) FROM comparison_tasks WHERE user_name = ? AND repeats <> ''", [user]
-        )
-    )
-
-
-def repeat_outcomes(db: Database, user: str) -> list[Row]:
-    """For each repeat voted on: the `first` outcome and the `again` one, as seen on each screen."""
-    return db.rows(
-        """SELECT o.outcome AS first, r.outcome AS again
-        FROM votes_in_force r
-        JOIN votes_in_force o ON o.task_id = r.repeats AND o.user_name = r.user_name
-        WHERE r.user_name = ? AND r.repeats <> '' AND r.outcome <> 'skip' AND o.outcome <> 'skip'
-        ORDER BY r.seq""",
-        [user],
-    )
 
 
 def vote_counts(db: Database, user: str, since: datetime) -> Row:

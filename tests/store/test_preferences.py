@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill_studio.core.records import Message, Outcome, Pair, Preference, Vote
-from distill_studio.store import pairs
+from distill_studio.store import comparisons, pairs
 from distill_studio.store import preferences as store
 from distill_studio.store.database import Database
 from distill_studio.store.preferences import PreferenceQuery
@@ -95,7 +95,7 @@ def test_undo_removes_and_a_new_vote_replaces(db: Database) -> None:
     store.record_votes(db, "ann", [vote(1, task, "left")])
     store.record_votes(db, "ann", [vote(2, task, "undo", undoes="vote-0001")])
     assert store.page(db, EVERYTHING) == []
-    assert [t["id"] for t in store.open_tasks(db, "ann", 10)] == [task]
+    assert [t["id"] for t in comparisons.open_tasks(db, "ann", 10)] == [task]
     store.record_votes(db, "ann", [vote(3, task, "left"), vote(4, task, "right")])
     rows = store.page(db, EVERYTHING)
     assert [(p.chosen_pair_id, p.vote_id) for p in rows] == [(right.id, "vote-0004")]
@@ -124,7 +124,7 @@ def test_source_comes_from_the_task(db: Database) -> None:
     store.add_tasks(db, [{"id": "arena-1", **row, "user_name": "ann", "source": "arena"}])
     store.record_votes(db, "ann", [vote(1, "arena-1", "left")])
     assert [p.source for p in store.page(db, PreferenceQuery(source="arena"))] == ["arena"]
-    assert store.open_tasks(db, "ann", 10) == []
+    assert comparisons.open_tasks(db, "ann", 10) == []
 
 
 def test_insert_keeps_what_is_there(db: Database) -> None:
@@ -150,18 +150,18 @@ def test_only_comparable_candidates_come_up(db: Database) -> None:
     )
     twin = make_pair(4, 1).model_copy(update={"answer": "answer 4 0", **same})
     pairs.insert(db, [twin])
-    found = store.free_candidates(db, "ann", "", 10)
+    found = comparisons.free_candidates(db, "ann", "", 10)
     assert {p.seed_id for p in found} == {"seed-1"}
-    assert store.count_open(db, "ann") == store.count_seeds(db) == 1
-    assert store.candidate_counts(db, ["seed-2", "seed-9"]) == {"seed-2": 2}
+    assert comparisons.seed_counts(db, "ann") == {"all": 1, "open": 1}
+    assert comparisons.candidate_counts(db, ["seed-2", "seed-9"]) == {"seed-2": 2}
 
 
 def test_a_rejected_side_takes_its_task_away(db: Database) -> None:
     _, left, _ = make_tasks(db, "ann", 1)[0]
-    assert len(store.open_tasks(db, "ann", 10)) == 1
+    assert len(comparisons.open_tasks(db, "ann", 10)) == 1
     with db.write() as cursor:
         cursor.execute("UPDATE pairs SET status = 'rejected' WHERE id = ?", [left.id]).fetchall()
-    assert store.open_tasks(db, "ann", 10) == []
+    assert comparisons.open_tasks(db, "ann", 10) == []
 
 
 steps = st.lists(

@@ -46,3 +46,6 @@ FROM votes v JOIN comparison_tasks t ON t.id = v.task_id
      ANTI JOIN votes_taken_back b ON b.user_name = v.user_name AND b.id = v.id
 WHERE v.outcome <> 'undo'
 QUALIFY row_number() OVER (PARTITION BY v.user_name, v.task_id ORDER BY v.seq DESC) = 1;
+
+CREATE INDEX decisions_by_pair ON decisions (pair_id);
+CREATE INDEX votes_by_task ON votes (task_id);
