@@ -155,8 +155,10 @@ async function loadUndos(mine) {
 }
 async function lookAgain() {
   if (!current()) { load(); return; }
-  queue.length = at + 1; cursor = current().id; isEnd = false;
-  await more(); refreshProgress();
+  const mine = ++generation;  // what is on its way belongs to the list as it was
+  queue.length = at + 1; cursor = current().id; isEnd = false; isLoading = false;
+  await more();
+  if (mine === generation) { refreshProgress(); loadUndos(mine); }
 }
 const poll = setInterval(() => {
   if (!element.isConnected) { clearInterval(poll); return; }
