@@ -272,10 +272,12 @@ def _ignore(piece: str) -> None:
 def _load(folder: Path, cache_folder: Path, device: str, dtype: str) -> Loaded:
     """Read tokenizer and weights; a folder with a LoRA adapter gives its base, merged."""
     from transformers import AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
 
     from distill_studio.teachers.chat_format import ChatFormat
     from distill_studio.teachers.engine import Engine
 
+    disable_progress_bar()
     choice = choose(cache_folder, device)
     dtype = choice.dtype if dtype == "auto" else dtype
     try:

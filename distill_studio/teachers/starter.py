@@ -88,7 +88,9 @@ def _dequantise_into(packed: Path, folder: Path) -> None:
 def _write_model(packed: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, GgufConfig
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     tokenizer = _load_tokenizer(packed)
     # Without dequantize=True the weights may stay packed, and save_pretrained then refuses.
     model = AutoModelForCausalLM.from_pretrained(
