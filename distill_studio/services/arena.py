@@ -8,7 +8,7 @@ from distill_studio.core.ids import content_hash
 from distill_studio.core.records import Outcome, Pair, Seed, Vote
 from distill_studio.core.records.comparison import Comparison, Verdict
 from distill_studio.evaluate.duels import Duel, duels
-from distill_studio.store import comparisons as table
+from distill_studio.store import evaluations as table
 from distill_studio.store import pairs, preferences, seeds
 from distill_studio.store.database import Database
 

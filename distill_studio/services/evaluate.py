@@ -34,7 +34,7 @@ from distill_studio.services.arena import record_verdict
 from distill_studio.services.base import Service
 from distill_studio.services.comparable_models import ComparableModels, facts_of
 from distill_studio.services.jobs import JobContext
-from distill_studio.store import comparisons as table
+from distill_studio.store import evaluations as table
 
 if TYPE_CHECKING:
     from distill_studio.services.workspace import Workspace

@@ -1,0 +1,117 @@
+"""Comparisons and the votes on them, as given. What follows from a vote lies in `preferences`."""
+
+import json
+
+from distill_studio.core.records.comparison import Answer, Comparison, Verdict
+from distill_studio.core.records.seed import Message
+from distill_studio.store.database import Database, Row
+
+_COLUMNS = """c.id, c.messages, c.answers, c.sampling, c.is_blind, c.set_id, c.set_number,
+c.user_name, c.created_at, v.id AS vote_id, v.winner, v.made_at AS voted_at"""
+_FROM = """comparisons c LEFT JOIN comparison_votes_in_force v
+ON v.comparison_id = c.id AND v.user_name = ?"""
+
+
+def insert(db: Database, comparison: Comparison) -> None:
+    """Store a comparison; one with the same id, or of the same place in a set, stays as it is."""
+    row: Row = {
+        "id": comparison.id,
+        "messages": json.dumps([m.model_dump() for m in comparison.messages], ensure_ascii=False),
+        "prompt": comparison.prompt,
+        "answers": json.dumps(
+            [a.model_dump(mode="json") for a in comparison.answers], ensure_ascii=False
+        ),
+        "sampling": json.dumps(comparison.sampling),
+        "is_blind": comparison.is_blind,
+        "set_id": comparison.set_id or None,
+        "set_number": comparison.set_number,
+        "user_name": comparison.user,
+        "created_at": comparison.created_at,
+    }
+    db.insert("comparisons", [row], or_ignore=True)
+
+
+def get(db: Database, comparison_id: str, reader: str) -> Comparison | None:
+    """One comparison with the reader's own vote."""
+    row = db.row(f"SELECT {_COLUMNS} FROM {_FROM} WHERE c.id = ?", [reader, comparison_id])
+    return _from_row(row, reader) if row else None
+
+
+def page(
+    db: Database, reader: str, *, before: str = "", limit: int = 20, set_id: str = ""
+) -> list[Comparison]:
+    """Newest first, before the id `before`; with `set_id` that set alone, in its order."""
+    if set_id:
+        where, order, params = "c.set_id = ?", "c.set_number", [set_id]
+    else:
+        where, order, params = "c.set_id IS NULL", "c.id DESC", []
+    if before:
+        where += " AND c.id < ?"
+        params.append(before)
+    rows = db.rows(
+        f"SELECT {_COLUMNS} FROM {_FROM} WHERE {where} ORDER BY {order} LIMIT ?",
+        [reader, *params, limit],
+    )
+    return [_from_row(row, reader) for row in rows]
+
+
+def numbers_of_set(db: Database, set_id: str) -> set[int]:
+    """Which prompts of a set are answered."""
+    rows = db.rows("SELECT set_number FROM comparisons WHERE set_id = ?", [set_id])
+    return {row["set_number"] for row in rows}
+
+
+def add_vote(db: Database, comparison_id: str, verdict: Verdict) -> bool:
+    """Store a vote; False when this (user, id) is stored already."""
+    with db.write():
+        known = db.value(
+            "SELECT 1 FROM comparison_votes WHERE user_name = ? AND id = ?",
+            [verdict.user, verdict.vote_id],
+        )
+        if known:
+            return False
+        db.insert(
+            "comparison_votes",
+            [
+                {
+                    "user_name": verdict.user,
+                    "id": verdict.vote_id,
+                    "comparison_id": comparison_id,
+                    "winner": verdict.winner,
+                    "made_at": verdict.made_at,
+                }
+            ],
+        )
+        return True
+
+
+def outcomes(db: Database) -> list[Row]:
+    """What the votes say, by name of model: `prompt`, `winner`, `loser`, `outcome`."""
+    return db.rows(
+        """SELECT p.seed_id AS prompt, c.teacher AS winner, r.teacher AS loser, p.outcome
+        FROM preferences p
+        JOIN pairs c ON c.id = p.chosen_pair_id
+        JOIN pairs r ON r.id = p.rejected_pair_id
+        WHERE p.source = 'arena' AND c.recipe = 'compare' AND r.recipe = 'compare'
+        ORDER BY p.id"""
+    )
+
+
+def _from_row(row: Row, reader: str) -> Comparison:
+    verdict = None
+    if row["winner"] is not None:
+        verdict = Verdict(
+            winner=row["winner"], user=reader, vote_id=row["vote_id"], made_at=row["voted_at"]
+        )
+    return Comparison(
+        id=row["id"],
+        messages=tuple(Message(**m) for m in json.loads(row["messages"])),
+        answers=tuple(Answer(**a) for a in json.loads(row["answers"])),
+        sampling=json.loads(row["sampling"]),
+        is_blind=row["is_blind"],
+        set_id=row["set_id"] or "",
+        set_number=row["set_number"],
+        user=row["user_name"],
+        created_at=row["created_at"],
+        verdict=verdict,
+    )
