@@ -82,3 +82,16 @@ def test_windows_while_another_thread_embeds(embedder):
     while thread.is_alive():
         assert embedder.windows(text) == expected
     thread.join()
+
+
+def test_bfloat16_is_used_only_while_it_keeps_the_vectors(embedder, starter_cache, monkeypatch):
+    from distill_studio.teachers import embedder as module
+
+    folder = ModelHost(Settings(cache=starter_cache)).resolve("all-minilm-l6-v2")
+    rough = module.SentenceEmbedder(folder, "rough", dtype="bfloat16")
+    assert rough.dtype == "bfloat16"
+    assert (1 - (rough.embed(TEXTS[:3]) * embedder.embed(TEXTS[:3])).sum(1)).max() < 1e-2
+    monkeypatch.setattr(module, "_MAX_COSINE_ERROR", 0.0)
+    strict = module.SentenceEmbedder(folder, "strict", dtype="bfloat16")
+    assert strict.dtype == "float32"
+    assert np.allclose(strict.embed(TEXTS[:3]), embedder.embed(TEXTS[:3]), atol=1e-5)
