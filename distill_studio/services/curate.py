@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from distill_studio.services.workspace import Workspace
 
 JOB_KINDS = ("measure", "embed", "dedup")
-_MEASURE_AT_ONCE = 500  # rows measured while a page waits (well under a second)
+MEASURE_AT_ONCE = 500  # rows measured while a page waits (well under a second)
 _SPLIT_THRESHOLD = 0.9
 
 
@@ -118,7 +118,9 @@ class CurateService(Service):
     ) -> CurateReport:
         """What `apply` would leave with the same arguments, without doing it."""
         actor.require(Role.VIEWER)
-        made = self._plan(self._with(filters, field, threshold, remove_accepted))
+        self._measure_few()
+        work.refresh_hashes(self.db)
+        made = plan(self.db, self._with(filters, field, threshold, remove_accepted))
         return views.report(self.db, made).model_copy(
             update={"changed": curation.outdated_count(self.db, made.targets)}
         )
@@ -322,7 +324,7 @@ class CurateService(Service):
         return plan(self.db, settings)
 
     def _measure_few(self) -> None:
-        if curation.unmeasured_count(self.db, measures_version()) <= _MEASURE_AT_ONCE:
+        if curation.unmeasured_count(self.db, measures_version()) <= MEASURE_AT_ONCE:
             work.measure_rows(self.db)
 
     def _settings(self) -> CurateSettings:

@@ -24,7 +24,7 @@ from distill_studio.curate.reports import (
     TopicCount,
 )
 from distill_studio.curate.text import conversation_text
-from distill_studio.services.curation_plan import DedupPlan, Plan, limit_rows
+from distill_studio.services.curation_plan import DedupPlan, Plan, limit_rows, limits_by_measure
 from distill_studio.store import curation, embeddings, pairs
 from distill_studio.store.database import Database
 
@@ -44,12 +44,25 @@ def filters_preview(db: Database, filters: Sequence[FilterConfig]) -> FiltersPre
     drops = curation.filter_drops(db, rows)
     counted = pairs.counts(db)
     accepted = sum(row["status"] == "accepted" for row in drops)
+    dropped = _examples(db, filters, is_dropped=True)
+    kept = _examples(db, filters, is_dropped=False)
     return FiltersPreview(
         considered=counted["total"] - counted["rejected"],
         dropped=len(drops) - accepted,
         protected=accepted,
         unmeasured=curation.unmeasured_count(db, measures_version()),
-        filters=[_one_filter(db, config, counts.get(config.kind, 0)) for config in filters],
+        filters=[
+            FilterPreview(
+                kind=config.kind,
+                label=FILTERS[config.kind].label,
+                about=FILTERS[config.kind].about,
+                is_on=config.is_on,
+                drops=counts.get(config.kind, 0),
+                dropped=dropped.get(config.kind, []),
+                kept=kept.get(config.kind, []),
+            )
+            for config in filters
+        ],
     )
 
 
@@ -154,33 +167,23 @@ def histogram(similarity: embeddings.FloatArray, floor: float) -> list[Bin]:
     ]
 
 
-def _one_filter(db: Database, config: FilterConfig, drops: int) -> FilterPreview:
-    kind = FILTERS[config.kind]
-    return FilterPreview(
-        kind=config.kind,
-        label=kind.label,
-        about=kind.about,
-        is_on=config.is_on,
-        drops=drops,
-        dropped=_examples(db, config, is_dropped=True),
-        kept=_examples(db, config, is_dropped=False),
-    )
-
-
-def _examples(db: Database, config: FilterConfig, *, is_dropped: bool) -> list[Example]:
-    limits = {limit.measure: limit for limit in config.limits()}
-    rows = limit_rows([config])
-    found = curation.near_the_line(db, rows, is_dropped=is_dropped, count=_EXAMPLES) if rows else []
-    return [
-        Example(
+def _examples(
+    db: Database, filters: Sequence[FilterConfig], *, is_dropped: bool
+) -> dict[str, list[Example]]:
+    """By filter the rows nearest to its limits on one side, each row once."""
+    limits = limits_by_measure(filters)
+    found: dict[str, dict[str, Example]] = {}
+    rows = limit_rows(filters)
+    for row in curation.near_the_line(db, rows, is_dropped=is_dropped, count=_EXAMPLES):
+        example = Example(
             pair_id=row["pair_id"],
             prompt=row["prompt"],
             answer=row["answer"],
             score=row["score"],
             reason=limits[row["measure"]].reason(row["score"], row["note"]),
         )
-        for row in found
-    ]
+        found.setdefault(row["kind"], {}).setdefault(row["pair_id"], example)
+    return {kind: list(examples.values())[:_EXAMPLES] for kind, examples in found.items()}
 
 
 def _considered(db: Database, settings: CurateSettings) -> int:

@@ -21,7 +21,7 @@ from distill_studio.store import curation, embeddings
 from distill_studio.store.database import Database, Row
 
 MAX_NEAR_PAIRS = 5_000_000  # per field; beyond, the floor rises (some 100 MB in the store)
-_BATCH_ROWS = 500
+_BATCH_ROWS = 2000
 _BATCH_WINDOWS = 128
 _SAVE_PAIRS = 200_000
 

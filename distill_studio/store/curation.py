@@ -129,30 +129,33 @@ def filter_drops(db: Database, limits: Sequence[LimitRow]) -> list[Row]:
 def near_the_line(
     db: Database, limits: Sequence[LimitRow], *, is_dropped: bool, count: int
 ) -> list[Row]:
-    """Rows nearest to the limits of one filter, on one side.
+    """For each filter the rows nearest to its limits, on one side.
 
-    Kept rows break none of the limits, and are near to one that is no yes-or-no measure.
-    Columns: `pair_id`, `measure`, `score`, `note`, `prompt`, `answer` (both cut).
+    Kept rows break none of the filter's limits, and are near to one that is no yes-or-no measure.
+    Columns: `kind`, `pair_id`, `measure`, `score`, `note`, `prompt`, `answer` (both cut).
     """
     side = (
         _BREAKS
         if is_dropped
-        else "s.pair_id NOT IN (SELECT pair_id FROM broken)"
+        else "(l.kind, s.pair_id) NOT IN (SELECT (kind, pair_id) FROM broken)"
         " AND (l.minimum IS NOT NULL OR l.maximum > 0)"
     )
     return db.rows(
         f"""WITH {_LIMITS},
-        broken AS (SELECT s.pair_id {_FROM_SCORES} WHERE {_BREAKS}),
-        near AS (
-            SELECT s.pair_id, s.measure, s.score, s.note, least(
+        broken AS (SELECT l.kind, s.pair_id {_FROM_SCORES} WHERE {_BREAKS}),
+        candidates AS (
+            SELECT l.kind, s.pair_id, s.measure, s.score, s.note, least(
                 abs(s.score - l.minimum) / greatest(l.minimum, 1),
                 abs(s.score - l.maximum) / greatest(l.maximum, 1)) AS distance
-            {_FROM_SCORES} WHERE {side}
-            QUALIFY row_number() OVER (PARTITION BY s.pair_id ORDER BY distance, s.measure) = 1)
-        SELECT n.pair_id, n.measure, n.score, n.note, left(p.prompt, 300) AS prompt,
+            {_FROM_SCORES} JOIN pairs p ON p.id = s.pair_id
+            WHERE {side} AND p.status <> 'rejected'),
+        near AS (
+            SELECT * FROM candidates
+            QUALIFY row_number() OVER (PARTITION BY kind, measure ORDER BY distance, pair_id)
+                <= $count)
+        SELECT n.kind, n.pair_id, n.measure, n.score, n.note, left(p.prompt, 300) AS prompt,
         left(coalesce(p.edited_answer, p.answer), 1000) AS answer
-        FROM near n JOIN pairs p ON p.id = n.pair_id WHERE p.status <> 'rejected'
-        ORDER BY n.distance, n.pair_id LIMIT $count""",
+        FROM near n JOIN pairs p ON p.id = n.pair_id ORDER BY n.distance, n.pair_id""",
         {**_limit_params(limits), "count": count},
     )
 

@@ -62,10 +62,22 @@ def test_find_look_apply_and_undo(page: Page, running_app: RunningApp) -> None:
     page.locator("button#curate-keep_both").click()
     expect(page.locator("#curate-apply")).to_have_text("Remove 3 of 7", timeout=20_000)
 
+    page.locator("#curate-threshold input[type=number]").fill("0.99")
+    expect(page.locator("#curate-apply")).to_have_text("Remove 2 of 7", timeout=20_000)
+    page.locator("#curate-threshold input[type=number]").fill("0.9")
+    expect(page.locator("#curate-apply")).to_have_text("Remove 3 of 7", timeout=20_000)
     page.locator("button#curate-apply").click()
     expect(page.locator("#curate-apply")).to_have_text("Nothing to change", timeout=20_000)
     assert (
         sorted(curations(running_app, workspace)) == ["duplicate"] * 2 + ["filtered"] + ["kept"] * 4
+    )
+    running_app.call("curate_apply", workspace=workspace, threshold=0.97, field="prompt")
+    page.reload()
+    expect(page.locator("#curate-threshold input[type=number]")).to_have_value("0.97")
+    expect(page.locator("#curate-field").get_by_label("Prompt", exact=True)).to_be_checked()
+    page.locator("button#curate-undo").click()
+    expect(page.locator("#curate-threshold input[type=number]")).to_have_value(
+        "0.9", timeout=20_000
     )
     page.locator("button#curate-undo").click()
     expect(page.locator("#curate-state")).to_contain_text("7 kept", timeout=20_000)

@@ -7,7 +7,7 @@ import gradio as gr
 
 from distill_studio.core.actor import Actor, Role
 from distill_studio.curate.reports import CurateReport, DedupField, DedupPreview
-from distill_studio.services.curate import JOB_KINDS
+from distill_studio.services.curate import JOB_KINDS, MEASURE_AT_ONCE
 from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
@@ -75,11 +75,16 @@ def build(ui: Ui) -> TabView:
 
     def show(request: gr.Request, workspace: str) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
-        _measure_if_needed(opened, actor)
-        used = opened.curate.state(actor).settings
+        state = opened.curate.state(actor)
+        if state.unmeasured > MEASURE_AT_ONCE and actor.role >= Role.REVIEWER:
+            opened.curate.measure(actor)
+        used = state.settings
         values = [*form.fill(used.filters), 0, "borderline"]
         values += [used.field, used.threshold, used.remove_accepted]
-        return (*values, *_fill(opened, actor, form, values), *near.jobs.poll(request, workspace))
+        view, timer = near.jobs.poll(request, workspace)
+        # A timer that another event started is never stopped from here: it stops by itself.
+        jobs = view, timer if timer.active else gr.skip()
+        return (*values, *_fill(opened, actor, form, values), *jobs)
 
     @guarded
     def on_find(request: gr.Request, workspace: str, field: DedupField) -> Any:  # noqa: ANN401
@@ -120,11 +125,7 @@ def build(ui: Ui) -> TabView:
 
     inputs = [ui.workspace, *settings]
     live: dict[str, Any] = {**_QUIET, "trigger_mode": "always_last"}
-    changes = [
-        widget.release if isinstance(widget, gr.Slider) else widget.input
-        for widget in settings
-        if widget is not near.at
-    ]
+    changes = [widget.input for widget in settings if widget is not near.at]
     gr.on(changes, guarded(refresh), inputs, shown, **live)
     everything = [*settings, *shown, *near.jobs.outputs]
     near.find.click(on_find, [ui.workspace, near.field], near.jobs.outputs, **_QUIET)
@@ -255,13 +256,6 @@ def _arguments(form: FilterForm, values: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-def _measure_if_needed(workspace: Workspace, actor: Actor) -> None:
-    """Rows that the preview does not measure by the way get a job."""
-    workspace.curate.preview(actor, [])
-    if workspace.curate.state(actor).unmeasured and actor.role >= Role.REVIEWER:
-        workspace.curate.measure(actor)
-
-
 def _fill(
     workspace: Workspace, actor: Actor, form: FilterForm, values: Sequence[Any]
 ) -> tuple[Any, ...]:
@@ -277,7 +271,7 @@ def _fill(
         gr.Column(visible=state.total > 0),
         draw.state_html(state),
         draw.filters_html(curate.preview(actor, asked["filters"])),
-        *_near_values(workspace, actor, near, values[_AT], values[_WHICH]),
+        *_near_values(workspace, actor, near, asked["threshold"], values[_AT], values[_WHICH]),
         _apply_button(report),
         gr.Button(interactive=state.is_applied),
         draw.report_html(report),
@@ -286,15 +280,17 @@ def _fill(
 
 
 def _near_values(
-    workspace: Workspace, actor: Actor, near: DedupPreview, at: int, which: str
+    workspace: Workspace, actor: Actor, near: DedupPreview, asked: float, at: int, which: str
 ) -> tuple[Any, ...]:
+    """A slider that is being moved gets no value back, unless it lies below the floor."""
+    moved: dict[str, Any] = {} if near.threshold == asked else {"value": near.threshold}
     lists: Lists = {
         "borderline": [(p.a.pair_id, p.b.pair_id) for p in near.borderline],
         "removed": [(p.a.pair_id, p.b.pair_id) for g in near.largest for p in g.removed],
         "conflicts": [(p.a.pair_id, p.b.pair_id) for p in near.conflict_pairs],
     }
     return (
-        gr.Slider(minimum=min(near.floor, 0.99), value=near.threshold),
+        gr.Slider(minimum=min(near.floor, 0.99), **moved),
         draw.histogram_svg(near.histogram, near.threshold) if near.model else "",
         draw.dedup_html(near),
         gr.Column(visible=any(lists.values())),
