@@ -1,6 +1,5 @@
 """Final figures of a run, from its events. Torch-free."""
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,7 +26,7 @@ def final_metrics(all_events: Sequence[Any], losses: list[float], steps: int) ->
         found["seconds_per_step"] = sorted(seconds)[len(seconds) // 2]
         found["tokens_per_s"] = sorted(speeds)[len(speeds) // 2]
         found["memory_gib"] = max(e.memory_gib for e in events if e.kind == "step")
-    found["seconds"] = time.time() - events[0].at
+    found["seconds"] = sum(e.seconds for e in events if e.kind in ("step", "eval"))
     before = next((e for e in evals if e.step == 0), None)
     if before is None or not evals:
         return found
