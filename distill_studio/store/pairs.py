@@ -29,7 +29,9 @@ class PairQuery(Record):
     source: str = Field(default="", description="Exact source.")
     job_id: str = Field(default="", description="Made by this job.")
     seed_id: str = Field(default="", description="Candidates of this seed.")
-    search: str = Field(default="", description="Part of prompt or answer, any case.")
+    search: str = Field(
+        default="", description="Part of prompt or answer, any case."
+    )
     after: str = Field(default="", description="Keyset: only ids after this one.")
     newest_first: bool = Field(default=False, description="Descending; `after` then means before.")
     limit: int = Field(default=50, ge=1, le=10_000, description="Rows at most.")
@@ -42,6 +44,7 @@ def to_row(pair: Pair) -> Row:
     row["messages"] = json.dumps([m.model_dump() for m in pair.messages], ensure_ascii=False)
     row["params"] = json.dumps(pair.params, ensure_ascii=False, default=str)
     row["prompt"], row["content_hash"] = pair.prompt, pair.content_hash
+    row["search_text"] = f"{pair.prompt}\n{pair.answer}".lower()
     return row
 
 
@@ -143,6 +146,6 @@ def where_clause(query: PairQuery) -> tuple[str, list[str]]:
             tests.append(f"{column} = ?")
             params.append(str(value))
     if query.search:
-        tests.append("(contains(lower(prompt), lower(?)) OR contains(lower(answer), lower(?)))")
-        params += [query.search, query.search]
+        tests.append("(contains(search_text, ?) OR contains(lower(edited_answer), ?))")
+        params += [query.search.lower()] * 2
     return " AND ".join(tests), params
