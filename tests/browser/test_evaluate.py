@@ -6,7 +6,12 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from playwright.sync_api import expect
+
+from tests.browser.bench_data import make_workspace
 
 pytestmark = pytest.mark.browser
 
@@ -53,31 +58,42 @@ class Server(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def teachers(running_app) -> Iterator[None]:
-    """Four teachers behind one address, saved in the workspace `evaluate`."""
+def space(running_app) -> Iterator[str]:
+    """A workspace with four teachers behind one address and three held-out prompts."""
     LEAVE.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    for name in ("fast", "evil", "slow", "stalled"):
+    name = make_workspace(running_app.home, [])
+    for model in ("fast", "evil", "slow", "stalled"):
         teacher = {
-            "name": name, "kind": "openai", "model": name,
+            "name": model, "kind": "openai", "model": model,
             "base_url": f"http://127.0.0.1:{server.server_port}/v1",
         }  # fmt: skip
-        running_app.call("teachers_save", teacher=teacher)
-    yield
+        running_app.call("teachers_save", workspace=name, teacher=teacher)
+    snapshot = running_app.home / "workspaces" / name / "snapshots" / "by-hand"
+    snapshot.mkdir(parents=True)
+    rows = [
+        {"messages": [{"role": "user", "content": f"Held-out {n}?"},
+                      {"role": "assistant", "content": "a"}]}
+        for n in ("one", "two", "three")
+    ]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows), snapshot / "validation.parquet")
+    yield name
     LEAVE.set()
     server.shutdown()
-    for name in ("fast", "evil", "slow", "stalled"):
-        running_app.call("teachers_delete", name=name)
 
 
 @pytest.fixture
-def tab(page, teachers):
-    """The tab, open, and what was thrown in it."""
-    page.goto("/?tab=evaluate&workspace=main")
-    page.locator("#evaluate-prompt textarea").wait_for()
-    page.locator("#evaluate-models .token").first.wait_for()  # filled
+def tab(page, space):
+    """The tab, open in that workspace."""
+    open_tab(page, space)
     return page
+
+
+def open_tab(page, space: str, comparison: str = "") -> None:
+    link = f"&comparison={comparison}" if comparison else ""
+    page.goto(f"/?tab=evaluate&workspace={space}{link}")
+    page.locator("#evaluate-models .token").first.wait_for()  # filled
 
 
 def choose(page, *names: str) -> None:
@@ -132,24 +148,31 @@ def test_a_stalled_model_holds_up_nobody_and_hostile_text_is_only_text(tab):
     assert all("127.0.0.1" in url for url in asked)
 
 
-def test_a_vote_by_key_becomes_a_preference_and_the_link_shows_it(tab, running_app):
+def test_a_vote_by_key_becomes_a_preference_and_the_link_shows_it(tab, space, running_app):
     choose(tab, "fast", "evil")
     ask(tab, "Vote for me 1 2 t")  # typed keys are text, not votes
     tab.locator("button#evaluate-vote-1").wait_for()
     comparison_id = tab.locator("#evaluate-current input, #evaluate-current textarea").input_value()
-    assert running_app.call("evaluate_get", comparison_id=comparison_id)["verdict"] is None
+
+    def get() -> dict:
+        return running_app.call("evaluate_get", workspace=space, comparison_id=comparison_id)
+
+    assert get()["verdict"] is None
     tab.locator("#evaluate-panes .ev-question").click()
     tab.keyboard.press("1")
     pane(tab, 1).get_by_text("preferred").wait_for()
-    stored = running_app.call("evaluate_get", comparison_id=comparison_id)
-    assert stored["verdict"]["winner"] == "1"
-    rates = {(r["model"], r["against"]): r for r in running_app.call("evaluate_wins")}
+    assert get()["verdict"]["winner"] == "1"
+    made = running_app.call("prefer_page", workspace=space, query={})
+    assert [(p["source"], p["outcome"]) for p in made] == [("arena", "win")]
+    rates = {
+        (r["model"], r["against"]): r for r in running_app.call("evaluate_wins", workspace=space)
+    }
     assert rates["fast", "evil"]["wins"] == 1
     assert f"comparison={comparison_id}" in tab.url
-    tab.goto("/?tab=evaluate")
+    open_tab(tab, space)
     tab.locator(f"#evaluate-history a[data-comparison='{comparison_id}']").click()
     pane(tab, 1).get_by_text("preferred").wait_for()
-    tab.goto(f"/?tab=evaluate&workspace=main&comparison={comparison_id}")
+    open_tab(tab, space, comparison_id)
     pane(tab, 1).get_by_text("preferred").wait_for()
     assert tab.evaluate("window.pwned") is None
 
@@ -179,11 +202,10 @@ def test_a_reload_in_mid_stream_keeps_what_was_written(tab):
     assert "quick7" in pane(tab, 2).inner_text()
 
 
-def test_two_pages_stream_at_the_same_time(tab, chromium, app_url):
+def test_two_pages_stream_at_the_same_time(tab, space, chromium, app_url):
     other_context = chromium.new_context(base_url=app_url)
     other = other_context.new_page()
-    other.goto("/?tab=evaluate&workspace=main")
-    other.locator("#evaluate-models .token").first.wait_for()
+    open_tab(other, space)
     choose(other, "fast", "evil")
     choose(tab, "slow", "fast")
     ask(tab, "A long story")
@@ -194,3 +216,21 @@ def test_two_pages_stream_at_the_same_time(tab, chromium, app_url):
     tab.locator("button#evaluate-stop").click()
     pane(tab, 1).get_by_text("stopped").wait_for(timeout=5000)
     other_context.close()
+
+
+def test_held_out_prompts_one_by_one_and_as_a_set(tab, space, running_app):
+    choose(tab, "fast", "evil")
+    tab.locator("#evaluate-example input").click()
+    tab.get_by_role("option", name="Held-out two?").click()
+    expect(tab.locator("#evaluate-prompt textarea")).to_have_value("Held-out two?")
+    tab.get_by_role("button", name="Several prompts at once").click()
+    tab.locator("button#evaluate-set-run").click()
+    rows = tab.locator("#evaluate-set-table tbody tr")
+    expect(rows.filter(has_text="Held-out three?")).to_have_count(1, timeout=20_000)
+    expect(rows.filter(has_text="Held-out")).to_have_count(3)
+    rows.filter(has_text="Held-out two?").locator("a").click()
+    pane(tab, 1).get_by_text("quick7").wait_for(timeout=15_000)
+    assert "Held-out two?" in tab.locator("#evaluate-panes .ev-question").inner_text()
+    tab.locator("button#evaluate-vote-1").click()
+    expect(rows.filter(has_text="Held-out two?")).to_contain_text("fast", timeout=15_000)
+    assert tab.evaluate("window.pwned") is None
