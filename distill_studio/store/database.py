@@ -47,6 +47,7 @@ class Database:
         self._connection.execute("SET preserve_insertion_order = true")
         self._local = threading.local()
         self._write_lock = threading.RLock()
+        self.version = 0  # grows with every committed write: what was read at one version holds
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """This thread's cursor. Results of the previous statement on it are discarded."""
@@ -93,6 +94,7 @@ class Database:
                 raise
             else:
                 cursor.execute("COMMIT")
+                self.version += 1
             finally:
                 self._local.is_writing = False
 
