@@ -31,8 +31,15 @@ from distill_studio.curate.reports import (
 from distill_studio.services import curation_views as views
 from distill_studio.services import curation_work as work
 from distill_studio.services.base import Service
-from distill_studio.services.curation_plan import Plan, plan, plan_dedup
+from distill_studio.services.curation_plan import (
+    DedupBase,
+    Plan,
+    dedup_base,
+    plan,
+    plan_dedup,
+)
 from distill_studio.services.jobs import JobContext
+from distill_studio.services.memo import Memo
 from distill_studio.store import curation, embeddings, pairs
 
 if TYPE_CHECKING:
@@ -51,6 +58,7 @@ class CurateService(Service):
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
+        self._memo = Memo(workspace.db)
         workspace.jobs.register("measure", self._run_measure, lane="io")
         workspace.jobs.register("embed", self._run_embed, lane="compute")
         workspace.jobs.register("dedup", self._run_dedup, lane="compute")
@@ -63,23 +71,17 @@ class CurateService(Service):
         counts = pairs.counts(self.db)
         settings = self._settings()
         action = curation.latest_action(self.db)
-        work.refresh_hashes(self.db)
-        fields: tuple[DedupField, ...] = ("prompt", "answer", "both")
-        compared = {
-            field: embeddings.unembedded_count(self.db, found["model"], field)
-            for field in fields
-            if (found := embeddings.search_state(self.db, field))
-        }
+        self._look_at_new_rows()
         running = self.workspace.jobs.page(actor, kinds=list(JOB_KINDS), limit=1, active=True)
-        targets = plan(self.db, settings).targets if action else []
+        targets = self._planned(settings).targets if action else []
         return CurateState(
             total=counts["total"],
             rejected=counts["rejected"],
             kept=curation.kept_count(self.db),
             filtered=counts["filtered"],
             duplicates=counts["duplicate"],
-            unmeasured=curation.unmeasured_count(self.db, measures_version()),
-            compared=compared,
+            unmeasured=self._unmeasured(),
+            compared=self._memo.get("compared", self._compared),
             outdated=curation.outdated_count(self.db, targets) if action else 0,
             is_applied=action is not None,
             settings=settings,
@@ -89,10 +91,10 @@ class CurateService(Service):
     def preview(self, actor: Actor, filters: list[AnyFilter] | None = None) -> FiltersPreview:
         """How many rows filters drop at these settings (else those in force), with examples."""
         actor.require(Role.VIEWER)
-        self._measure_few()
-        return views.filters_preview(
-            self.db, self._settings().filters if filters is None else filters
-        )
+        self._look_at_new_rows()
+        used = self._settings().filters if filters is None else filters
+        key = ("preview", CurateSettings(filters=used).model_dump_json())
+        return self._memo.get(key, lambda: views.filters_preview(self.db, used))
 
     def dedup_preview(
         self,
@@ -103,10 +105,17 @@ class CurateService(Service):
     ) -> DedupPreview:
         """What a threshold does: groups, rows removed, histogram, pairs nearest to the line."""
         actor.require(Role.VIEWER)
-        self._measure_few()
-        work.refresh_hashes(self.db)
+        self._look_at_new_rows()
         settings = self._with(filters, field, threshold)
-        return views.dedup_preview(self.db, settings, plan_dedup(self.db, settings))
+        base = self._base(settings)
+        counts = self._memo.get(
+            ("counts", _all_thresholds(settings)),
+            lambda: views.dedup_counts(self.db, settings, base.model),
+        )
+        return self._memo.get(
+            ("dedup", settings.model_dump_json()),
+            lambda: views.dedup_preview(self.db, settings, plan_dedup(base, settings), counts),
+        )
 
     def plan_report(
         self,
@@ -118,12 +127,15 @@ class CurateService(Service):
     ) -> CurateReport:
         """What `apply` would leave with the same arguments, without doing it."""
         actor.require(Role.VIEWER)
-        self._measure_few()
-        work.refresh_hashes(self.db)
-        made = plan(self.db, self._with(filters, field, threshold, remove_accepted))
-        return views.report(self.db, made).model_copy(
-            update={"changed": curation.outdated_count(self.db, made.targets)}
-        )
+        self._look_at_new_rows()
+        settings = self._with(filters, field, threshold, remove_accepted)
+
+        def make() -> CurateReport:
+            made = self._planned(settings)
+            changed = curation.outdated_count(self.db, made.targets)
+            return views.report(self.db, made).model_copy(update={"changed": changed})
+
+        return self._memo.get(("report", settings.model_dump_json()), make)
 
     def compare(self, actor: Actor, a: str, b: str, field: DedupField = "both") -> Comparison:
         """Two rows in full, their similarity, and what differs word by word."""
@@ -319,13 +331,40 @@ class CurateService(Service):
         return report.model_copy(update={"action": number, "changed": changed})
 
     def _plan(self, settings: CurateSettings) -> Plan:
+        """What to apply, read inside the transaction that applies it (so without the memo)."""
         work.measure_rows(self.db)
         work.refresh_hashes(self.db)
         return plan(self.db, settings)
 
-    def _measure_few(self) -> None:
-        if curation.unmeasured_count(self.db, measures_version()) <= MEASURE_AT_ONCE:
-            work.measure_rows(self.db)
+    def _look_at_new_rows(self) -> None:
+        """Hash and, where they are few, measure new and edited rows, so that views count them."""
+
+        def look() -> None:
+            if self._unmeasured() <= MEASURE_AT_ONCE:
+                work.measure_rows(self.db)
+            work.refresh_hashes(self.db)
+
+        self._memo.get("looked", look)
+
+    def _unmeasured(self) -> int:
+        version = measures_version()
+        return self._memo.get("unmeasured", lambda: curation.unmeasured_count(self.db, version))
+
+    def _compared(self) -> dict[str, int]:
+        fields: tuple[DedupField, ...] = ("prompt", "answer", "both")
+        return {
+            field: embeddings.unembedded_count(self.db, found["model"], field)
+            for field in fields
+            if (found := embeddings.search_state(self.db, field))
+        }
+
+    def _base(self, settings: CurateSettings) -> DedupBase:
+        key = ("base", _all_thresholds(settings))
+        return self._memo.get(key, lambda: dedup_base(self.db, settings))
+
+    def _planned(self, settings: CurateSettings) -> Plan:
+        key = ("plan", settings.model_dump_json())
+        return self._memo.get(key, lambda: plan(self.db, settings, self._base(settings)))
 
     def _settings(self) -> CurateSettings:
         """The settings in force, or the first ones."""
@@ -357,3 +396,8 @@ class CurateService(Service):
     def _check_floor(self, floor: float) -> None:
         if not 0.5 <= floor <= 1.0:
             raise InvalidInput(f"A floor of {floor:g} cannot be used.", "Give 0.5 to 1.")
+
+
+def _all_thresholds(settings: CurateSettings) -> str:
+    """A key for what does not depend on the threshold."""
+    return settings.model_dump_json(exclude={"threshold"})

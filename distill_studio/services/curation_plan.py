@@ -23,15 +23,22 @@ Verdicts = dict[tuple[str, str], Verdict]
 
 
 @dataclass(frozen=True)
-class DedupPlan:
-    """Groups at a threshold, and what they were made of (everything from the floor up)."""
+class DedupBase:
+    """What every threshold needs: the rows that may lose or win, and all that is near."""
 
     model: str
-    threshold: float
     floor: float
     contenders: Sequence[Contender]
     edges: Edges
     verdicts: Verdicts
+
+
+@dataclass(frozen=True)
+class DedupPlan:
+    """Groups at a threshold, and what they were made of (everything from the floor up)."""
+
+    base: DedupBase
+    threshold: float
     grouping: Grouping
 
 
@@ -64,7 +71,7 @@ def limits_by_measure(filters: Sequence[FilterConfig]) -> dict[str, Limit]:
     return {limit.measure: limit for config in filters for limit in config.limits()}
 
 
-def plan(db: Database, settings: CurateSettings) -> Plan:
+def plan(db: Database, settings: CurateSettings, base: DedupBase | None = None) -> Plan:
     """What applying `settings` would do to every row."""
     failing = curation.filter_drops(db, limit_rows(settings.filters))
     drops: list[Row] = []
@@ -72,18 +79,15 @@ def plan(db: Database, settings: CurateSettings) -> Plan:
     for row in failing:
         is_accepted = row["status"] == "accepted" and not settings.remove_accepted
         (protected if is_accepted else drops).append(row)
-    dedup = plan_dedup(db, settings)
+    dedup = plan_dedup(base or dedup_base(db, settings), settings)
     settings = settings.model_copy(update={"threshold": dedup.threshold})
     made = Plan(settings, drops, protected, dedup)
     made.targets.extend(_targets(made))
     return made
 
 
-def plan_dedup(db: Database, settings: CurateSettings) -> DedupPlan:
-    """Groups at the settings' threshold, among rows that pass the filters.
-
-    A threshold below the floor of what was stored counts as that floor.
-    """
+def dedup_base(db: Database, settings: CurateSettings) -> DedupBase:
+    """Near and equal rows among those that pass the filters, whatever the threshold."""
     state = embeddings.search_state(db, settings.field)
     model = state["model"] if state else ""
     floor = float(state["floor"]) if state else DEFAULT_FLOOR
@@ -100,16 +104,21 @@ def plan_dedup(db: Database, settings: CurateSettings) -> DedupPlan:
     verdicts = {
         (row["a_id"], row["b_id"]): Verdict(row["verdict"]) for row in curation.verdicts(db)
     }
-    threshold = max(settings.threshold, floor) if state else settings.threshold
-    near = edges.similarity >= threshold
+    return DedupBase(model, floor, contenders, edges, verdicts)
+
+
+def plan_dedup(base: DedupBase, settings: CurateSettings) -> DedupPlan:
+    """Groups at the settings' threshold; one below the floor of what was stored counts as that."""
+    threshold = max(settings.threshold, base.floor) if base.model else settings.threshold
+    near = base.edges.similarity >= threshold
     grouping = keep_first(
-        contenders,
-        Edges(edges.a[near], edges.b[near], edges.similarity[near]),
+        base.contenders,
+        Edges(base.edges.a[near], base.edges.b[near], base.edges.similarity[near]),
         spare_same_seed=settings.field == "prompt",
-        verdicts=verdicts,
+        verdicts=base.verdicts,
         remove_protected=settings.remove_accepted,
     )
-    return DedupPlan(model, threshold, floor, contenders, edges, verdicts, grouping)
+    return DedupPlan(base, threshold, grouping)
 
 
 def _edges(

@@ -66,8 +66,17 @@ def filters_preview(db: Database, filters: Sequence[FilterConfig]) -> FiltersPre
     )
 
 
-def dedup_preview(db: Database, settings: CurateSettings, made: DedupPlan) -> DedupPreview:
-    """What the threshold does, with the pairs nearest to it and the largest groups."""
+def dedup_preview(
+    db: Database, settings: CurateSettings, made: DedupPlan, counts: tuple[int, int]
+) -> DedupPreview:
+    """What the threshold does, with the pairs nearest to it and the largest groups.
+
+    Args:
+        db: The store.
+        settings: What was asked.
+        made: The groups.
+        counts: From `dedup_counts`.
+    """
     grouping = made.grouping
     close = _borderline(made, settings)
     largest = _largest(grouping.removed)
@@ -84,22 +93,22 @@ def dedup_preview(db: Database, settings: CurateSettings, made: DedupPlan) -> De
             b=texts[lost.id],
             similarity=lost.similarity,
             is_exact=lost.is_exact,
-            verdict=str(verdict_on(made.verdicts, lost.to, lost.id) or ""),
+            verdict=str(verdict_on(made.base.verdicts, lost.to, lost.id) or ""),
         )
 
     return DedupPreview(
         field=settings.field,
         threshold=made.threshold,
-        floor=made.floor,
-        model=made.model,
-        considered=_considered(db, settings),
-        unembedded=embeddings.unembedded_count(db, made.model, settings.field),
-        near_pairs=len(made.edges.a),
+        floor=made.base.floor,
+        model=made.base.model,
+        considered=counts[0],
+        unembedded=counts[1],
+        near_pairs=len(made.base.edges.a),
         groups=len({lost.to for lost in grouping.removed}),
         removed=len(grouping.removed),
         exact=sum(lost.is_exact for lost in grouping.removed),
         conflicts=len(grouping.conflicts),
-        histogram=histogram(made.edges.similarity, made.floor),
+        histogram=histogram(made.base.edges.similarity, made.base.floor),
         borderline=[near(lost) for lost, _ in close],
         largest=[
             NearGroup(
@@ -111,6 +120,15 @@ def dedup_preview(db: Database, settings: CurateSettings, made: DedupPlan) -> De
         ],
         conflict_pairs=[near(lost) for lost in conflicts],
     )
+
+
+def dedup_counts(db: Database, settings: CurateSettings, model: str) -> tuple[int, int]:
+    """Rows that pass the filters, and of all rows those not compared yet."""
+    counted = pairs.counts(db)
+    drops = curation.filter_drops(db, limit_rows(settings.filters))
+    gone = sum(settings.remove_accepted or row["status"] != "accepted" for row in drops)
+    unembedded = embeddings.unembedded_count(db, model, settings.field)
+    return int(counted["total"] - counted["rejected"] - gone), unembedded
 
 
 def report(db: Database, made: Plan) -> CurateReport:
@@ -186,13 +204,6 @@ def _examples(
     return {kind: list(examples.values())[:_EXAMPLES] for kind, examples in found.items()}
 
 
-def _considered(db: Database, settings: CurateSettings) -> int:
-    counted = pairs.counts(db)
-    drops = curation.filter_drops(db, limit_rows(settings.filters))
-    gone = sum(settings.remove_accepted or row["status"] != "accepted" for row in drops)
-    return int(counted["total"] - counted["rejected"] - gone)
-
-
 def _largest(removed: Sequence[Lost]) -> list[tuple[str, list[Lost]]]:
     groups: dict[str, list[Lost]] = {}
     for lost in removed:
@@ -205,18 +216,18 @@ def _largest(removed: Sequence[Lost]) -> list[tuple[str, list[Lost]]]:
 def _borderline(made: DedupPlan, settings: CurateSettings) -> list[tuple[Lost, float]]:
     """Pairs of rows nearest to the threshold on either side, the nearest first."""
     by_unit: dict[int, list[Contender]] = {}
-    for row in made.contenders:
+    for row in made.base.contenders:
         by_unit.setdefault(row.unit, []).append(row)
-    distance = np.abs(made.edges.similarity - made.threshold)
+    distance = np.abs(made.base.edges.similarity - made.threshold)
     found: list[tuple[Lost, float]] = []
     for k in np.argsort(distance, kind="stable"):
         rows = _two_rows(
-            by_unit[int(made.edges.a[k])],
-            by_unit[int(made.edges.b[k])],
+            by_unit[int(made.base.edges.a[k])],
+            by_unit[int(made.base.edges.b[k])],
             settings.field == "prompt",
         )
         if rows is not None:
-            lost = Lost(rows[1].id, rows[0].id, float(made.edges.similarity[k]), False)
+            lost = Lost(rows[1].id, rows[0].id, float(made.base.edges.similarity[k]), False)
             found.append((lost, float(distance[k])))
         if len(found) >= _BORDERLINE:
             break

@@ -134,25 +134,29 @@ def near_the_line(
     Kept rows break none of the filter's limits, and are near to one that is no yes-or-no measure.
     Columns: `kind`, `pair_id`, `measure`, `score`, `note`, `prompt`, `answer` (both cut).
     """
+    if not limits:
+        return []
     side = (
         _BREAKS
         if is_dropped
-        else "(l.kind, s.pair_id) NOT IN (SELECT (kind, pair_id) FROM broken)"
-        " AND (l.minimum IS NOT NULL OR l.maximum > 0)"
+        else "s.pair_id NOT IN (SELECT pair_id FROM broken WHERE kind = l.kind)"
     )
+    nearest = " UNION ALL ".join(  # one heap per limit is ten times quicker than a window
+        f"""(SELECT l.kind, s.pair_id, s.measure, s.score, s.note, least(
+            abs(s.score - l.minimum) / greatest(l.minimum, 1),
+            abs(s.score - l.maximum) / greatest(l.maximum, 1)) AS distance
+        {_FROM_SCORES} JOIN pairs p ON p.id = s.pair_id
+        WHERE l.measure = $measure[{k}] AND s.measure = $measure[{k}] AND p.status <> 'rejected'
+        AND {side} ORDER BY distance, s.pair_id LIMIT $count)"""
+        for k, limit in enumerate(limits, start=1)
+        if is_dropped or limit.minimum is not None or limit.maximum
+    )
+    if not nearest:
+        return []
     return db.rows(
         f"""WITH {_LIMITS},
-        broken AS (SELECT l.kind, s.pair_id {_FROM_SCORES} WHERE {_BREAKS}),
-        candidates AS (
-            SELECT l.kind, s.pair_id, s.measure, s.score, s.note, least(
-                abs(s.score - l.minimum) / greatest(l.minimum, 1),
-                abs(s.score - l.maximum) / greatest(l.maximum, 1)) AS distance
-            {_FROM_SCORES} JOIN pairs p ON p.id = s.pair_id
-            WHERE {side} AND p.status <> 'rejected'),
-        near AS (
-            SELECT * FROM candidates
-            QUALIFY row_number() OVER (PARTITION BY kind, measure ORDER BY distance, pair_id)
-                <= $count)
+        broken AS MATERIALIZED (SELECT l.kind, s.pair_id {_FROM_SCORES} WHERE {_BREAKS}),
+        near AS ({nearest})
         SELECT n.kind, n.pair_id, n.measure, n.score, n.note, left(p.prompt, 300) AS prompt,
         left(coalesce(p.edited_answer, p.answer), 1000) AS answer
         FROM near n JOIN pairs p ON p.id = n.pair_id ORDER BY n.distance, n.pair_id""",
