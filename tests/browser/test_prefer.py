@@ -66,6 +66,7 @@ def test_votes_are_blind_and_become_preferences(page: Page, running_app: Running
 def test_undo_after_a_reload_brings_it_back(page: Page, running_app: RunningApp) -> None:
     workspace = make_workspace(running_app.home, make_pairs(3, candidates=2))
     open_bench(page, workspace)
+    page.keyboard.press("m")  # raw, also after the reload
     first = shown(page)
     page.keyboard.press("1")
     expect_saved(page)

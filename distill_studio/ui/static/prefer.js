@@ -117,20 +117,23 @@ async function load() {
   await more();
   refreshProgress(); loadUndos(mine);
 }
+const fetchAfter = (id) => callApi(config.workspace, "prefer_queue", { after: id, limit: PREFETCH });
+const wantTexts = (tasks) => renderer.want(tasks.flatMap((t) => [t.left, t.right]));
+function unknown(found, here) {
+  const known = new Set(here.map((t) => t.id));
+  return found.filter((t) => !known.has(t.id) && !voted.has(t.id));
+}
+function setEnd(found, from) { cursor = found.length ? found[found.length - 1].id : from; isEnd = found.length < PREFETCH; loadTrouble = ""; }
 async function more() {
   if (isLoading || !config) return;
   isLoading = true;
   const mine = generation;
   try {
-    const found = await callApi(config.workspace, "prefer_queue", { after: cursor, limit: PREFETCH });
+    const found = await fetchAfter(cursor);
     if (mine !== generation) return;
-    const known = new Set(queue.map((t) => t.id));
-    const fresh = found.filter((t) => !known.has(t.id) && !voted.has(t.id));
-    queue.push(...fresh);
-    if (found.length) cursor = found[found.length - 1].id;
-    isEnd = found.length < PREFETCH; loadTrouble = "";
-    renderer.want(fresh.flatMap((t) => [t.left, t.right]));
-    if (at >= queue.length - fresh.length) draw();
+    const wasAtEnd = !current(), fresh = unknown(found, queue);
+    queue.push(...fresh); setEnd(found, cursor); wantTexts(fresh);
+    if (wasAtEnd) draw();
   } catch (error) {
     if (mine === generation) { loadTrouble = error.message; if (!current()) draw(); }
   } finally { if (mine === generation) isLoading = false; }
@@ -153,11 +156,17 @@ async function loadUndos(mine) {
     ui.undo.disabled = !undos.length;
   } catch (_) { /* undo of this page's votes works all the same */ }
 }
-async function lookAgain() {
+async function lookAgain() {  // the tab was opened again: keep the place, replace what follows
   if (!current()) { load(); return; }
-  const mine = ++generation;  // what is on its way belongs to the list as it was
-  queue.length = at + 1; cursor = current().id; isEnd = false; isLoading = false;
-  await more();
+  const mine = ++generation, from = current().id;  // what is on its way belongs to the old list
+  isLoading = true;
+  try {
+    const found = await fetchAfter(from);
+    if (mine !== generation) return;
+    const kept = queue.slice(0, at + 1), fresh = unknown(found, kept);  // `at` has moved on by now
+    queue = kept.concat(fresh); setEnd(found, from); wantTexts(fresh);
+    if (at >= kept.length) draw();
+  } catch (_) { /* the list stays as it was */ } finally { if (mine === generation) isLoading = false; }
   if (mine === generation) { refreshProgress(); loadUndos(mine); }
 }
 const poll = setInterval(() => {
@@ -188,7 +197,7 @@ function undo() {
   if (progress && !last.before) { progress.open += 1; progress.voted -= 1; }
   if (lastVote && lastVote.task_id === task.id) lastVote = last.before;
   let where = queue.findIndex((t) => t.id === task.id);
-  if (where < 0) { where = Math.min(at, queue.length); queue.splice(where, 0, task); renderer.want([task.left, task.right]); }
+  if (where < 0) { where = Math.min(at, queue.length); queue.splice(where, 0, task); wantTexts([task]); }
   at = where; pace.unmark(); draw();
   say(`Undone. Back at: ${firstWords(task)}`);
   outbox.push({ id: uuid(), task_id: task.id, outcome: "undo", undoes: last.id, made_at: new Date().toISOString() });

@@ -142,21 +142,23 @@ async function load() {
 function remark(item) {  // what waits in the outbox counts as decided
   if (item.kind === "undo") decided.delete(item.pair_id); else decided.set(item.pair_id, item);
 }
+const fetchAfter = (id) => callApi(config.workspace, "review_queue", { query: { ...config.query, after: id, limit: PREFETCH } });
+function unknown(found, here) {
+  const known = new Set(here.map((r) => r.id)), isPendingList = config.query.status === "pending";
+  return found.filter((r) => !known.has(r.id) && !(isPendingList && decided.has(r.id)));
+}
+function setEnd(found, from) { cursor = found.length ? found[found.length - 1].id : from; isEnd = found.length < PREFETCH; loadTrouble = ""; }
 async function more() {
   if (isLoading || !config) return;
   isLoading = true;
   const mine = generation;
   try {
-    const found = await callApi(config.workspace, "review_queue", { query: { ...config.query, after: cursor, limit: PREFETCH } });
+    const found = await fetchAfter(cursor);
     if (mine !== generation) return;
-    const known = new Set(queue.map((r) => r.id));
-    const isPendingList = config.query.status === "pending";
-    const fresh = found.filter((r) => !known.has(r.id) && !(isPendingList && decided.has(r.id)));
-    queue.push(...fresh);
-    if (found.length) cursor = found[found.length - 1].id;
-    isEnd = found.length < PREFETCH; loadTrouble = "";
+    const wasAtEnd = !current(), fresh = unknown(found, queue);
+    queue.push(...fresh); setEnd(found, cursor);
     renderer.want(fresh.map(answerOf));
-    if (at >= queue.length - fresh.length) draw();
+    if (wasAtEnd) draw();
   } catch (error) {
     if (mine === generation) { loadTrouble = error.message; if (!current()) draw(); }
   } finally { if (mine === generation) isLoading = false; }
@@ -176,11 +178,17 @@ async function loadUndos(mine) {
     ui.undo.disabled = !undos.length;
   } catch (_) { /* undo of this page's decisions works all the same */ }
 }
-async function lookAgain() {  // the tab was opened again: keep the place, fetch anew what follows
+async function lookAgain() {  // the tab was opened again: keep the place, replace what follows
   if (!current()) { load(); return; }
-  const mine = ++generation;  // what is on its way belongs to the list as it was
-  queue.length = at + 1; cursor = current().id; isEnd = false; isLoading = false;
-  await more();
+  const mine = ++generation, from = current().id;  // what is on its way belongs to the old list
+  isLoading = true;
+  try {
+    const found = await fetchAfter(from);
+    if (mine !== generation) return;
+    const kept = queue.slice(0, at + 1), fresh = unknown(found, kept);  // `at` has moved on by now
+    queue = kept.concat(fresh); setEnd(found, from); renderer.want(fresh.map(answerOf));
+    if (mode === "view" && at >= kept.length) draw();
+  } catch (_) { /* the list stays as it was */ } finally { if (mine === generation) isLoading = false; }
   if (mine === generation) { refreshProgress(); loadUndos(mine); }
 }
 const poll = setInterval(() => {
