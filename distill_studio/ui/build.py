@@ -77,10 +77,10 @@ def _wire_load(page: gr.Blocks, ui: Ui) -> None:
         names = ui.studio.workspace_names()
         wanted = request.query_params.get("workspace", "")
         name = wanted if wanted in names else names[0]
-        word = request.query_params.get("tab", "home")
-        return gr.Dropdown(choices=names, value=name), gr.Tabs(
-            selected=word if word in TABS else "home"
-        )
+        word = request.query_params.get("tab", "")
+        # without a word the page stays where it is: a person may have clicked already
+        tab = gr.Tabs(selected=word) if word in TABS else gr.skip()
+        return gr.Dropdown(choices=names, value=name), tab
 
     opened = page.load(on_load, None, [ui.workspace, ui.tabs], **_QUIET)
     opened.then(None, None, None, js=_READY, **_QUIET)

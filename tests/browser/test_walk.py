@@ -45,9 +45,9 @@ def write_files(folder: Path) -> tuple[Path, Path, Path]:
         "\n".join(
             json.dumps(
                 {
-                    "prompt": f"Name the capital of {country}.",
-                    "chosen": f"{city} is the capital of {country}.",
-                    "rejected": f"I do not know much about {country}, sorry about that.",
+                    "prompt": f"Where would I land when I fly to {city}?",
+                    "chosen": f"You would land in {country}.",
+                    "rejected": f"Flying is fun, and {city} is a word with {len(city)} letters.",
                 }
             )
             for country, city in CAPITALS.items()
@@ -140,6 +140,8 @@ def curate(page, app):
     open_tab(page, "curate")
     page.locator("button#curate-find").click()
     expect(page.locator("#curate-histogram svg")).to_be_visible(timeout=LONG_MS)
+    fill(page, "curate-threshold", "0.98")  # sentences about two capitals are near, not the same
+    page.wait_for_timeout(1500)
     # short answers are fine here, answers cut off by the limit too
     page.locator("#curate-cut input[type=checkbox]").uncheck()
     page.locator("button#curate-apply").click()
