@@ -22,7 +22,8 @@ from distill_studio.ui.theme import css, theme
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 # The address follows what is chosen, but only once the page has opened what its address names.
 _READY = "() => { window.dsReady = true; }"
-_FOLLOW_TAB = """(...args) => { if (!window.dsReady) return args; const u = new URL(location); u.searchParams.set('tab', '%s');
+_FOLLOW_TAB = """(...args) => { if (!window.dsReady) return args; const u = new URL(location);
+u.searchParams.set('tab', '%s');
 history.replaceState(null, '', u); return args; }"""
 _FOLLOW_WORKSPACE = """(name) => { if (!window.dsReady) return name; const u = new URL(location);
 u.searchParams.set('workspace', name); history.replaceState(null, '', u); return name; }"""
