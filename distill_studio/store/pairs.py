@@ -29,9 +29,7 @@ class PairQuery(Record):
     source: str = Field(default="", description="Exact source.")
     job_id: str = Field(default="", description="Made by this job.")
     seed_id: str = Field(default="", description="Candidates of this seed.")
-    search: str = Field(
-        default="", description="Part of prompt or answer, any case."
-    )
+    search: str = Field(default="", description="Part of prompt or answer, any case.")
     after: str = Field(default="", description="Keyset: only ids after this one.")
     newest_first: bool = Field(default=False, description="Descending; `after` then means before.")
     limit: int = Field(default=50, ge=1, le=10_000, description="Rows at most.")
