@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from statistics import mean
 
-from distill_studio.core.records.comparison import AnswerState, Comparison
+from distill_studio.core.records.comparison import AnswerState, AnswerStats, Comparison
 from distill_studio.evaluate.wins import WinRate
 from distill_studio.services.evaluate import HeldOut
 from distill_studio.ui.html import esc, note, number, table
@@ -123,24 +123,27 @@ def _cells(comparison: Comparison, names: Sequence[str]) -> list[str]:
 
 
 def _means(comparisons: Sequence[Comparison]) -> str:
-    speeds: dict[str, list[float]] = defaultdict(list)
-    lengths: dict[str, list[int]] = defaultdict(list)
+    by_name: dict[str, list[AnswerStats]] = defaultdict(list)
     for comparison in comparisons:
         for answer in comparison.answers:
             if answer.is_ok:
-                lengths[answer.card.label].append(answer.stats.characters)
-                if answer.stats.tokens_per_s is not None:
-                    speeds[answer.card.label].append(answer.stats.tokens_per_s)
+                by_name[answer.card.label].append(answer.stats)
     rows = [
         [
             esc(name),
-            number(len(values)),
-            number(mean(values)),
-            number(mean(speeds[name]), 1) if speeds[name] else "–",
+            number(len(stats)),
+            number(mean(s.characters for s in stats)),
+            _mean_speed(stats),
         ]
-        for name, values in sorted(lengths.items())
+        for name, stats in sorted(by_name.items())
     ]
-    return table(["Model", "Answers", "Mean characters", "Mean tokens/s"], rows)
+    return table(["Model", "Answers", "Mean characters", "Mean speed"], rows)
+
+
+def _mean_speed(stats: Sequence[AnswerStats]) -> str:
+    speeds = [s.tokens_per_s for s in stats if s.tokens_per_s is not None]
+    unit = "tokens/s" if all(s.is_exact for s in stats) else "pieces/s"
+    return f"{number(mean(speeds), 1)} {unit}" if speeds else "–"
 
 
 def _bar(rate: WinRate) -> str:
