@@ -43,13 +43,11 @@ def write_files(folder: Path) -> tuple[Path, Path, Path]:
     preferences = folder / "preferences.jsonl"
     preferences.write_text(
         "\n".join(
-            json.dumps(
-                {
-                    "prompt": f"Where would I land when I fly to {city}?",
-                    "chosen": f"You would land in {country}.",
-                    "rejected": f"Flying is fun, and {city} is a word with {len(city)} letters.",
-                }
-            )
+            json.dumps({
+                "prompt": f"Where would I land when I fly to {city}?",
+                "chosen": f"You would land in {country}.",
+                "rejected": f"Flying is fun, and {city} is a word with {len(city)} letters.",
+            })
             for country, city in CAPITALS.items()
         ),
         encoding="utf-8",
@@ -145,7 +143,7 @@ def curate(page, app):
     # short answers are fine here, answers cut off by the limit too
     page.locator("#curate-cut input[type=checkbox]").uncheck()
     page.locator("button#curate-apply").click()
-    expect(page.locator("#curate-report")).to_contain_text("duplicate", ignore_case=True)
+    expect(page.locator("#curate-report")).to_contain_text("same text")
     removed = app.call("review_page", workspace=SPACE, query={"curation": "duplicate"})
     assert [r["messages"][-1]["content"] for r in removed] == ["What is the capital of France ??"]
     page.locator("button#curate-undo").click()
@@ -187,7 +185,7 @@ def prefer(page, app):
 
 def freeze(page, app):
     open_tab(page, "freeze")
-    for name, label, rows in (("facts", "prompt_completion", 20), ("taste", "preference", 21)):
+    for name, label, rows in (("facts", "Prompt and completion", 20), ("taste", "Prompt, chosen", 21)):
         choose(page, "freeze-format", label)
         expect(page.locator("button#freeze-create")).to_have_text(f"Freeze {rows} rows")
         fill(page, "freeze-name", name)
