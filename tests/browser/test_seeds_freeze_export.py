@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 pytestmark = pytest.mark.browser
+expect.set_options(timeout=20_000)  # two cores may be busy
 SPACE = "files"
 EVIL = "<img src=x onerror=\"window.pwned='img'\"> ${window.pwned='template'} {{window.pwned}}"
 
