@@ -45,7 +45,7 @@ def translate(err: openai.APIError, config: TeacherConfig, api_key: str) -> Teac
         said = quote(_said(err), api_key)
         return _from_status(err, config, said)
     return TeacherMalformedReply(
-        f"{config.name} broke off its answer: {quote(err.message, api_key) or 'no reason given'}",
+        f"{config.name} broke off its answer: {quote(err.message, api_key) or 'no reason given.'}",
         "Look at the server's log.",
     )
 
@@ -62,17 +62,19 @@ def malformed(config: TeacherConfig, what: str, content: bytes, api_key: str) ->
     """A reply with status 200 that is no chat completion."""
     said = quote(content[: 4 * _LONGEST_QUOTE].decode("utf-8", "replace"), api_key)
     return TeacherMalformedReply(
-        f"{config.name} sent {what}: {said or '(nothing)'}",
+        f"{config.name} sent {what}: {said or '(nothing).'}",
         "Check that the address is that of an OpenAI-compatible API (it often ends in /v1).",
     )
 
 
 def quote(text: str, api_key: str) -> str:
-    """A server's words, short, in one line, without the key."""
+    """A server's words as one short sentence, without the key."""
     if api_key:
         text = text.replace(api_key, "[key]")
     text = " ".join(text.split())
-    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}..."
+    if len(text) > _LONGEST_QUOTE:
+        return f"{text[:_LONGEST_QUOTE]}..."
+    return text if not text or text[-1] in ".!?" else f"{text}."
 
 
 def unsupported_parameter(err: openai.APIError) -> str:
@@ -95,7 +97,7 @@ def _unreachable(err: openai.APIConnectionError, config: TeacherConfig) -> Teach
     cause: BaseException = err
     while cause.__cause__ is not None:
         cause = cause.__cause__
-    reason = quote(str(cause), "") or type(cause).__name__
+    reason = quote(str(cause) or type(cause).__name__, "")
     return TeacherUnreachable(
         f"{config.name} cannot be reached at {config.base_url}: {reason}",
         "Check the address and that the server runs; a server takes a minute or more to load.",
@@ -122,7 +124,7 @@ def _from_status(err: openai.APIStatusError, config: TeacherConfig, said: str) -
         )
     if status >= 500 or status == 408:
         return TeacherUnreachable(
-            f"{config.name} failed inside ({status}): {said or 'no reason given'}",
+            f"{config.name} failed inside ({status}): {said or 'no reason given.'}",
             "Look at the server's log; it may be overloaded or still loading its model.",
         )
     if 300 <= status < 400:
@@ -131,7 +133,7 @@ def _from_status(err: openai.APIStatusError, config: TeacherConfig, said: str) -
             "Give the final address itself; a key is not sent along to another one.",
         )
     return TeacherError(
-        f"{config.name} refused the request ({status}): {said or 'no reason given'}",
+        f"{config.name} refused the request ({status}): {said or 'no reason given.'}",
         "Change what it complains of in the sampling settings or the prompt.",
     )
 
@@ -157,7 +159,7 @@ def _rate_limited(err: openai.APIStatusError, config: TeacherConfig, said: str) 
         return spent
     wait_s = retry_after_s(err.response.headers, time.time())
     error = TeacherRateLimited(
-        f"{config.name} asks to slow down (429): {said or 'too many requests'}",
+        f"{config.name} asks to slow down (429): {said or 'too many requests.'}",
         "Lower the number of requests in flight, or resume later.",
         wait_s,
     )

@@ -61,11 +61,11 @@ def test_the_whole_tab(
     expect(shown).not_to_contain_text("sk-browser")
 
     hostile = "<img src=x onerror=\"document.title='owned'\"> ${document.title='owned'}"
-    stub.behave = lambda body: Answer(completion(hostile), delay_s=0.4)
+    stub.behave = lambda body: Answer(completion(hostile), delay_s=3)
     page.locator("#generate-run").click()
     live = page.locator("#generate-live")
     expect(live).to_contain_text("running", timeout=10_000)
-    expect(page.locator("#generate-replies li").first).to_contain_text(hostile, timeout=10_000)
+    expect(page.locator("#generate-replies li").first).to_contain_text(hostile, timeout=20_000)
     assert page.title() != "owned"
     open_tab(page, workspace)  # as after closing the page: it is still there
     expect(live).to_contain_text("of 48", timeout=10_000)

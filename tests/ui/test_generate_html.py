@@ -44,6 +44,8 @@ def test_counts_in_words() -> None:
     )
     one = {"seeds": 1, "matching": 1, "unanswered": 1, "chosen": 1}
     assert "<b>1</b> of 1 seed has no answer. That makes 1 request." in count_html(one, 1, True)
+    none = counts | {"unanswered": 0, "chosen": 0}
+    assert "None of 40 seeds is left" in count_html(none, 0, True)
     assert "<b>40 seeds</b>, answered or not." in count_html(counts | {"chosen": 40}, 0, False)
 
 

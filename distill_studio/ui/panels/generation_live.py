@@ -119,17 +119,15 @@ def live_html(job: Job, reasons: Sequence[dict[str, Any]]) -> str:
     if job.state.is_active:
         figures.append(("tokens/s", number(result.get("tokens_per_s"))))
         figures.append(("left", duration(result.get("eta_s"))))
-    tiles = "".join(
-        f'<div class="ds-figure"><span>{esc(value)}</span>{esc(name)}</div>'
-        for name, value in figures
-    )
+    tiles = "".join(f"<div><b>{esc(value)}</b>{esc(name)}</div>" for name, value in figures)
     shown = job.model_copy(update={"note": ""})  # its figures stand below
     failed = table(
         ["Failed", "Teacher", "Why"],
         [[number(r["count"]), esc(r["teacher"]), esc(r["reason"], 400)] for r in reasons],
     )
     return (
-        f'<div class="ds-card ds-live">{job_html(shown)}<div class="ds-figures">{tiles}</div></div>'
+        f'<div class="ds-card ds-live">{job_html(shown)}'
+        f'<div class="ds-gen-figures">{tiles}</div></div>'
         f"{failed}"
     )
 

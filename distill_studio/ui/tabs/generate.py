@@ -271,6 +271,8 @@ def count_html(counts: dict[str, int], requests: int, only_unanswered: bool) -> 
         if only_unanswered
         else f"<b>{seeds}</b>, answered or not."
     )
+    if only_unanswered and matching and not free:
+        words = f"None of {seeds} is left: each has an answer or is being asked."
     if counts["chosen"] < (free if only_unanswered else matching):
         words += f" The oldest {number(counts['chosen'])} are asked."
     if requests:
