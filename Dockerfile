@@ -4,7 +4,7 @@
 #   docker build -t distill-studio --build-arg GPU=1 .            # CUDA build of torch, fused kernels
 #   docker run -p 7860:7860 -e DISTILL_STUDIO_PASSWORD=... -v studio:/data [--gpus all] distill-studio
 #
-# Without a password (or an allow-list) the app shows strangers only a read-only page.
+# Without a password the app shows strangers only a read-only page.
 FROM python:3.11-slim
 
 ARG PIP_EXTRA=""
@@ -27,5 +27,5 @@ USER studio
 ENV DISTILL_STUDIO_HOME=/data DISTILL_STUDIO_HOST=0.0.0.0 DISTILL_STUDIO_PORT=7860 PYTHONUNBUFFERED=1
 VOLUME /data
 EXPOSE 7860
-HEALTHCHECK --start-period=60s CMD python -c "import urllib.request; urllib.request.urlopen('http://127.0.0.1:7860/', timeout=5)"
+HEALTHCHECK --start-period=60s CMD python -c "import socket; socket.create_connection(('127.0.0.1', 7860), 5)"
 CMD ["python", "app.py"]

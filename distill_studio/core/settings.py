@@ -42,7 +42,12 @@ class Settings(BaseSettings):
     @property
     def is_locked(self) -> bool:
         """True when strangers could reach the app and nothing keeps them out."""
-        return not self.is_loopback and self.password is None
+        return not self.is_loopback and not self.has_password
+
+    @property
+    def has_password(self) -> bool:
+        """True when a password is set; an empty one counts as none."""
+        return self.password is not None and bool(self.password.get_secret_value())
 
     @property
     def cache_folder(self) -> Path:

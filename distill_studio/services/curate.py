@@ -312,7 +312,7 @@ class CurateService(Service):
         """A new job, or the one that already does this."""
         for job in self.workspace.jobs.page(actor, kinds=[kind], active=True):
             if job.params == params:
-                return job
+                return self.workspace.jobs.revive(actor, job)
         return self.workspace.jobs.submit(actor, kind, title, params)
 
     def _apply(self, actor: Actor, settings: CurateSettings) -> CurateReport:

@@ -86,7 +86,7 @@ class DemoService(Service):
         if not found:
             return demo.jobs.submit(actor, "demo", "Demo: from prompts to a student", {})
         if found[0].state.is_active or found[0].state is JobState.DONE:
-            return found[0]
+            return demo.jobs.revive(actor, found[0])
         return demo.jobs.resume(actor, found[0].id)
 
     def state(self, actor: Actor) -> DemoState:
@@ -269,7 +269,9 @@ class _Done:
         jobs = self.workspace.jobs
         if stage in self.jobs:
             job = jobs.get(self.actor, self.jobs[stage])
-            if not job.state.is_active and job.state is not JobState.DONE:
+            if job.state.is_active:
+                job = jobs.revive(self.actor, job)
+            elif job.state is not JobState.DONE:
                 job = jobs.resume(self.actor, job.id)
         else:
             job = submit()

@@ -108,7 +108,15 @@ class JobsService(Service):
         for job in reversed(
             table.page(self.db, states=[JobState.QUEUED, JobState.RUNNING], limit=10_000)
         ):
-            self._enqueue(job, Actor(user=job.user, role=Role.OWNER))
+            token = self._enqueue(job, Actor(user=job.user, role=Role.OWNER))
+            if job.cancel_requested:
+                token.cancel()
+
+    def revive(self, actor_: Actor, job: Job) -> Job:
+        """The job; queued again where it is active in name only, its process being dead."""
+        with self._lock:
+            is_orphan = job.state.is_active and job.id not in self._tokens
+        return self.resume(actor_, job.id) if is_orphan else job
 
     def shut_down(self) -> None:
         """Ask running handlers to leave; their jobs stay queued for the next start."""
@@ -147,24 +155,24 @@ class JobsService(Service):
     def cancel(self, actor: Actor, job_id: str) -> Job:
         """Ask a job to stop; what it has made stays."""
         actor.require(Role.REVIEWER)
-        job = self.get(actor, job_id)
-        token = self._tokens.get(job_id)
-        if token is not None:
-            token.cancel()
-        elif job.state in (JobState.QUEUED, JobState.RUNNING, JobState.NEEDS_KEY):
-            table.update(self.db, job_id, state=JobState.CANCELLED, ended_at=utc_now())
+        with self._lock, self.db.write():
+            job = self.get(actor, job_id)
+            token = self._tokens.get(job_id)
+            if token is not None:
+                token.cancel()
+            if job.state is JobState.RUNNING and token is not None:
+                table.update(self.db, job_id, cancel_requested=True)
+            elif job.state in (JobState.QUEUED, JobState.RUNNING, JobState.NEEDS_KEY):
+                table.update(self.db, job_id, state=JobState.CANCELLED, ended_at=utc_now())
         return self.get(actor, job_id)
 
     def resume(self, actor: Actor, job_id: str) -> Job:
         """Run a cancelled, failed or waiting job again; it does only what is missing."""
         actor.require(Role.REVIEWER)
         job = self.get(actor, job_id)
-        if job.state.is_active and job_id in self._tokens:  # else a former process left it
-            raise Conflict("This job is running already.")
         if job.kind not in self._kinds:
             raise InvalidInput(f"Jobs of kind {job.kind} cannot be resumed.")
-        table.update(self.db, job_id, state=JobState.QUEUED, error="", ended_at=None)
-        self._enqueue(self.get(actor, job_id), actor)
+        self._enqueue(job, actor, is_again=True)
         return self.get(actor, job_id)
 
     def wait(self, actor: Actor, job_id: str, timeout_s: float = 600.0) -> Job:
@@ -177,23 +185,36 @@ class JobsService(Service):
 
     # -- inside ---------------------------------------------------------------------------
 
-    def _enqueue(self, job: Job, actor: Actor) -> None:
+    def _enqueue(self, job: Job, actor: Actor, *, is_again: bool = False) -> CancelToken:
+        """Put a job into its lane; one that a thread has already is refused."""
+        token = CancelToken()
         kind = self._kinds.get(job.kind)
         if kind is None:
             table.update(
                 self.db, job.id, state=JobState.FAILED, error=f"Unknown kind of job: {job.kind}."
             )
-            return
-        token = CancelToken()
+            return token
         with self._lock:
+            if job.id in self._tokens:
+                raise Conflict("This job is running already, or about to stop.", "Wait a moment.")
             self._tokens[job.id] = token
+        if is_again:
+            table.update(
+                self.db,
+                job.id,
+                state=JobState.QUEUED,
+                error="",
+                ended_at=None,
+                cancel_requested=False,
+            )
         self.workspace.studio.lanes.submit(kind.lane, lambda: self._run(kind, job, actor, token))
+        return token
 
     def _run(self, kind: _Kind, job: Job, actor: Actor, token: CancelToken) -> None:
         if self._is_shutting_down:
             return
         try:
-            if token.is_cancelled:
+            if token.is_cancelled and job.started_at is None:
                 raise Cancelled("Stopped before it began.")
             table.update(self.db, job.id, state=JobState.RUNNING, started_at=utc_now(), error="")
             result = kind.handler(JobContext(job, actor, token, self))
@@ -212,7 +233,8 @@ class JobsService(Service):
             self._end(job, JobState.FAILED, error=f"Unexpected error: {type(err).__name__}: {err}")
         finally:
             with self._lock:
-                self._tokens.pop(job.id, None)
+                if self._tokens.get(job.id) is token:
+                    del self._tokens[job.id]
 
     def _end(
         self, job: Job, state: JobState, *, error: str = "", result: dict[str, Any] | None = None

@@ -1,9 +1,12 @@
 """Worker threads of the app, a fixed number per lane, shared by all workspaces."""
 
+import logging
 import queue
 import threading
 from collections.abc import Callable, Mapping
 from typing import Literal
+
+logger = logging.getLogger(__name__)
 
 Lane = Literal["compute", "io", "flow"]
 
@@ -21,9 +24,13 @@ class Lanes:
                 ).start()
 
     def submit(self, lane: Lane, work: Callable[[], None]) -> None:
-        """Run `work` on a thread of `lane` when one is free. It must not raise."""
+        """Run `work` on a thread of `lane` when one is free; what it raises is logged."""
         self._queues[lane].put(work)
 
     def _work(self, lane: Lane) -> None:
         while True:
-            self._queues[lane].get()()
+            work = self._queues[lane].get()
+            try:
+                work()
+            except Exception:  # one failure must not end the lane's only thread
+                logger.exception("work in lane %s failed", lane)

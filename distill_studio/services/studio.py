@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import threading
+import time
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -20,6 +21,7 @@ from distill_studio.services.workspace import STORE_FILE, Workspace
 from distill_studio.teachers.models import ModelHost
 
 DEMO_WORKSPACE = "demo"
+_STOP_WITHIN_S = 30.0
 _NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}$")
 
 
@@ -66,7 +68,7 @@ class Studio:
         """The open workspace of that name; the configured one is made when missing."""
         with self._guard:
             if name not in self._open:
-                if not _NAME.match(name):
+                if not _NAME.fullmatch(name):
                     raise InvalidInput(
                         f"'{name}' cannot name a workspace.",
                         "Use up to 63 small letters, digits, - and _, beginning with no sign.",
@@ -91,18 +93,28 @@ class Studio:
     def delete_workspace(self, actor: Actor, name: str) -> Path:
         """Close a workspace and move its folder to `<home>/trash/`; returns where it went."""
         actor.require(Role.OWNER)
+        workspace = self.workspace(name)
+        self._stop_jobs(actor, workspace)  # outside the guard: others go on meanwhile
         with self._guard:
-            workspace = self.workspace(name)
-            for job in workspace.jobs.page(actor, active=True, limit=1000):
-                workspace.jobs.cancel(actor, job.id)
-            for job in workspace.jobs.page(actor, active=True, limit=1000):
-                workspace.jobs.wait(actor, job.id, timeout_s=30)
+            if workspace.jobs.page(actor, active=True, limit=1):
+                raise Conflict(
+                    f"A job in '{name}' is still stopping.", "Wait a moment and delete it again."
+                )
             workspace.close()
             self._open.pop(name, None)
             target = self.home / "trash" / f"{name}-{utc_now():%Y%m%d-%H%M%S}"
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(workspace.folder, target)
             return target
+
+    def _stop_jobs(self, actor: Actor, workspace: Workspace) -> None:
+        """Ask all jobs to stop and wait for them, half a minute in all."""
+        active = workspace.jobs.page(actor, active=True, limit=10_000)
+        for job in active:
+            workspace.jobs.cancel(actor, job.id)
+        deadline = time.monotonic() + _STOP_WITHIN_S
+        for job in active:
+            workspace.jobs.wait(actor, job.id, timeout_s=max(0.0, deadline - time.monotonic()))
 
     def demo_workspace(self, *, create: bool = False) -> Workspace | None:
         """The demo's workspace; None when it is not there and not to be made."""

@@ -4,6 +4,7 @@ Operations name an upload by its id, never by a path: nobody can make the server
 its own that way.
 """
 
+import contextlib
 import re
 import shutil
 import time
@@ -50,5 +51,6 @@ class Uploads:
 
     def _forget_old(self) -> None:
         for path in self.folder.glob("*"):
-            if time.time() - path.stat().st_mtime > _KEEP_S:
-                shutil.rmtree(path, ignore_errors=True)
+            with contextlib.suppress(FileNotFoundError):  # another upload was quicker
+                if time.time() - path.stat().st_mtime > _KEEP_S:
+                    shutil.rmtree(path, ignore_errors=True)

@@ -76,8 +76,8 @@ def count_selected(db: Database, selection_id: str) -> int:
 def page_selected(db: Database, selection_id: str, after: str, limit: int) -> list[Seed]:
     """The seeds of a selection in order of age after the id `after`; at most `limit`."""
     rows = db.rows(
-        "SELECT seed_id FROM generation_seeds WHERE selection_id = ? AND seed_id > ?"
-        " ORDER BY seed_id LIMIT ?",
+        "SELECT g.seed_id FROM generation_seeds g SEMI JOIN seeds s ON s.id = g.seed_id"
+        " WHERE g.selection_id = ? AND g.seed_id > ? ORDER BY g.seed_id LIMIT ?",
         [selection_id, after, limit],
     )
     return seeds_table.get(db, [row["seed_id"] for row in rows])

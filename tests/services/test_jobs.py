@@ -7,9 +7,11 @@ import pytest
 
 from distill_studio.bootstrap import build_studio
 from distill_studio.core.errors import Conflict, InvalidInput
-from distill_studio.core.records import JobState
+from distill_studio.core.records import Job, JobState
 from distill_studio.services.jobs import JobContext, NeedsKey
+from distill_studio.services.lanes import Lanes
 from distill_studio.services.studio import Studio
+from distill_studio.store import jobs as jobs_table
 
 
 def test_a_job_runs_and_keeps_its_result_and_log(workspace, owner):
@@ -71,8 +73,8 @@ def test_cancel_stops_a_running_and_a_waiting_job(workspace, owner):
     assert started.wait(5)
     with pytest.raises(Conflict):
         workspace.jobs.resume(owner, running.id)
-    workspace.jobs.cancel(owner, waiting.id)
-    workspace.jobs.cancel(owner, running.id)
+    assert workspace.jobs.cancel(owner, waiting.id).state is JobState.CANCELLED  # at once
+    assert workspace.jobs.cancel(owner, running.id).cancel_requested
     assert workspace.jobs.wait(owner, running.id).state is JobState.CANCELLED
     assert workspace.jobs.wait(owner, waiting.id).state is JobState.CANCELLED
 
@@ -112,3 +114,82 @@ def test_a_running_job_goes_on_after_a_restart(settings, owner):
         assert (ended.state, ended.result) == (JobState.DONE, {"seen": 1})
     finally:
         again.close()
+
+
+def test_a_stop_outlives_the_process_that_was_to_notice_it(settings, owner):
+    studio = build_studio(settings)
+    workspace = studio.workspace("main")
+    started = threading.Event()
+
+    def deaf(context: JobContext) -> dict:
+        started.set()
+        time.sleep(30)
+        return {}
+
+    workspace.jobs.register("deaf", deaf)
+    job = workspace.jobs.submit(owner, "deaf", "", {})
+    assert started.wait(5)
+    workspace.jobs.cancel(owner, job.id)
+    studio.close()
+
+    again = Studio(settings, resume_jobs=False)
+    try:
+        workspace = again.workspace("main")
+
+        def hears(context: JobContext) -> dict:
+            context.cancel.raise_if_cancelled()
+            return {}
+
+        workspace.jobs.register("deaf", hears)
+        workspace.jobs.resume_all()
+        assert workspace.jobs.wait(owner, job.id).state is JobState.CANCELLED
+    finally:
+        again.close()
+
+
+def test_two_resumes_at_once_run_a_job_once(workspace, owner):
+    runs, go = [], threading.Event()
+
+    def handler(context: JobContext) -> dict:
+        runs.append(1)
+        go.wait(5)
+        return {}
+
+    workspace.jobs.register("once", lambda context: {})
+    job = workspace.jobs.submit(owner, "once", "", {})
+    workspace.jobs.wait(owner, job.id)
+    time.sleep(0.1)
+    workspace.jobs.register("once", handler)
+    outcomes = []
+
+    def resume() -> None:
+        try:
+            outcomes.append(workspace.jobs.resume(owner, job.id).id)
+        except Conflict:
+            outcomes.append("refused")
+
+    threads = [threading.Thread(target=resume) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    go.set()
+    workspace.jobs.wait(owner, job.id)
+    assert sorted(outcomes) == sorted([job.id, *["refused"] * 5])
+    assert len(runs) == 1
+
+
+def test_a_dead_process_leaves_a_job_that_can_be_revived(workspace, owner):
+    workspace.jobs.register("left", lambda context: {"ran": True})
+    orphan = Job(kind="left", user="owner", state=JobState.RUNNING)
+    jobs_table.insert(workspace.db, orphan)
+    workspace.jobs.revive(owner, orphan)
+    assert workspace.jobs.wait(owner, orphan.id).result == {"ran": True}
+
+
+def test_a_lane_outlives_work_that_raises():
+    lanes = Lanes({"compute": 1})
+    done = threading.Event()
+    lanes.submit("compute", lambda: 1 / 0)
+    lanes.submit("compute", done.set)
+    assert done.wait(5)

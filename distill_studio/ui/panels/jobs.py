@@ -79,7 +79,9 @@ def build_jobs_panel(
         opened, actor = ui.open(request, workspace)
         jobs = opened.jobs.page(actor, kinds=list(kinds), limit=limit)
         html = "".join(job_html(job) for job in jobs)
-        is_active = any(job.state.is_active for job in jobs)
+        is_active = any(
+            job.state.is_active for job in opened.jobs.page(actor, kinds=list(kinds), active=True)
+        )
         shown = f'<div class="ds-jobs">{html}</div>' if jobs else note(empty)
         return shown, gr.Timer(active=is_active)
 
@@ -88,7 +90,9 @@ def build_jobs_panel(
         newest = opened.jobs.page(actor, kinds=list(kinds), limit=1)
         state = newest[0].state if newest else None
         can_resume = state in (JobState.CANCELLED, JobState.FAILED, JobState.NEEDS_KEY)
-        is_active = bool(state and state.is_active)
+        is_active = any(
+            job.state.is_active for job in opened.jobs.page(actor, kinds=list(kinds), active=True)
+        )
         return gr.Button(visible=is_active), gr.Button(visible=can_resume)
 
     @guarded
