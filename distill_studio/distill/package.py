@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from distill_studio.core.errors import InvalidInput
+from distill_studio.core.ids import new_id
 from distill_studio.core.records import Run
 
 PackageKind = Literal["merged", "adapter"]
@@ -24,16 +25,19 @@ def pack(run_folder: Path, run: Run, kind: PackageKind, target: Path) -> Path:
             "Take the merged model.",
         )
     path = target / f"{run.name}-{kind}.zip"
-    unfinished = path.with_suffix(".unfinished")
     target.mkdir(parents=True, exist_ok=True)
+    unfinished = target / f".{path.name}.{new_id()}.part"  # of this call alone
     stem = f"{run.name}-{kind}"
-    with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
-        for file in sorted(source.rglob("*")):
-            if file.is_file() and file.name != "README.md":
-                archive.write(file, f"{stem}/{file.relative_to(source)}")
-        archive.writestr(f"{stem}/README.md", card(run, kind))
-        archive.write(run_folder / "run.json", f"{stem}/run.json")
-    unfinished.rename(path)
+    try:
+        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
+            for file in sorted(source.rglob("*")):
+                if file.is_file() and file.name != "README.md":
+                    archive.write(file, f"{stem}/{file.relative_to(source)}")
+            archive.writestr(f"{stem}/README.md", card(run, kind))
+            archive.write(run_folder / "run.json", f"{stem}/run.json")
+        unfinished.rename(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
     return path
 
 

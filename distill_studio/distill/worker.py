@@ -139,9 +139,9 @@ def train(
         trainer.evaluate()
     writer.write(Note(message="Saving the student."))
     save_student(setup, trainer, base)
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     events, _ = read_events(folder / EVENTS_FILE)
     writer.write(Done(metrics=final_metrics(events, callback.losses, reached)))
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # only now they are not needed
 
 
 def last_checkpoint(folder: Path) -> Path | None:

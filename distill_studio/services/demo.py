@@ -226,7 +226,8 @@ class DemoService(Service):
 
     def _train(self, done: _Done, stage: str, spec: TrainSpec) -> str:
         def submit() -> Job:
-            run = self.workspace.distill.start(done.actor, spec)
+            runs = {run.name: run for run in self.workspace.distill.page(done.actor)}
+            run = runs.get(spec.name) or self.workspace.distill.start(done.actor, spec)
             return self.workspace.jobs.get(done.actor, run.job_id)
 
         done.follow(stage, submit)

@@ -26,6 +26,7 @@ from distill_studio.distill.presets import PRESETS, Preset, build_config
 from distill_studio.distill.students import RUN_PREFIX, StudentChoice, student_choices
 from distill_studio.distill.token_view import TokenRow, token_view
 from distill_studio.services.base import Service
+from distill_studio.services.processes import Child, is_alive
 from distill_studio.services.training import TrainingJobs
 from distill_studio.store import runs as table
 from distill_studio.teachers.models import list_models
@@ -188,13 +189,11 @@ class DistillService(Service):
         run = self._get(name)
         if run.state in (RunState.QUEUED, RunState.RUNNING):
             raise Conflict(f"The run '{name}' still runs.", "Stop it first.")
-        home = self.workspace.studio.home
-        target = home / "trash" / f"run-{self.workspace.name}-{name}-{utc_now():%Y%m%d-%H%M%S}"
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target = self._trash_path(name)
         if (self._folder / name).exists():
             shutil.move(self._folder / name, target)
         table.delete(self.db, name)
-        return str(target.relative_to(home))
+        return str(target.relative_to(self.workspace.studio.home))
 
     def package(self, actor: Actor, name: str, kind: PackageKind = "merged") -> str:
         """Zip a trained student into `exports/`; returns the file's name there."""
@@ -231,15 +230,27 @@ class DistillService(Service):
         return self._reconciled(run)
 
     def _reconciled(self, run: Run) -> Run:
-        """A waiting run whose job was cancelled before it began counts as stopped."""
-        if run.state is not RunState.QUEUED or not run.job_id:
+        """A run whose job ended without saying so: stopped before it began, or lost."""
+        if run.state not in (RunState.QUEUED, RunState.RUNNING) or not run.job_id:
             return run
         jobs = self.workspace.jobs
         job = jobs.get(Actor(user="app", role=Role.VIEWER), run.job_id)
         if job.state not in (JobState.CANCELLED, JobState.FAILED):
             return run
-        table.update(self.db, run.name, state=RunState.STOPPED, ended_at=utc_now())
-        return run.model_copy(update={"state": RunState.STOPPED})
+        state = RunState.STOPPED if run.state is RunState.QUEUED else RunState.LOST
+        if state is RunState.LOST and self._has_child(run):
+            return run
+        run = table.get(self.db, run.name) or run  # the job may have ended it just now
+        if run.state not in (RunState.QUEUED, RunState.RUNNING):
+            return run
+        table.update(self.db, run.name, state=state, ended_at=utc_now())
+        return run.model_copy(update={"state": state})
+
+    @staticmethod
+    def _has_child(run: Run) -> bool:
+        if run.pid is None or run.pid_started is None:
+            return False
+        return is_alive(Child(pid=run.pid, started=run.pid_started))
 
     def _submit(self, actor: Actor, name: str, method: str) -> None:
         title = f"Train {name} ({method.upper()})"
@@ -304,14 +315,21 @@ class DistillService(Service):
                     "Use up to 60 small letters, digits, '.', '-' and '_', beginning with a"
                     " letter or digit.",
                 )
-            if self._is_taken(spec.name):
+            if table.get(self.db, spec.name) is not None:
                 raise Conflict(f"There is a run '{spec.name}' already.", "Choose another name.")
+            if (self._folder / spec.name).exists():  # a crash left it before the run was stored
+                shutil.move(self._folder / spec.name, self._trash_path(spec.name))
             return spec.name
         stem = _UNFIT.sub("-", f"{spec.method}-{spec.snapshot}".lower())[:50].strip("-.")
         number = 1
         while self._is_taken(f"{stem}-{number}"):
             number += 1
         return f"{stem}-{number}"
+
+    def _trash_path(self, name: str) -> Path:
+        trash = self.workspace.studio.home / "trash"
+        trash.mkdir(parents=True, exist_ok=True)
+        return trash / f"run-{self.workspace.name}-{name}-{utc_now():%Y%m%d-%H%M%S}"
 
     def _is_taken(self, name: str) -> bool:
         return table.get(self.db, name) is not None or (self._folder / name).exists()
