@@ -93,7 +93,8 @@ def tab(page, space):
 def open_tab(page, space: str, comparison: str = "") -> None:
     link = f"&comparison={comparison}" if comparison else ""
     page.goto(f"/?tab=evaluate&workspace={space}{link}")
-    page.locator("#evaluate-models .token").first.wait_for()  # filled
+    page.locator("#evaluate-example").wait_for()  # filled, and from this workspace
+    page.locator("#evaluate-models .token").first.wait_for()
 
 
 def choose(page, *names: str) -> None:

@@ -1,5 +1,8 @@
 """What the panes and lists show, hostile text included."""
 
+import threading
+from collections import OrderedDict
+
 import pytest
 
 from distill_studio.core.records import Message
@@ -137,3 +140,21 @@ def test_a_held_out_conversation_comes_back_as_it_was_packed():
     assert kept == [turns[0].model_dump()]
     assert "Be brief." in view
     assert as_dict(fresh)["visible"]
+
+
+class Page:
+    """A request as far as the tab's filling looks at it."""
+
+    def __init__(self, session_hash: str):
+        self.session_hash = session_hash
+
+
+def test_only_the_first_filling_of_a_page_may_choose_models():
+    events = object.__new__(CompareEvents)
+    events._greeted, events._guard = OrderedDict(), threading.Lock()
+    first, other = Page("a"), Page("b")
+    assert events._greet(first, "main")
+    assert not events._greet(first, "main")
+    assert events._greet(other, "main")
+    assert events._greet(first, "demo")
+    assert not events._greet(first, "demo")

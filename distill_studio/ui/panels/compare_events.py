@@ -4,6 +4,8 @@ Start from `CompareEvents`; `ui/tabs/evaluate.py` lays out the widgets and wires
 """
 
 import json
+import threading
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +32,7 @@ WELCOME = empty_state(
 _EXAMPLES = 20
 _HISTORY = 20
 _LONGEST_CHOICE = 90
+_PAGES_REMEMBERED = 2000
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,9 @@ class CompareEvents:
     def __init__(self, ui: Ui, widgets: Widgets) -> None:
         self._ui = ui
         self._panel = widgets.panel
+        self._view_outputs = len(widgets.view_outputs)
+        self._greeted: OrderedDict[str, str] = OrderedDict()  # page's session -> workspace shown
+        self._guard = threading.Lock()
 
     # -- filling the tab ------------------------------------------------------------------
 
@@ -93,23 +99,39 @@ class CompareEvents:
     ) -> tuple[Any, ...]:
         """The whole tab; what was chosen and what stood in view stays."""
         opened, actor = self._ui.open(request, workspace)
+        is_first = self._greet(request, workspace)
         cards = opened.evaluate.models(actor)
         kept = [name for name in chosen or [] if name in {card.id for card in cards}]
-        value = kept if len(kept) > 1 else opened.evaluate.defaults(actor)
+        value: dict[str, Any] = {}
+        if is_first and len(kept) < 2:
+            value["value"] = kept = opened.evaluate.defaults(actor)
         turns = opened.evaluate.examples(actor, _EXAMPLES)
-        examples = [
-            (_short(conversation[-1].content), _packed(conversation)) for conversation in turns
-        ]
+        examples = [(_short(t[-1].content), _packed(t)) for t in turns]
         return (
-            gr.Dropdown(choices=[(_choice(card), card.id) for card in cards], value=value),
+            gr.Dropdown(choices=[(_choice(card), card.id) for card in cards], **value),
             gr.Row(visible=not any(card.role is ModelRole.STUDENT for card in cards)),
-            self.held_out(request, workspace, value),
+            self.held_out(request, workspace, kept),
             gr.Dropdown(choices=examples, value=None, visible=bool(examples)),
             *self._lists(request, workspace),
             *self._panel.poll(request, workspace),
             self.newest_set(request, workspace),
-            *self._in_view(request, workspace, current),
+            *self._in_view(request, workspace, current, is_first),
         )
+
+    def _greet(self, request: gr.Request, workspace: str) -> bool:
+        """True the first time that this page shows this workspace.
+
+        A page that opens fills the tab twice at once (the tab opens, the workspace changes); the
+        second answer may come after the first click and must not undo it.
+        """
+        page = request.session_hash or ""
+        with self._guard:
+            is_first = self._greeted.get(page) != workspace
+            self._greeted[page] = workspace
+            self._greeted.move_to_end(page)
+            while len(self._greeted) > _PAGES_REMEMBERED:
+                self._greeted.popitem(last=False)
+        return is_first
 
     def held_out(self, request: gr.Request, workspace: str, chosen: list[str] | None) -> str:
         """A line per chosen student: its held-out figures before and after training."""
@@ -129,10 +151,14 @@ class CompareEvents:
         found = opened.evaluate.page(actor, limit=_HISTORY)
         return history_html(found, workspace), wins_html(opened.evaluate.wins(actor))
 
-    def _in_view(self, request: gr.Request, workspace: str, current: str) -> tuple[Any, ...]:
+    def _in_view(
+        self, request: gr.Request, workspace: str, current: str, is_first: bool
+    ) -> tuple[Any, ...]:
         """What stood in view, else what the page's address names, if this workspace has it."""
-        opened, actor = self._ui.open(request, workspace)
         wanted = current or request.query_params.get("comparison", "")
+        if not current and not is_first:
+            return (gr.skip(),) * self._view_outputs
+        opened, actor = self._ui.open(request, workspace)
         try:
             return view_of(opened.evaluate.get(actor, wanted) if wanted else None)
         except NotFound:  # an old link, or another workspace's
