@@ -205,6 +205,7 @@ def distill(page, app, snapshot, method, name):
     page.locator("#distill-method label", has_text=method).locator("input").check()
     choose(page, "distill-snapshot", snapshot)
     page.locator("#distill-preset label", has_text="Quick").locator("input").check()
+    page.get_by_role("button", name="Advanced").click()
     fill(page, "distill-name", name)
     expect(page.locator("button#distill-start")).to_be_enabled()
     page.locator("button#distill-start").click()
