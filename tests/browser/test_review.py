@@ -68,7 +68,7 @@ def test_keys_decide_edit_and_undo(page: Page, running_app: RunningApp) -> None:
     ]
     assert rows[1]["reject_reason"] == "Does not do what was asked"
     assert rows[2]["edited_answer"] == "My own words: a r e s j k 1 2"
-    assert page.locator(f"{BENCH} .ds-left").inner_text() == "4 to review"
+    expect(page.locator(f"{BENCH} .ds-left")).to_have_text("3 to review")
 
 
 def test_undo_reaches_back_across_a_reload(page: Page, running_app: RunningApp) -> None:

@@ -10,6 +10,7 @@ const CLEARLY = 3;  // strength of a Shift vote
 let config = null, outbox = null, progress = null, steadiness = null;
 let queue = [], at = 0, cursor = "", isLoading = false, isEnd = false, undos = [], generation = 0, loadTrouble = "";
 const voted = new Map(), reveals = new Map();
+let moves = 0, countTimer = 0;  // votes and undos of this page; the numbers are asked for when it rests
 const pace = new Pace();
 let lastVote = null, isRendered = remembered("rendered", "yes") === "yes";
 
@@ -139,12 +140,16 @@ async function more() {
   } finally { if (mine === generation) isLoading = false; }
 }
 async function refreshProgress() {
+  const seen = moves;
   try {
-    progress = await callApi(config.workspace, "prefer_progress", {});
+    const counted = await callApi(config.workspace, "prefer_progress", {});
+    if (progress && (seen !== moves || outbox.size)) return;  // counted before what was done since
+    progress = counted;
     steadiness = await callApi(config.workspace, "prefer_consistency", {});
     drawTop(); if (!current()) drawEmpty();
   } catch (_) { /* the save state tells */ }
 }
+function countSoon() { clearTimeout(countTimer); countTimer = setTimeout(() => { if (!outbox.size) refreshProgress(); }, 1000); }
 async function loadUndos(mine) {
   const before = new Set(undos.map((u) => u.id));
   try {
@@ -184,7 +189,7 @@ function vote(outcome, strength) {
   voted.set(task.id, item);
   if (outcome !== "skip") lastVote = item;
   if (progress && !before) { progress.open = Math.max(0, progress.open - 1); progress.voted += 1; }
-  at += 1; pace.mark(); draw();
+  at += 1; moves += 1; pace.mark(); draw();
   say(`${WORDS[outcome]}. ${current() ? "Next: " + firstWords(current()) : "End of the list."}`);
   outbox.push(item);
   if (queue.length - at < MORE_AT && !isEnd) more();
@@ -198,7 +203,7 @@ function undo() {
   if (lastVote && lastVote.task_id === task.id) lastVote = last.before;
   let where = queue.findIndex((t) => t.id === task.id);
   if (where < 0) { where = Math.min(at, queue.length); queue.splice(where, 0, task); wantTexts([task]); }
-  at = where; pace.unmark(); draw();
+  at = where; moves += 1; pace.unmark(); draw();
   say(`Undone. Back at: ${firstWords(task)}`);
   outbox.push({ id: uuid(), task_id: task.id, outcome: "undo", undoes: last.id, made_at: new Date().toISOString() });
 }
@@ -242,7 +247,7 @@ function configure() {
   outbox = new Outbox({ mode: "prefer", user, workspace,
     send: (votes) => callApi(workspace, "prefer_vote", { votes, for_user: user }),
     onChange: () => drawTop(),
-    onStored: (answer) => { for (const told of answer.reveals || []) reveals.set(told.task_id, told); drawLastVote(); } });
+    onStored: (answer) => { for (const told of answer.reveals || []) reveals.set(told.task_id, told); drawLastVote(); countSoon(); } });
   load();
 }
 watch("value", configure);

@@ -9,6 +9,7 @@ const KEYS = [["A", "Accept"], ["R", "Reject, then a digit for the reason, or En
 let config = null, outbox = null, progress = null;
 let queue = [], at = 0, cursor = "", isLoading = false, isEnd = false, mode = "view", undos = [], generation = 0, loadTrouble = "";
 const decided = new Map();  // pair id -> what this page decided last, shown before the server knows
+let moves = 0, countTimer = 0;  // decisions and undos of this page; the numbers are asked for when it rests
 const pace = new Pace();
 let isRendered = remembered("rendered", "yes") === "yes";
 
@@ -164,8 +165,14 @@ async function more() {
   } finally { if (mine === generation) isLoading = false; }
 }
 async function refreshProgress() {
-  try { progress = await callApi(config.workspace, "review_progress", {}); drawTop(); if (!current()) drawEmpty(); } catch (_) { /* the save state tells */ }
+  const seen = moves;
+  try {
+    const counted = await callApi(config.workspace, "review_progress", {});
+    if (progress && (seen !== moves || outbox.size)) return;  // counted before what was done since
+    progress = counted; drawTop(); if (!current()) drawEmpty();
+  } catch (_) { /* the save state tells */ }
 }
+function countSoon() { clearTimeout(countTimer); countTimer = setTimeout(() => { if (!outbox.size) refreshProgress(); }, 1000); }
 async function loadUndos(mine) {
   const before = new Set(undos.map((u) => u.id));
   try {
@@ -205,7 +212,7 @@ function decide(kind, extra) {
   const was = slotOf(record);
   if (kind !== "skip" || was === "pending") decided.set(record.id, item);
   recount(was, slotOf(record));
-  mode = "view"; at += 1; pace.mark(); draw();
+  mode = "view"; at += 1; moves += 1; pace.mark(); draw();
   say(`${{ accept: "Accepted", edit: "Edit saved", reject: "Rejected", skip: "Skipped" }[kind]}. ${current() ? "Next: " + firstWords(current()) : "End of the list."}`);
   outbox.push(item);
   if (queue.length - at < MORE_AT && !isEnd) more();
@@ -263,7 +270,7 @@ async function undo() {
   let where = queue.findIndex((r) => r.id === record.id);
   if (where < 0) { where = Math.min(at, queue.length); queue.splice(where, 0, record); renderer.want([record.answer]); }
   else queue[where] = record;
-  at = where; mode = "view"; pace.unmark(); draw();
+  at = where; mode = "view"; moves += 1; pace.unmark(); draw();
   say(`Undone. Back at: ${firstWords(record)}`);
   outbox.push({ id: uuid(), pair_id: record.id, kind: "undo", undoes: last.id, made_at: new Date().toISOString() });
 }
@@ -323,7 +330,7 @@ function configure() {
     outbox = new Outbox({ mode: "review", user, workspace,
       send: (decisions) => callApi(workspace, "review_decide", { decisions, for_user: user }),
       onChange: () => drawTop(),
-      onStored: () => {} });
+      onStored: () => countSoon() });
   }
   if (isSameList) lookAgain(); else load();
 }
