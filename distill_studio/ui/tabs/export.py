@@ -122,6 +122,7 @@ def build(ui: Ui) -> TabView:
         on_model, [ui.workspace, model_part.run, model_part.kind], outputs, **_SLOW
     )
     files.select(on_delete, ui.workspace, outputs, **_QUIET)
+    ui.workspace.change(lambda: "", None, made, **_QUIET)
 
     def show(request: gr.Request, workspace: str, *values: str) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
@@ -135,7 +136,6 @@ def build(ui: Ui) -> TabView:
             preference_part.counted(opened.overview.counts(actor)["preferences"]),
             *snapshot_part.filled(snapshots),
             *model_part.filled(students),
-            "",
             _files(ui, request, workspace),
         )
 
@@ -151,7 +151,7 @@ def build(ui: Ui) -> TabView:
             model_part.run,
             model_part.button,
             model_part.hint,
-            *outputs,
+            files,
         ],
     )
 
