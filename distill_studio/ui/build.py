@@ -66,8 +66,15 @@ def _wire(ui: Ui, item: gr.Tab, word: str, view: TabView) -> None:
     """Fill a tab when it opens and when the workspace changes."""
     inputs = [ui.workspace, *view.inputs]
     show = guarded(view.show)
-    item.select(show, inputs, list(view.outputs), js=_FOLLOW_TAB % word, **_QUIET)
-    ui.workspace.change(show, inputs, list(view.outputs), **_QUIET)
+    outputs = list(view.outputs)
+
+    def show_if_in_view(request: gr.Request, workspace: str, *values: Any) -> Any:  # noqa: ANN401
+        if request.query_params.get("tab", "home") != word:
+            return [gr.skip()] * len(outputs)  # it fills when it opens
+        return show(request, workspace, *values)
+
+    item.select(show, inputs, outputs, js=_FOLLOW_TAB % word, **_QUIET)
+    ui.workspace.change(show_if_in_view, inputs, outputs, **_QUIET)
 
 
 def _wire_load(page: gr.Blocks, ui: Ui) -> None:
