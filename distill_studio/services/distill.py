@@ -190,6 +190,7 @@ class DistillService(Service):
         if run.state in (RunState.QUEUED, RunState.RUNNING):
             raise Conflict(f"The run '{name}' still runs.", "Stop it first.")
         target = self._trash_path(name)
+        self.workspace.studio.models.forget(self._folder / name)
         if (self._folder / name).exists():
             shutil.move(self._folder / name, target)
         table.delete(self.db, name)

@@ -102,6 +102,7 @@ class Studio:
                 )
             workspace.close()
             self._open.pop(name, None)
+            self.models.forget(workspace.folder)
             target = self.home / "trash" / f"{name}-{utc_now():%Y%m%d-%H%M%S}"
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(workspace.folder, target)

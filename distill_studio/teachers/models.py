@@ -134,6 +134,14 @@ class ModelHost:
         if model is not None:
             model.unload()
 
+    def forget(self, folder: Path) -> None:
+        """Unload all models read from below `folder`, which is about to go or be remade."""
+        with self._guard:
+            known = list(self._chat_models)
+        for model_id in known:
+            if Path(model_id).is_relative_to(folder):
+                self.unload(model_id)
+
     def close(self) -> None:
         """Unload everything."""
         for model_id in [*self._chat_models, *self._embedders]:
