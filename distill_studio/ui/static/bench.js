@@ -26,6 +26,8 @@ function actionButton(key, label, kind, onclick) {
     h("span", {}, label), h("kbd", { "aria-hidden": "true" }, key));
 }
 
+/* The next record begins in sight, also when the last one was scrolled down. */
+function toTop(node) { if (node.getBoundingClientRect().top < 0) node.scrollIntoView({ block: "start" }); }
 function openTab(word) {
   const button = document.getElementById(`ds-tab-${word}-button`);
   if (button) button.click();

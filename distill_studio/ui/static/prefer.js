@@ -189,7 +189,7 @@ function vote(outcome, strength) {
   voted.set(task.id, item);
   if (outcome !== "skip") lastVote = item;
   if (progress && !before) { progress.open = Math.max(0, progress.open - 1); progress.voted += 1; }
-  at += 1; moves += 1; pace.mark(); draw();
+  at += 1; moves += 1; pace.mark(); draw(); toTop(element);
   say(`${WORDS[outcome]}. ${current() ? "Next: " + firstWords(current()) : "End of the list."}`);
   outbox.push(item);
   if (queue.length - at < MORE_AT && !isEnd) more();
@@ -203,14 +203,14 @@ function undo() {
   if (lastVote && lastVote.task_id === task.id) lastVote = last.before;
   let where = queue.findIndex((t) => t.id === task.id);
   if (where < 0) { where = Math.min(at, queue.length); queue.splice(where, 0, task); wantTexts([task]); }
-  at = where; moves += 1; pace.unmark(); draw();
+  at = where; moves += 1; pace.unmark(); draw(); toTop(element);
   say(`Undone. Back at: ${firstWords(task)}`);
   outbox.push({ id: uuid(), task_id: task.id, outcome: "undo", undoes: last.id, made_at: new Date().toISOString() });
 }
 function step(by) {
   const next = at + by;
   if (next < 0 || next > queue.length) return;
-  at = next; draw();
+  at = next; draw(); toTop(element);
   if (queue.length - at < MORE_AT && !isEnd) more();
 }
 function toggleRendered() {

@@ -42,9 +42,9 @@ element.replaceChildren(h("section", { class: "ds-bench", "aria-label": "Review"
         h("button", { type: "button", class: "ds-act", onclick: () => { ui.text.value = current().answer; onTyped(); ui.text.focus(); } }, "Back to the teacher's text"),
         h("button", { type: "button", class: "ds-act", onclick: () => setMode("view") }, h("span", {}, "Cancel"), h("kbd", {}, "Esc"))),
       h("div", { class: "ds-label" }, "Changes against the teacher's text"),
-      make("liveDiff", "div", { class: "ds-text ds-raw ds-diff", dir: "auto", "aria-live": "off" })),
-    make("reasons", "div", { class: "ds-reasons", role: "group", "aria-label": "Reason for rejecting" })),
+      make("liveDiff", "div", { class: "ds-text ds-raw ds-diff", dir: "auto", "aria-live": "off" }))),
   make("empty", "div", { class: "ds-empty" }),
+  make("reasons", "div", { class: "ds-reasons", role: "group", "aria-label": "Reason for rejecting" }),
   make("actions", "div", { class: "ds-acts ds-main-acts", role: "group", "aria-label": "Decide" },
     make("accept", "button", { type: "button", class: "ds-act good", onclick: () => accept(), "aria-keyshortcuts": "A" }, make("acceptText", "span", {}, "Accept"), h("kbd", { "aria-hidden": "true" }, "A")),
     actionButton("E", "Edit", "", () => startEdit()),
@@ -73,6 +73,7 @@ const statusOf = (record) => {
 };
 function draw() {
   const record = current();
+  show(ui.reasons, Boolean(record) && mode === "reject");
   show(ui.card, Boolean(record)); show(ui.empty, !record); show(ui.actions, Boolean(record) || undos.length > 0);
   for (const node of ui.actions.children) if (node !== ui.undo) show(node, Boolean(record));
   ui.undo.disabled = !undos.length;
@@ -91,7 +92,7 @@ function draw() {
   show(ui.thinking, Boolean(record.reasoning)); ui.thinking.open = false; setText(ui.reasoning, record.reasoning);
   const isEdit = mode === "edit";
   show(ui.editor, isEdit); show(ui.answer, !isEdit); show(ui.toggle, !isEdit);
-  show(ui.reasons, mode === "reject"); show(ui.actions, !isEdit && mode !== "reject");
+  show(ui.actions, !isEdit && mode !== "reject");
   const isEdited = answerOf(record) !== record.answer;
   show(ui.diffBox, isEdited && !isEdit);
   if (isEdited && !isEdit) drawDiff(ui.diff, record.answer, answerOf(record));
@@ -212,7 +213,7 @@ function decide(kind, extra) {
   const was = slotOf(record);
   if (kind !== "skip" || was === "pending") decided.set(record.id, item);
   recount(was, slotOf(record));
-  mode = "view"; at += 1; moves += 1; pace.mark(); draw();
+  mode = "view"; at += 1; moves += 1; pace.mark(); draw(); toTop(element);
   say(`${{ accept: "Accepted", edit: "Edit saved", reject: "Rejected", skip: "Skipped" }[kind]}. ${current() ? "Next: " + firstWords(current()) : "End of the list."}`);
   outbox.push(item);
   if (queue.length - at < MORE_AT && !isEnd) more();
@@ -237,7 +238,6 @@ function startReject() {
       h("button", { type: "button", class: "ds-act bad", onclick: () => decide("reject") }, h("kbd", {}, "Enter"), h("span", {}, "No reason")),
       h("button", { type: "button", class: "ds-act", onclick: () => setMode("view") }, h("kbd", {}, "Esc"), h("span", {}, "Back"))));
   setMode("reject");
-  ui.reasons.scrollIntoView({ block: "nearest" });
 }
 function startEdit() {
   const record = current(); if (!record) return;
@@ -270,7 +270,7 @@ async function undo() {
   let where = queue.findIndex((r) => r.id === record.id);
   if (where < 0) { where = Math.min(at, queue.length); queue.splice(where, 0, record); renderer.want([record.answer]); }
   else queue[where] = record;
-  at = where; mode = "view"; moves += 1; pace.unmark(); draw();
+  at = where; mode = "view"; moves += 1; pace.unmark(); draw(); toTop(element);
   say(`Undone. Back at: ${firstWords(record)}`);
   outbox.push({ id: uuid(), pair_id: record.id, kind: "undo", undoes: last.id, made_at: new Date().toISOString() });
 }
@@ -284,7 +284,7 @@ async function undoBulk(entry) {
 function step(by) {
   const next = at + by;
   if (next < 0 || next > queue.length) return;
-  at = next; setMode("view");
+  at = next; setMode("view"); toTop(element);
   if (queue.length - at < MORE_AT && !isEnd) more();
 }
 function toggleRendered() {
