@@ -227,12 +227,17 @@ def evaluate(page, app):
     before = counts(app)["preferences"]
     open_tab(page, "evaluate")
     page.locator("#evaluate-models .token").nth(2).wait_for()  # teacher, base, student
-    page.locator("#evaluate-prompt textarea").fill("What is the capital of France?")
+    # a prompt on which student and teacher differ: equal answers can only tie
+    page.locator("#evaluate-prompt textarea").fill("Where would I land when I fly to Paris?")
     page.locator("button#evaluate-run").click()
     expect(page.locator("button#evaluate-vote-1")).to_be_visible(timeout=LONG_MS)
     expect(page.locator("#evaluate-panes")).to_contain_text("tokens/s")
-    page.locator("button#evaluate-vote-1").click()
+    page.locator("button#evaluate-vote-3").click()
     expect(page.locator("#evaluate-said")).not_to_be_empty()
+    for _ in range(40):
+        if counts(app)["preferences"] > before:
+            break
+        page.wait_for_timeout(500)
     assert counts(app)["preferences"] > before
 
 
