@@ -248,9 +248,10 @@ class Model:
 )
 @given(steps=steps)
 def test_any_sequence_keeps_pairs_in_step(
-    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int, str, int]]
+    db: Database, steps: list[tuple[str, int, str, int]]
 ) -> None:
-    db = Database(tmp_path_factory.mktemp("db") / "studio.duckdb")
+    with db.write() as cursor:  # one file for all examples
+        cursor.execute("DELETE FROM decisions; DELETE FROM pairs").fetchall()
     made = [make_pair(n) for n in range(3)]
     pairs.insert(db, made)
     model = Model()
@@ -264,7 +265,6 @@ def test_any_sequence_keeps_pairs_in_step(
     for pair in made:
         assert state(db, pair.id) == model.state(pair.id)
     assert decisions.out_of_step(db) == []
-    db.close()
 
 
 def _step(

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from distill_studio.core.records import Message, Outcome, Pair, Preference, Vote
@@ -174,12 +174,16 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(steps=steps)
 def test_any_sequence_keeps_preferences_in_step(
-    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, str, int]]
+    db: Database, steps: list[tuple[int, str, int]]
 ) -> None:
-    db = Database(tmp_path_factory.mktemp("db") / "studio.duckdb")
+    with db.write() as cursor:  # one file for all examples
+        for table in ("votes", "preferences", "comparison_tasks", "pairs"):
+            cursor.execute(f"DELETE FROM {table}").fetchall()
     tasks = make_tasks(db, "ann", 3)
     sent: list[Vote] = []
     for number, (which, kind, back) in enumerate(steps):
@@ -200,4 +204,3 @@ def test_any_sequence_keeps_preferences_in_step(
     counted = store.vote_counts(db, "ann", datetime(2000, 1, 1, tzinfo=UTC))
     assert counted["total"] == counted["today"] <= 3
     assert all(r["outcome"] != Outcome.UNDO for r in store.recent_votes(db, "ann", 50))
-    db.close()
