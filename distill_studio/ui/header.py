@@ -53,9 +53,10 @@ class Header:
             **_QUIET,
         )
         made = [self.workspace, self.new_name]
-        self.create.click(on_create, self.new_name, made, **_QUIET)
-        self.new_name.submit(on_create, self.new_name, made, **_QUIET)
-        self.delete.click(on_delete, self.workspace, self.workspace, js=_CONFIRM, **_QUIET)
+        said: dict[str, Any] = {**_QUIET, "queue": True}  # unqueued events show no gr.Info
+        self.create.click(on_create, self.new_name, made, **said)
+        self.new_name.submit(on_create, self.new_name, made, **said)
+        self.delete.click(on_delete, self.workspace, self.workspace, js=_CONFIRM, **said)
 
 
 def build_header(studio: Studio) -> Header:
