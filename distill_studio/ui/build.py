@@ -15,11 +15,11 @@ from distill_studio.services import operations
 from distill_studio.services.studio import Studio
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
+from distill_studio.ui.events import QUIET
 from distill_studio.ui.header import build_header
 from distill_studio.ui.tabs import TABS
 from distill_studio.ui.theme import css, theme
 
-_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 # The address follows what is chosen, but only once the page has opened what its address names.
 _READY = "() => { window.dsReady = true; }"
 _FOLLOW_TAB = """(...args) => { if (!window.dsReady) return args; const u = new URL(location);
@@ -73,8 +73,8 @@ def _wire(ui: Ui, item: gr.Tab, word: str, view: TabView) -> None:
             return [gr.skip()] * len(outputs)  # it fills when it opens
         return show(request, workspace, *values)
 
-    item.select(show, inputs, outputs, js=_FOLLOW_TAB % word, **_QUIET)
-    ui.workspace.change(show_if_in_view, inputs, outputs, **_QUIET)
+    item.select(show, inputs, outputs, js=_FOLLOW_TAB % word, **QUIET)
+    ui.workspace.change(show_if_in_view, inputs, outputs, **QUIET)
 
 
 def _wire_load(page: gr.Blocks, ui: Ui) -> None:
@@ -90,9 +90,9 @@ def _wire_load(page: gr.Blocks, ui: Ui) -> None:
         tab = gr.Tabs(selected=word) if word in TABS else gr.skip()
         return gr.Dropdown(choices=names, value=name), tab
 
-    opened = page.load(on_load, None, [ui.workspace, ui.tabs], **_QUIET)
-    opened.then(None, None, None, js=_READY, **_QUIET)
-    ui.workspace.change(None, ui.workspace, ui.workspace, js=_FOLLOW_WORKSPACE, **_QUIET)
+    opened = page.load(on_load, None, [ui.workspace, ui.tabs], **QUIET)
+    opened.then(None, None, None, js=_READY, **QUIET)
+    ui.workspace.change(None, ui.workspace, ui.workspace, js=_FOLLOW_WORKSPACE, **QUIET)
 
 
 def _add_endpoints(ui: Ui) -> None:

@@ -8,8 +8,8 @@ import gradio as gr
 from distill_studio.services.studio import Studio
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
+from distill_studio.ui.events import QUIET, SAYING
 
-_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 _BRAND = """<div class="ds-brand"><svg viewBox="0 0 32 32" fill="none" stroke="currentColor"
 stroke-width="2.4" stroke-linejoin="round" stroke-linecap="round" aria-hidden="true">
 <path d="M12 3h8M13.5 3v8L6 25.2A2.6 2.6 0 0 0 8.3 29h15.4a2.6 2.6 0 0 0 2.3-3.8L18.5 11V3"/>
@@ -50,13 +50,12 @@ class Header:
             lambda is_open: (gr.Row(visible=not is_open), not is_open),
             self.is_open,
             [self.drawer, self.is_open],
-            **_QUIET,
+            **QUIET,
         )
         made = [self.workspace, self.new_name]
-        said: dict[str, Any] = {**_QUIET, "queue": True}  # unqueued events show no gr.Info
-        self.create.click(on_create, self.new_name, made, **said)
-        self.new_name.submit(on_create, self.new_name, made, **said)
-        self.delete.click(on_delete, self.workspace, self.workspace, js=_CONFIRM, **said)
+        self.create.click(on_create, self.new_name, made, **SAYING)
+        self.new_name.submit(on_create, self.new_name, made, **SAYING)
+        self.delete.click(on_delete, self.workspace, self.workspace, js=_CONFIRM, **SAYING)
 
 
 def build_header(studio: Studio) -> Header:

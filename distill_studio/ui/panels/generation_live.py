@@ -9,10 +9,10 @@ import gradio as gr
 from distill_studio.core.records import Job, JobState, Pair
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
+from distill_studio.ui.events import QUIET
 from distill_studio.ui.html import chip, duration, esc, number, table
 from distill_studio.ui.panels.jobs import job_html
 
-_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 _BUSY_S, _IDLE_S = 1.0, 5.0  # idle ticks show what another browser starts
 _LATEST = 10
 
@@ -93,12 +93,12 @@ def build_live_panel(ui: Ui) -> LivePanel:
         return ("", *poll(request, workspace, chosen_id))
 
     where = [ui.workspace, chosen]
-    timer.tick(guarded(poll), where, outputs, **_QUIET)
-    chosen.input(guarded(poll), where, outputs, **_QUIET)
-    stop.click(on_stop, where, outputs, **_QUIET)
-    resume.click(on_resume, where, outputs, **_QUIET)
-    give.click(on_give, [*where, teacher, key], [key, *outputs], **_QUIET)
-    review.click(lambda: gr.Tabs(selected="review"), None, ui.tabs, **_QUIET)
+    timer.tick(guarded(poll), where, outputs, **QUIET)
+    chosen.input(guarded(poll), where, outputs, **QUIET)
+    stop.click(on_stop, where, outputs, **QUIET)
+    resume.click(on_resume, where, outputs, **QUIET)
+    give.click(on_give, [*where, teacher, key], [key, *outputs], **QUIET)
+    review.click(lambda: gr.Tabs(selected="review"), None, ui.tabs, **QUIET)
     return LivePanel(chosen, outputs, poll)
 
 

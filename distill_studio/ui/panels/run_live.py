@@ -10,11 +10,11 @@ from distill_studio.core.records import RunState
 from distill_studio.distill.config import TrainSpec
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
+from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import esc, note
 from distill_studio.ui.panels import distill_html
 from distill_studio.ui.panels.export_html import file_url
 
-_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 _SLOW: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
 _RESUMABLE = (RunState.STOPPED, RunState.FAILED, RunState.LOST)
 _LOG_LINES = 60
@@ -107,16 +107,16 @@ def build_runs_panel(ui: Ui) -> RunsPanel:
         )
 
     asked = [ui.workspace, chosen]
-    timer.tick(guarded(view.live), asked, live, **_QUIET)
-    listing.select(on_pick, ui.workspace, outputs, **_QUIET)
-    stop.click(on_stop, asked, outputs, **_QUIET)
-    resume.click(on_resume, asked, outputs, **_QUIET)
-    compare.click(lambda: gr.Tabs(selected="evaluate"), None, ui.tabs, **_QUIET)
+    timer.tick(guarded(view.live), asked, live, **QUIET)
+    listing.select(on_pick, ui.workspace, outputs, **QUIET)
+    stop.click(on_stop, asked, outputs, **SAYING)
+    resume.click(on_resume, asked, outputs, **QUIET)
+    compare.click(lambda: gr.Tabs(selected="evaluate"), None, ui.tabs, **QUIET)
     for button, kind in ((merged, "merged"), (adapter, "adapter")):
         button.click(on_package, [*asked, gr.State(kind)], link, **_SLOW)
-    delete.click(lambda: gr.Row(visible=True), None, confirm, **_QUIET)
-    no.click(lambda: gr.Row(visible=False), None, confirm, **_QUIET)
-    yes.click(on_delete, asked, outputs, **_QUIET)
+    delete.click(lambda: gr.Row(visible=True), None, confirm, **QUIET)
+    no.click(lambda: gr.Row(visible=False), None, confirm, **QUIET)
+    yes.click(on_delete, asked, outputs, **SAYING)
     return RunsPanel(chosen, outputs, view.page, view.start)
 
 

@@ -11,6 +11,7 @@ from distill_studio.seeds.columns import PARTS, ColumnMapping
 from distill_studio.services.importing import ImportPreview, ImportReport
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
+from distill_studio.ui.events import QUIET
 from distill_studio.ui.panels import import_html
 from distill_studio.ui.panels.jobs import JobsPanel, build_jobs_panel
 
@@ -33,7 +34,6 @@ _LABELS = {
 }
 _TYPES = [".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet"]
 _JOB_FROM_BYTES = 8 * 1024 * 1024
-_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 _SLOW: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
 
 
@@ -118,12 +118,12 @@ def build_seeds_import(ui: Ui) -> SeedsImport:
         [upload_id, result, topic, teacher, accepted, thinking, *shown],
         **_SLOW,
     )
-    file.clear(lambda: gr.Column(visible=False), None, panel, **_QUIET)
-    leave.click(on_leave, None, [file, panel], **_QUIET)
+    file.clear(lambda: gr.Column(visible=False), None, panel, **QUIET)
+    leave.click(on_leave, None, [file, panel], **QUIET)
     for control in watched:
         control.input(on_change, [ui.workspace, upload_id, accepted, *settings], shown, **_SLOW)
     for box in (topic, teacher):
-        box.blur(on_change, [ui.workspace, upload_id, accepted, *settings], shown, **_QUIET)
+        box.blur(on_change, [ui.workspace, upload_id, accepted, *settings], shown, **QUIET)
 
     def wire(refresh: Refresh, outputs: list[Any]) -> None:
         @guarded
@@ -150,7 +150,7 @@ def build_seeds_import(ui: Ui) -> SeedsImport:
             [file, panel, result, *jobs.outputs, *outputs],
             **_SLOW,
         )
-        jobs.view.change(guarded(refresh), ui.workspace, outputs, **_QUIET)
+        jobs.view.change(guarded(refresh), ui.workspace, outputs, **QUIET)
 
     return SeedsImport(jobs, wire)
 

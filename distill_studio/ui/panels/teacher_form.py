@@ -11,9 +11,9 @@ from distill_studio.core.records import TeacherConfig, TeacherKind
 from distill_studio.services.teachers import TeacherTest
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
+from distill_studio.ui.events import QUIET
 from distill_studio.ui.html import chip, esc, note
 
-_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 _SLOW: dict[str, Any] = {"concurrency_limit": 8, "api_visibility": "private"}
 _OTHER = "Another address"
 _HERE = "In this app: a model folder or Hub id"
@@ -76,7 +76,7 @@ class TeacherForm:
         """Run `handler(request, workspace, name in the form, *inputs)` after a change."""
         given = [self._ui.workspace, self._parts.name, *inputs]
         for event in self._changes:
-            event.success(handler, given, outputs, **_QUIET)
+            event.success(handler, given, outputs, **QUIET)
 
     def on_preset(self, request: gr.Request, workspace: str, label: str) -> tuple[Any, ...]:
         """A well-known address was picked."""
@@ -141,16 +141,16 @@ class TeacherForm:
     def _wire(self) -> list[Any]:
         p, where = self._parts, self._ui.workspace
         target = [p.url, p.key, p.key_env, p.licence, p.fetch, p.name]
-        p.preset.input(guarded(self.on_preset), [where, p.preset], target, **_QUIET)
+        p.preset.input(guarded(self.on_preset), [where, p.preset], target, **QUIET)
         changed = [*p.fields, p.delete]
-        p.saved.input(guarded(self.on_saved), [where, p.saved], changed, **_QUIET)
+        p.saved.input(guarded(self.on_saved), [where, p.saved], changed, **QUIET)
         asked = [where, p.url, p.key, p.key_env, p.model]
         p.fetch.click(guarded(self.on_fetch), asked, [p.model, p.result], **_SLOW)
         given = [where, p.key, *p.fields]
         p.test.click(guarded(self.on_test), given, p.result, **_SLOW)
         return [
-            p.save.click(guarded(self.on_save), given, [p.key, p.name, *self.outputs], **_QUIET),
-            p.delete.click(guarded(self.on_delete), [where, p.saved], self.outputs, **_QUIET),
+            p.save.click(guarded(self.on_save), given, [p.key, p.name, *self.outputs], **QUIET),
+            p.delete.click(guarded(self.on_delete), [where, p.saved], self.outputs, **QUIET),
         ]
 
 

@@ -11,13 +11,13 @@ from distill_studio.services.curate import JOB_KINDS, MEASURE_AT_ONCE
 from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
+from distill_studio.ui.events import QUIET
 from distill_studio.ui.html import empty_state, note, page_head
 from distill_studio.ui.panels import curate_html as draw
 from distill_studio.ui.panels.curate_filters import FilterForm, build_filter_form
 from distill_studio.ui.panels.jobs import build_jobs_panel
 
 LABEL = "Curate"
-_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 Pair = tuple[str, str]  # ids of two rows
 Lists = dict[str, list[Pair]]
 Verdict = Literal["keep_both", "keep_a", "keep_b", "clear"]
@@ -124,16 +124,16 @@ def build(ui: Ui) -> TabView:
         return _fill(opened, actor, form, values)
 
     inputs = [ui.workspace, *settings]
-    live: dict[str, Any] = {**_QUIET, "trigger_mode": "always_last"}
+    live: dict[str, Any] = {**QUIET, "trigger_mode": "always_last"}
     changes = [widget.input for widget in settings if widget is not near.at]
     gr.on(changes, guarded(refresh), inputs, shown, **live)
     everything = [*settings, *shown, *near.jobs.outputs]
-    near.find.click(on_find, [ui.workspace, near.field], near.jobs.outputs, **_QUIET)
+    near.find.click(on_find, [ui.workspace, near.field], near.jobs.outputs, **QUIET)
     near.jobs.view.change(on_job, inputs, shown, **live)
     apply.click(on_apply, inputs, shown, api_visibility="private", show_progress="minimal")
     undo.click(on_undo, ui.workspace, everything, api_visibility="private", show_progress="minimal")
     near.wire(on_verdict, settings, shown)
-    to_generate.click(lambda: gr.Tabs(selected="generate"), None, ui.tabs, **_QUIET)
+    to_generate.click(lambda: gr.Tabs(selected="generate"), None, ui.tabs, **QUIET)
     return TabView(show=show, outputs=everything)
 
 
@@ -209,13 +209,13 @@ class _NearPanel:
         """Connect navigation and verdicts."""
         where = [self._ui.workspace, self.field, self.at, self.lists, self.which]
         for button, by in ((self.back, -1), (self.forth, 1)):
-            button.click(_stepper(self._ui, by), where, self.pair_view, **_QUIET)
+            button.click(_stepper(self._ui, by), where, self.pair_view, **QUIET)
         for verdict, button in self.verdicts.items():
             button.click(
                 _bound(on_verdict, verdict),
                 [self._ui.workspace, self.lists, *settings],
                 list(shown),
-                **_QUIET,
+                **QUIET,
             )
 
 

@@ -7,13 +7,13 @@ import gradio as gr
 from distill_studio.core.errors import InvalidInput
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
+from distill_studio.ui.events import QUIET
 from distill_studio.ui.html import empty_state, note, page_head
 from distill_studio.ui.panels import distill_form
 from distill_studio.ui.panels.distill_html import findings_html, tokens_html
 from distill_studio.ui.panels.run_live import RunsPanel, build_runs_panel
 
 LABEL = "Distill"
-_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 _SLOW: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
 _NO_SNAPSHOT = empty_state(
     "Nothing to train on yet", "Training reads from a snapshot: freeze accepted answers first."
@@ -50,16 +50,14 @@ def build(ui: Ui) -> TabView:
     for number in form.numbers:
         number.blur(guarded(view.check), checked, answers, **_SLOW)
     for control in (form.method, form.preset):
-        control.change(
-            distill_form.placeholders, [form.method, form.preset], form.numbers, **_QUIET
-        )
+        control.change(distill_form.placeholders, [form.method, form.preset], form.numbers, **QUIET)
     for control in (form.snapshot, form.student, row):
         control.change(guarded(view.tokens), viewed, tokens, **_SLOW)
     form.method.input(
-        guarded(view.method), [ui.workspace, form.method], [form.snapshot, form.preset], **_QUIET
+        guarded(view.method), [ui.workspace, form.method], [form.snapshot, form.preset], **QUIET
     )
     start.click(guarded(view.start), checked, [form.name, *runs.outputs], **_SLOW)
-    to_freeze.click(lambda: gr.Tabs(selected="freeze"), None, ui.tabs, **_QUIET)
+    to_freeze.click(lambda: gr.Tabs(selected="freeze"), None, ui.tabs, **QUIET)
     return TabView(
         show=view.show,
         inputs=[form.method, form.snapshot, form.student, runs.chosen],

@@ -10,6 +10,7 @@ import gradio as gr
 from distill_studio.services.evaluate import MOST
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
+from distill_studio.ui.events import QUIET
 from distill_studio.ui.html import note, page_head
 from distill_studio.ui.panels.compare_events import (
     WELCOME,
@@ -20,7 +21,6 @@ from distill_studio.ui.panels.compare_events import (
 from distill_studio.ui.panels.jobs import build_jobs_panel
 
 LABEL = "Evaluate"
-_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 _STREAM: dict[str, Any] = {
     "concurrency_limit": 32,  # pages that stream at once
     "concurrency_id": "evaluate-stream",
@@ -175,25 +175,25 @@ def _wire_asking(ui: Ui, w: Widgets, events: CompareEvents) -> None:
             guarded(events.after_run),
             [ui.workspace, w.current],
             [w.run, w.stop, *w.vote_outputs, w.history, w.rates],
-            **_QUIET,
+            **QUIET,
         )
-    w.stop.click(guarded(events.on_stop), [ui.workspace, w.current], None, **_QUIET)
+    w.stop.click(guarded(events.on_stop), [ui.workspace, w.current], None, **QUIET)
     turn_outputs = [w.prompt, w.context, w.earlier, w.fresh]
-    w.example.input(guarded(events.on_example), w.example, turn_outputs, **_QUIET)
-    w.go_on.click(guarded(events.on_continue), [ui.workspace, w.current], turn_outputs, **_QUIET)
-    w.fresh.click(events.on_fresh, None, turn_outputs, **_QUIET)
+    w.example.input(guarded(events.on_example), w.example, turn_outputs, **QUIET)
+    w.go_on.click(guarded(events.on_continue), [ui.workspace, w.current], turn_outputs, **QUIET)
+    w.fresh.click(events.on_fresh, None, turn_outputs, **QUIET)
     set_inputs = [ui.workspace, w.models, w.blind, w.count, *w.sampling]
-    w.run_set.click(guarded(events.on_set), set_inputs, w.panel.outputs, **_QUIET)
+    w.run_set.click(guarded(events.on_set), set_inputs, w.panel.outputs, **QUIET)
 
 
 def _wire_looking(ui: Ui, w: Widgets, events: CompareEvents) -> None:
     here = [ui.workspace, w.current]
     for winner, button in w.votes.items():
         outputs = [*w.view_outputs, w.history, w.rates, w.set_table]
-        button.click(guarded(events.on_vote(winner)), here, outputs, **_QUIET)
+        button.click(guarded(events.on_vote(winner)), here, outputs, **QUIET)
     for links in (w.history, w.set_table):
-        links.select(guarded(events.on_open), ui.workspace, w.view_outputs, **_QUIET)
-    w.models.change(guarded(events.held_out), [ui.workspace, w.models], w.held_out, **_QUIET)
-    w.current.change(None, w.current, None, js=_FOLLOW, **_QUIET)
-    w.panel.view.change(guarded(events.newest_set), ui.workspace, w.set_table, **_QUIET)
-    w.to_distill.click(lambda: gr.Tabs(selected="distill"), None, ui.tabs, **_QUIET)
+        links.select(guarded(events.on_open), ui.workspace, w.view_outputs, **QUIET)
+    w.models.change(guarded(events.held_out), [ui.workspace, w.models], w.held_out, **QUIET)
+    w.current.change(None, w.current, None, js=_FOLLOW, **QUIET)
+    w.panel.view.change(guarded(events.newest_set), ui.workspace, w.set_table, **QUIET)
+    w.to_distill.click(lambda: gr.Tabs(selected="distill"), None, ui.tabs, **QUIET)

@@ -10,12 +10,12 @@ from distill_studio.store.pairs import PairQuery
 from distill_studio.store.preferences import PreferenceQuery
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
+from distill_studio.ui.events import QUIET
 from distill_studio.ui.html import note, page_head
 from distill_studio.ui.panels.export_html import file_link, files_html
 from distill_studio.ui.panels.import_html import counted
 
 LABEL = "Export"
-_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 _SLOW: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
 _ALL = ("all", "")
 _FACETS = ("teacher", "recipe", "topic", "source")
@@ -101,7 +101,7 @@ def build(ui: Ui) -> TabView:
     counting = [ui.workspace, *pair_part.filters]
     counted_to = [pair_part.count, pair_part.button]
     for control in pair_part.filters:
-        control.change(guarded(count), counting, counted_to, **_QUIET)
+        control.change(guarded(count), counting, counted_to, **QUIET)
     outputs = [made, files]
     pair_part.button.click(
         on_pairs,
@@ -121,8 +121,8 @@ def build(ui: Ui) -> TabView:
     model_part.button.click(
         on_model, [ui.workspace, model_part.run, model_part.kind], outputs, **_SLOW
     )
-    files.select(on_delete, ui.workspace, outputs, **_QUIET)
-    ui.workspace.change(lambda: "", None, made, **_QUIET)
+    files.select(on_delete, ui.workspace, outputs, **QUIET)
+    ui.workspace.change(lambda: "", None, made, **QUIET)
 
     def show(request: gr.Request, workspace: str, *values: str) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)

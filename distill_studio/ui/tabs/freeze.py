@@ -7,6 +7,7 @@ import gradio as gr
 from distill_studio.store.pairs import PairQuery
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
+from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import note, page_head
 from distill_studio.ui.panels import freeze_html
 from distill_studio.ui.panels.export_html import file_link
@@ -14,7 +15,6 @@ from distill_studio.ui.panels.import_html import counted
 
 LABEL = "Freeze"
 _ROWS = 5
-_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 _SLOW: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
 _PICK = """
 element.addEventListener('click', event => {
@@ -133,19 +133,19 @@ def build(ui: Ui) -> TabView:
 
     asked = [ui.workspace, *choices]
     for control in (row_format, teacher, topic, source, reasoning):
-        control.change(guarded(view.draft), asked, previewed, **_QUIET)
-    share.release(guarded(view.draft), asked, previewed, **_QUIET)
-    system.blur(guarded(view.draft), asked, previewed, **_QUIET)
+        control.change(guarded(view.draft), asked, previewed, **QUIET)
+    share.release(guarded(view.draft), asked, previewed, **QUIET)
+    system.blur(guarded(view.draft), asked, previewed, **QUIET)
     create.click(on_create, [ui.workspace, name, *choices], [name, *opened_view], **_SLOW)
-    listing.select(on_pick, ui.workspace, opened_view, **_QUIET)
+    listing.select(on_pick, ui.workspace, opened_view, **QUIET)
     paged = [ui.workspace, chosen, split, page_number]
-    split.input(on_page, paged, rows, **_QUIET)
-    page_number.input(on_page, paged, rows, **_QUIET)
+    split.input(on_page, paged, rows, **QUIET)
+    page_number.input(on_page, paged, rows, **QUIET)
     pack.click(on_pack, [ui.workspace, chosen], link, **_SLOW)
-    train.click(lambda: gr.Tabs(selected="distill"), None, ui.tabs, **_QUIET)
-    delete.click(lambda: gr.Row(visible=True), None, confirm, **_QUIET)
-    no.click(lambda: gr.Row(visible=False), None, confirm, **_QUIET)
-    yes.click(on_delete, [ui.workspace, chosen], opened_view, **_QUIET)
+    train.click(lambda: gr.Tabs(selected="distill"), None, ui.tabs, **QUIET)
+    delete.click(lambda: gr.Row(visible=True), None, confirm, **QUIET)
+    no.click(lambda: gr.Row(visible=False), None, confirm, **QUIET)
+    yes.click(on_delete, [ui.workspace, chosen], opened_view, **SAYING)
 
     def show(request: gr.Request, workspace: str, *values: Any) -> tuple[Any, ...]:  # noqa: ANN401
         *choice, wanted = values

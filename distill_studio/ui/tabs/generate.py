@@ -13,12 +13,12 @@ from distill_studio.services.workspace import Workspace
 from distill_studio.store.generation import SeedFilter
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
+from distill_studio.ui.events import QUIET
 from distill_studio.ui.html import empty_state, esc, note, number, page_head
 from distill_studio.ui.panels.generation_live import build_live_panel
 from distill_studio.ui.panels.teacher_form import TeacherForm, build_teacher_form
 
 LABEL = "Generate"
-_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,10 @@ def build(ui: Ui) -> TabView:
 
     inputs = [ui.workspace, *form.fields]
     changes = [field.change for field in form.fields]
-    gr.on(changes, on_change, inputs, form.facts, trigger_mode="always_last", **_QUIET)
-    form.run.click(on_run, inputs, [*live.outputs, live.chosen, *form.facts], **_QUIET)
+    gr.on(changes, on_change, inputs, form.facts, trigger_mode="always_last", **QUIET)
+    form.run.click(on_run, inputs, [*live.outputs, live.chosen, *form.facts], **QUIET)
     form.teachers.after_change(on_teachers, form.fields[:1], form.fields[:1])
-    to_seeds.click(lambda: gr.Tabs(selected="seeds"), None, ui.tabs, **_QUIET)
+    to_seeds.click(lambda: gr.Tabs(selected="seeds"), None, ui.tabs, **QUIET)
     outputs = [empty, *form.lists, *form.teachers.outputs, *form.facts, *live.outputs]
     return TabView(show=show, inputs=[live.chosen, *form.fields], outputs=outputs)
 

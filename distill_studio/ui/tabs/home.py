@@ -10,11 +10,11 @@ from distill_studio.services.overview import NextStep
 from distill_studio.services.studio import DEMO_WORKSPACE
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
+from distill_studio.ui.events import QUIET
 from distill_studio.ui.html import esc, number, page_head
 from distill_studio.ui.panels.jobs import build_jobs_panel
 
 LABEL = "Home"
-_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 # word, label, what the number counts (a key of the overview's counts), how it is called
 _FLOW = (
@@ -112,10 +112,10 @@ def build(ui: Ui) -> TabView:
         return (gr.Dropdown(choices=names, value=names[0]), *demo_view(request, names[0]))
 
     demo_outputs = [start, stages, result, drop, timer]
-    start.click(on_start, ui.workspace, demo_outputs, **_QUIET)
+    start.click(on_start, ui.workspace, demo_outputs, **QUIET)
     everything = [flow, step, *demo_outputs, *panel.outputs]
-    timer.tick(guarded(show), ui.workspace, everything, **_QUIET)
-    drop.click(on_delete, None, [ui.workspace, *demo_outputs], **_QUIET)
+    timer.tick(guarded(show), ui.workspace, everything, **QUIET)
+    drop.click(on_delete, None, [ui.workspace, *demo_outputs], **QUIET)
     result.click(
         lambda: (
             gr.Dropdown(choices=ui.studio.workspace_names(), value=DEMO_WORKSPACE),
@@ -123,7 +123,7 @@ def build(ui: Ui) -> TabView:
         ),
         None,
         [ui.workspace, ui.tabs],
-        **_QUIET,
+        **QUIET,
     )
     return TabView(show=show, outputs=everything)
 

@@ -13,10 +13,10 @@ from distill_studio.store.pairs import PairQuery
 from distill_studio.ui.bench import bench, bench_value
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
+from distill_studio.ui.events import QUIET
 from distill_studio.ui.html import note, number, page_head
 
 LABEL = "Review"
-_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 _LISTS: dict[str, dict[str, Any]] = {
     "To review": {"status": PairStatus.PENDING, "curation": Curation.KEPT},
     "Accepted": {"status": PairStatus.ACCEPTED},
@@ -128,9 +128,9 @@ def _wire_filters(ui: Ui, filters: list[Any], view: gr.HTML, bulk: _Bulk) -> Non
         return (_value(opened, actor, _query(*values)), *_reset())
 
     for component in filters[:-1]:
-        component.input(on_filter, [ui.workspace, *filters], [view, *bulk.reset_outputs], **_QUIET)
-    filters[-1].submit(on_filter, [ui.workspace, *filters], [view, *bulk.reset_outputs], **_QUIET)
-    filters[-1].blur(on_filter, [ui.workspace, *filters], [view, *bulk.reset_outputs], **_QUIET)
+        component.input(on_filter, [ui.workspace, *filters], [view, *bulk.reset_outputs], **QUIET)
+    filters[-1].submit(on_filter, [ui.workspace, *filters], [view, *bulk.reset_outputs], **QUIET)
+    filters[-1].blur(on_filter, [ui.workspace, *filters], [view, *bulk.reset_outputs], **QUIET)
 
 
 def _wire_bulk(ui: Ui, filters: list[Any], view: gr.HTML, bulk: _Bulk) -> None:
@@ -170,17 +170,17 @@ def _wire_bulk(ui: Ui, filters: list[Any], view: gr.HTML, bulk: _Bulk) -> None:
 
     asking = [bulk.question, bulk.row, bulk.asked, bulk.reason]
     inputs = [ui.workspace, *filters]
-    bulk.accept.click(ask(DecisionKind.ACCEPT), inputs, asking, **_QUIET)
-    bulk.reject.click(ask(DecisionKind.REJECT), inputs, asking, **_QUIET)
-    bulk.cancel.click(_reset, None, bulk.reset_outputs, **_QUIET)
+    bulk.accept.click(ask(DecisionKind.ACCEPT), inputs, asking, **QUIET)
+    bulk.reject.click(ask(DecisionKind.REJECT), inputs, asking, **QUIET)
+    bulk.cancel.click(_reset, None, bulk.reset_outputs, **QUIET)
     after = [bulk.outcome, bulk.undo, bulk.done, view]
     bulk.confirm.click(
         on_confirm,
         [ui.workspace, bulk.asked, bulk.reason],
         [*bulk.reset_outputs, *after],
-        **_QUIET,
+        **QUIET,
     )
-    bulk.undo.click(on_undo, [ui.workspace, bulk.done, *filters], after, **_QUIET)
+    bulk.undo.click(on_undo, [ui.workspace, bulk.done, *filters], after, **QUIET)
 
 
 def _query(*filters: str) -> PairQuery:

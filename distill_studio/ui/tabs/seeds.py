@@ -7,13 +7,13 @@ import gradio as gr
 from distill_studio.core.records import Seed
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
+from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import chip, esc, note, page_head
 from distill_studio.ui.panels.import_html import counted, nothing_yet
 from distill_studio.ui.panels.seeds_import import build_seeds_import
 
 LABEL = "Seeds"
 _PAGE = 25
-_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 _SELECT = """
 const chosen = () => [...element.querySelectorAll('input.ds-row:checked')].map(box => box.value);
 element.addEventListener('change', event => {
@@ -112,17 +112,17 @@ def build(ui: Ui) -> TabView:
 
     where = [ui.workspace, *filters]
     paged = [ui.workspace, before, *filters]
-    search.submit(on_filter, where, table, **_QUIET)
-    search.change(on_filter, where, table, trigger_mode="always_last", **_QUIET)
-    source.input(on_filter, where, table, **_QUIET)
-    topic.input(on_filter, where, table, **_QUIET)
-    older.click(on_older, paged, table, **_QUIET)
-    newer.click(on_newer, paged, table, **_QUIET)
-    rows.select(on_select, None, [chosen, delete, confirm], **_QUIET)
-    delete.click(on_ask, chosen, [confirm, question], **_QUIET)
-    no.click(lambda: gr.Row(visible=False), None, confirm, **_QUIET)
-    yes.click(on_delete, [ui.workspace, chosen, *filters], table, **_QUIET)
-    add.click(on_add, [ui.workspace, text, typed_topic, lines], [text, *list_outputs], **_QUIET)
+    search.submit(on_filter, where, table, **QUIET)
+    search.change(on_filter, where, table, trigger_mode="always_last", **QUIET)
+    source.input(on_filter, where, table, **QUIET)
+    topic.input(on_filter, where, table, **QUIET)
+    older.click(on_older, paged, table, **QUIET)
+    newer.click(on_newer, paged, table, **QUIET)
+    rows.select(on_select, None, [chosen, delete, confirm], **QUIET)
+    delete.click(on_ask, chosen, [confirm, question], **QUIET)
+    no.click(lambda: gr.Row(visible=False), None, confirm, **QUIET)
+    yes.click(on_delete, [ui.workspace, chosen, *filters], table, **SAYING)
+    add.click(on_add, [ui.workspace, text, typed_topic, lines], [text, *list_outputs], **SAYING)
 
     def show(request: gr.Request, workspace: str) -> tuple[Any, ...]:
         return (*listing.first(request, workspace), *upload.jobs.poll(request, workspace))

@@ -1,0 +1,8 @@
+"""How events are wired: the two sets of options that nearly all of them take."""
+
+from typing import Any
+
+# Quick, no spinner, not listed in the API (the public endpoints are the operations).
+QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+# The same for a handler that calls gr.Info: Gradio shows no message of an unqueued event.
+SAYING: dict[str, Any] = {**QUIET, "queue": True}
