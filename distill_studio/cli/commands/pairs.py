@@ -85,6 +85,8 @@ def list_rows(
         seed_id=seed_id,
         search=search,
     )
+    if count and what is not What.PAIRS:
+        raise typer.BadParameter("--count counts pairs only; leave it out.")
     if count:
         total = session.call("review_count", query=query)
         session.answer({"count": total}, lambda: print(total))
@@ -211,7 +213,7 @@ def _whole(operation: str) -> Callable[[Session, dict[str, Any]], Any]:
 
 _LISTERS: dict[What, Callable[[Session, dict[str, Any]], Any]] = {
     What.JOBS: _limited("jobs_page"),
-    What.RUNS: _whole("distill_page"),
+    What.RUNS: _limited("distill_page"),
     What.SNAPSHOTS: _limited("freeze_page"),
     What.PREFERENCES: _preferences,
     What.TEACHERS: _whole("teachers_page"),
