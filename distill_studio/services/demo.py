@@ -52,7 +52,7 @@ DEMO_STAGES = {
 }
 SEEDS_FILE = Path(__file__).parents[2] / "assets" / "demo_seeds.jsonl"
 SAMPLING = SamplingParams(temperature=0.6, max_tokens=144, seed=11)
-SFT_STEPS, DPO_STEPS = 40, 8
+SFT_STEPS, DPO_STEPS = 24, 6
 KEEP_LAYERS = 24  # of 30: gibberish when just pruned, fluent again after the training
 LEAST_PREFERENCES = 8
 PROMPTS = ("What is the capital of France?", "Why is the sky blue?")
@@ -190,7 +190,7 @@ class DemoService(Service):
             learning_rate=2e-4,
             max_steps=SFT_STEPS,
             max_length=176,
-            eval_every=20,
+            eval_every=12,
             save_every=SFT_STEPS,
         )
         return self._train(done, "sft", spec)
@@ -204,7 +204,7 @@ class DemoService(Service):
             student="run:demo-sft",
             name="demo-dpo",
             max_steps=DPO_STEPS,
-            max_length=176,
+            max_length=256,
             eval_every=DPO_STEPS,
             save_every=DPO_STEPS,
         )
