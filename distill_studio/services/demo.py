@@ -66,6 +66,7 @@ class DemoState(Record):
     job: Job | None = Field(default=None, description="None before the first start.")
     stage: str = Field(default="", description="The stage at work, or the last one done.")
     facts: dict[str, str] = Field(default_factory=dict, description="Stage -> what came of it.")
+    comparison_id: str = Field(default="", description="The newest comparison, once it is done.")
 
 
 class DemoService(Service):
@@ -98,7 +99,10 @@ class DemoService(Service):
             return DemoState()
         facts = found[0].result.get("facts", {})
         stage = next((s for s in DEMO_STAGES if s not in facts), "evaluate")
-        return DemoState(job=found[0], stage=stage, facts=facts)
+        newest = ""
+        if demo and found[0].state is JobState.DONE:
+            newest = next((c.id for c in demo.evaluate.page(actor, limit=1)), "")
+        return DemoState(job=found[0], stage=stage, facts=facts, comparison_id=newest)
 
     # -- the job --------------------------------------------------------------------------
 

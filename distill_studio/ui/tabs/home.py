@@ -83,7 +83,11 @@ def build(ui: Ui) -> TabView:
         return (
             gr.Button(label, visible=not is_active and not is_done),
             stages_html(state),
-            gr.Button(visible=is_done),
+            gr.Button(
+                visible=is_done,
+                link=f"/?tab=evaluate&workspace={DEMO_WORKSPACE}&comparison={state.comparison_id}",
+                link_target="_self",
+            ),
             gr.Button(visible=state.job is not None and not is_active),
             gr.Timer(active=is_active),
         )
@@ -116,15 +120,6 @@ def build(ui: Ui) -> TabView:
     everything = [flow, step, *demo_outputs, *panel.outputs]
     timer.tick(guarded(show), ui.workspace, everything, **QUIET)
     drop.click(on_delete, None, [ui.workspace, *demo_outputs], **QUIET)
-    result.click(
-        lambda: (
-            gr.Dropdown(choices=ui.studio.workspace_names(), value=DEMO_WORKSPACE),
-            gr.Tabs(selected="evaluate"),
-        ),
-        None,
-        [ui.workspace, ui.tabs],
-        **QUIET,
-    )
     return TabView(show=show, outputs=everything)
 
 
