@@ -25,8 +25,8 @@ _READY = "() => { window.dsReady = true; }"
 _FOLLOW_TAB = """(...args) => { if (!window.dsReady) return args; const u = new URL(location);
 u.searchParams.set('tab', '%s');
 history.replaceState(null, '', u); return args; }"""
-_FOLLOW_WORKSPACE = """(name) => { if (!window.dsReady) return name; const u = new URL(location);
-u.searchParams.set('workspace', name); history.replaceState(null, '', u); return name; }"""
+_FOLLOW_WORKSPACE = """(...args) => { if (!window.dsReady) return args; const u = new URL(location);
+u.searchParams.set('workspace', args[0]); history.replaceState(null, '', u); return args; }"""
 
 
 def mount_options() -> dict[str, Any]:
@@ -74,7 +74,8 @@ def _wire(ui: Ui, item: gr.Tab, word: str, view: TabView) -> None:
         return show(request, workspace, *values)
 
     item.select(show, inputs, outputs, js=_FOLLOW_TAB % word, **QUIET)
-    ui.workspace.change(show_if_in_view, inputs, outputs, **QUIET)
+    follow = _FOLLOW_WORKSPACE if word == "home" else None  # once for all tabs
+    ui.workspace.change(show_if_in_view, inputs, outputs, js=follow, **QUIET)
 
 
 def _wire_load(page: gr.Blocks, ui: Ui) -> None:
@@ -92,7 +93,6 @@ def _wire_load(page: gr.Blocks, ui: Ui) -> None:
 
     opened = page.load(on_load, None, [ui.workspace, ui.tabs], **QUIET)
     opened.then(None, None, None, js=_READY, **QUIET)
-    ui.workspace.change(None, ui.workspace, ui.workspace, js=_FOLLOW_WORKSPACE, **QUIET)
 
 
 def _add_endpoints(ui: Ui) -> None:
