@@ -62,7 +62,7 @@ lint: dev
 types: dev
 	@$(PY) -m mypy
 
-test: dev chromium  ## everything that is not slow, vllm or gpu; under ten minutes on two cores
+test: dev chromium  ## everything that is not slow, vllm or gpu
 	@CHROMIUM="$(CHROMIUM)" $(PYTEST)
 
 # pytest ends with 5 when no test carries the marker; that is no failure here.
