@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from distill_studio.core.records import Curation, Message, Pair, PairStatus, Record
+from distill_studio.store import search
 from distill_studio.store.database import Database, Row
 
 _COLUMNS = """id, seed_id, messages, answer, reasoning, topic, source, teacher, model, recipe,
@@ -42,7 +43,8 @@ def to_row(pair: Pair) -> Row:
     row["messages"] = json.dumps([m.model_dump() for m in pair.messages], ensure_ascii=False)
     row["params"] = json.dumps(pair.params, ensure_ascii=False, default=str)
     row["prompt"], row["content_hash"] = pair.prompt, pair.content_hash
-    row["search_text"] = f"{pair.prompt}\n{pair.answer}".lower()
+    row["search_text"] = search.normalise(f"{pair.prompt}\n{pair.answer}")
+    row["search_bits"] = search.bit_pattern(row["search_text"])
     return row
 
 
@@ -144,6 +146,8 @@ def where_clause(query: PairQuery) -> tuple[str, list[str]]:
             tests.append(f"{column} = ?")
             params.append(str(value))
     if query.search:
-        tests.append("(contains(search_text, ?) OR contains(lower(edited_answer), ?))")
-        params += [query.search.lower()] * 2
+        needle = search.normalise(query.search)
+        in_text = search.condition("search_text", "search_bits", needle)
+        tests.append(f"({in_text} OR contains(lower(edited_answer), ?))")
+        params += [needle] * 2
     return " AND ".join(tests), params

@@ -270,7 +270,7 @@ def _pair_asks(topic: Callable[[Positions], str], source: Callable[[Positions], 
         "seed": lambda at: {"seed_id": at.rng.choice(at.seed_ids)},
         "status and topic": lambda at: {"status": "pending", "topic": topic(at)},
         "search": lambda at: {"search": at.texts.rare_word()},
-        "search for nothing": lambda _: {"search": "zzzz no such words"},
+        "search for a phrase": lambda at: {"search": at.texts.text(3)},  # as good as never there
     }
     found: list[Ask] = []
     for label, fields in filters.items():
