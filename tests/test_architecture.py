@@ -16,13 +16,15 @@ from distill_studio.services import operations
 
 PACKAGE = Path(__file__).parents[1] / "distill_studio"
 STAGES = {"seeds", "generate", "curate", "review", "prefer", "freeze", "distill", "evaluate"}
-BELOW_SERVICES = {"core", "store", "teachers"} | STAGES
+BELOW_SERVICES = {"core", "store", "teachers", "sandbox", "verify"} | STAGES
 
 # Room -> the rooms of this package that it may import, besides itself.
 MAY_IMPORT: dict[str, set[str]] = {
     "core": set(),
     "store": {"core"},
     "teachers": {"core"},
+    "sandbox": {"core"},
+    "verify": {"core", "sandbox"},
     **{stage: {"core"} for stage in STAGES},
     "services": BELOW_SERVICES,
     "ui": BELOW_SERVICES | {"services"},
@@ -32,7 +34,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
 }
 # The training child is a program of its own: it finds and reads models as the app does.
-EXTRA: dict[str, set[str]] = {"distill": {"teachers"}}
+# Verified recipes keep the answers that hold.
+EXTRA: dict[str, set[str]] = {"distill": {"teachers"}, "generate": {"verify"}}
 VENDORS_ONLY_IN: dict[str, set[str]] = {
     "duckdb": {"store"},
     "gradio": {"ui", "web"},
