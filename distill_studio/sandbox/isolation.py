@@ -4,6 +4,7 @@ import functools
 import os
 import platform
 import shutil
+import socket
 import sys
 from collections.abc import Sequence
 
@@ -14,14 +15,16 @@ from distill_studio.sandbox import seccomp
 from distill_studio.sandbox.launch import Kind, launch
 from distill_studio.sandbox.limits import Limits, SandboxBroken
 
-# Says "isolated" only if no network is reachable, no file can be written and no one else is seen.
+# Says "isolated" only if our server is out of reach, there is no network device but the namespace's
+# own loopback, no file can be written and no process of the host is seen.
 _PROBE = """\
-import os, socket
+import os, socket, sys
 def is_cut_off():
+    with open("/proc/self/net/dev") as file:
+        if {line.partition(":")[0].strip() for line in file.readlines()[2:]} - {"lo"}:
+            return False
     try:
-        socket.create_connection(("127.0.0.1", 9), timeout=1)
-    except ConnectionRefusedError:
-        return False
+        socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=1)
     except OSError:
         return True
     return False
@@ -73,9 +76,13 @@ def _first_that_works(kinds: Sequence[Kind]) -> Isolation:
 def _try(kind: Kind) -> str:
     """'' when a program runs isolated, else why not."""
     try:
-        result = launch(kind, Limits(wall_s=20), {"main.py": _PROBE})
-    except (SandboxBroken, OSError) as err:
-        return str(err).splitlines()[0]
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = str(server.getsockname()[1])
+            result = launch(kind, Limits(wall_s=20), {"main.py": _PROBE}, arguments=[port])
+    except SandboxBroken as err:
+        return err.user_message.rpartition("set up: ")[2].splitlines()[0]
+    except OSError as err:
+        return str(err)
     return "" if result.stdout == "isolated\n" else f"is not tight ({result.reason})"
 
 

@@ -114,7 +114,8 @@ def _build_tree(job: dict[str, Any]) -> None:
         _bind_device(name)
     for folder in ("/proc", inside.SCRATCH):
         os.mkdir(folder)
-    os.symlink(inside.SCRATCH, "/tmp")
+    if not os.path.lexists("/tmp"):  # it is there when the interpreter lives below it
+        os.symlink(inside.SCRATCH, "/tmp")
     _mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, "subset=pid")
     size = f"size={limits['scratch_mib']}m,nr_inodes=4096,mode=0777"
     _mount("tmpfs", inside.SCRATCH, "tmpfs", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, size)

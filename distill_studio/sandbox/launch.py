@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
@@ -108,7 +109,13 @@ def _command(kind: Kind, job: dict[str, Any], status_fd: int) -> list[str]:
 
 def _bubblewrap(job: dict[str, Any]) -> list[str]:
     """The same tree as `jail` makes, in bubblewrap's words."""
-    command = ["bwrap", "--unshare-all", "--unshare-user", "--die-with-parent", "--clearenv"]
+    command = [
+        shutil.which("bwrap") or "bwrap",
+        "--unshare-all",
+        "--unshare-user",
+        "--die-with-parent",
+        "--clearenv",
+    ]
     command += ["--cap-drop", "ALL", "--hostname", "sandbox"]
     for path in job["binds"]:
         if os.path.islink(path):
@@ -122,7 +129,9 @@ def _bubblewrap(job: dict[str, Any]) -> list[str]:
         command += ["--ro-bind", str(package / part), f"/studio/distill_studio/{part}"]
     size = str(job["limits"]["scratch_mib"] * 2**20)
     command += ["--proc", "/proc", "--remount-ro", "/proc"]
-    command += ["--size", size, "--perms", "0777", "--tmpfs", SCRATCH, "--symlink", SCRATCH, "/tmp"]
+    command += ["--size", size, "--perms", "0777", "--tmpfs", SCRATCH]
+    if not any(Path(path).is_relative_to("/tmp") for path in job["binds"]):
+        command += ["--symlink", SCRATCH, "/tmp"]
     for path in job["hidden"]:
         if any(Path(path).is_relative_to(shown) for shown in job["binds"]):
             command += ["--tmpfs", path, "--remount-ro", path]
