@@ -10,7 +10,6 @@ from distill_studio.core.records import Message
 # Prose punctuation only: signs that carry meaning in code and maths (+ - * / = < > ...) stay,
 # and a sign becomes a space, so that 1.5 and 15 remain different.
 _PUNCTUATION = re.compile(r"[\s.,;:!?'\"`´’‘“”„«»()…。，、！？；：]+")
-_TOKEN = re.compile(r"[぀-ヿ㐀-鿿가-힯]|\w+", re.UNICODE)
 
 
 def conversation_text(messages: Sequence[Message]) -> str:
@@ -33,8 +32,3 @@ def text_hash(text: str) -> str:
     if not text.strip():
         return ""
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-
-
-def tokens(text: str) -> list[str]:
-    """Lower-case words; each Chinese, Japanese or Korean character counts as one."""
-    return _TOKEN.findall(text.lower())

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from distill_studio.core.words import words
 from distill_studio.curate.filters.base import Answer, Filter, FilterConfig, Limit, Measured
-from distill_studio.curate.text import tokens
 
 
 class LengthConfig(FilterConfig):
@@ -47,7 +47,7 @@ def measure(answer: Answer) -> dict[str, Measured]:
     """Characters, words (`curate.text.tokens`) and whether the teacher ran out of tokens."""
     return {
         "length.characters": Measured(float(len(answer.text.strip()))),
-        "length.words": Measured(float(len(tokens(answer.text)))),
+        "length.words": Measured(float(len(words(answer.text)))),
         "length.truncated": Measured(float(answer.finish_reason in ("length", "max_tokens"))),
     }
 

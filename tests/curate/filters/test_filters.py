@@ -4,6 +4,7 @@ from typing import get_args
 
 import pytest
 
+from distill_studio.core.repetition import duplicate_ngram_share, top_ngram_share
 from distill_studio.curate.filters import (
     FILTERS,
     Answer,
@@ -17,7 +18,6 @@ from distill_studio.curate.filters import (
     judge,
     measure_all,
 )
-from distill_studio.curate.filters.repetition import duplicate_ngram_share, top_ngram_share
 
 PROSE = (
     "Photosynthesis turns light into chemical energy. Plants take up water through their roots and "
