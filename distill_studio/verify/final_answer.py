@@ -4,7 +4,8 @@ import re
 from typing import NamedTuple
 
 _HASHES = re.compile(r"^[^\S\n]*####[^\S\n]*(\S.*)$", re.MULTILINE)
-_BOXES = ("\\boxed{", "\\fbox{", "\\boxed ")
+_BRACES = re.compile(r"\\[{}]|\\f?boxed\s*\{|\\fbox\s*\{|[{}]")  # escaped ones are signs
+_BARE_BOX = re.compile(r"\\boxed\s+([^\s{}$.,]+)")
 _SAYS = re.compile(r"\banswer\b(?:\s+is\b|\s*[:=])[\s:*]*([^\n]+)", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)")
 _THINK_OPEN, _THINK_CLOSE = "<think>", "</think>"
@@ -45,29 +46,15 @@ def _first_sentence(line: str) -> str:
 
 
 def _last_boxed(text: str) -> str:
-    """The content of the last complete box; '' when there is none."""
-    ends = len(text)
-    while ends > 0:
-        start, opening = max((text.rfind(box, 0, ends), box) for box in _BOXES)
-        if start < 0:
-            return ""
-        inside = start + len(opening)
-        if opening.endswith(" "):
-            return text[inside:].split(maxsplit=1)[0].rstrip(".,$") if text[inside:].split() else ""
-        if content := _balanced(text, inside):
-            return content.strip()
-        ends = start
-    return ""
-
-
-def _balanced(text: str, start: int) -> str:
-    """From `start` to the brace that closes the one before it; '' when it is not closed."""
-    depth = 1
-    for i in range(start, len(text)):
-        if text[i] == "{" and text[i - 1] != "\\":
-            depth += 1
-        elif text[i] == "}" and text[i - 1] != "\\":
-            depth -= 1
-            if depth == 0:
-                return text[start:i]
-    return ""
+    """The content of the last complete box; '' when there is none. One pass over the text."""
+    open_braces: list[int] = []  # where the content of a box starts, or -1 for another brace
+    last_start, last_end = -1, -1
+    for match in _BRACES.finditer(text):
+        if match[0].endswith("{") and len(match[0]) != 2:
+            open_braces.append(match.end() if match[0].startswith("\\") else -1)
+        elif match[0] == "}" and open_braces and (start := open_braces.pop()) > last_start:
+            last_start, last_end = start, match.start()
+    for match in _BARE_BOX.finditer(text):
+        if match.start(1) > last_start:
+            last_start, last_end = match.span(1)
+    return text[last_start:last_end].strip() if last_start >= 0 else ""

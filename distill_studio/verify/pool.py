@@ -117,21 +117,28 @@ class _Worker:
         self._process: subprocess.Popen[bytes] | None = None
 
     def verify(self, answer: str, reference: str, timeout_s: float) -> Verdict:
-        """Ask the child; kill it when it does not answer in time."""
-        process = self._running()
+        """Ask the child; kill it when it does not answer in time.
+
+        A child that dies is replaced and asked once more: it may have been dead before.
+        """
         question = {"answer": answer, "reference": reference, "timeout_s": str(timeout_s)}
-        try:
-            assert process.stdin is not None
-            process.stdin.write(json.dumps(question).encode() + b"\n")
-            process.stdin.flush()
-            line = _read_line(process, timeout_s)
-        except TimeoutError:
-            self.stop()
-            return Verdict(ok=False, reason=TIMED_OUT)
-        except (BrokenPipeError, EOFError):
-            self.stop()
-            return Verdict(ok=False, reason="the verifier broke on this answer")
-        return Verdict.model_validate_json(line)
+        line = json.dumps(question).encode() + b"\n"
+        for _ in range(2):
+            try:
+                return Verdict.model_validate_json(self._ask(line, timeout_s))
+            except TimeoutError:
+                self.stop()
+                return Verdict(ok=False, reason=TIMED_OUT)
+            except (BrokenPipeError, EOFError):
+                self.stop()
+        return Verdict(ok=False, reason="the verifier broke on this answer")
+
+    def _ask(self, line: bytes, timeout_s: float) -> bytes:
+        process = self._running()
+        assert process.stdin is not None
+        process.stdin.write(line)
+        process.stdin.flush()
+        return _read_line(process, timeout_s)
 
     def stop(self) -> None:
         """Kill the child with everything it started."""

@@ -90,7 +90,7 @@ def _entry_point(code: str) -> str:
 
 
 def _verdict(result: SandboxResult, code: str, word: str) -> Verdict:
-    if result.reason == Reason.TIMED_OUT:
+    if result.reason in (Reason.TIMED_OUT, Reason.CPU):
         return Verdict(ok=False, reason=TIMED_OUT, extracted=code)
     if result.ok and result.stdout.endswith(word + "\n"):
         return Verdict(ok=True, reason="all tests passed", extracted=code)

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distill_studio.core.records import Message
+from distill_studio.core.words import words
 from distill_studio.curate.diff import word_diff
-from distill_studio.curate.text import conversation_text, normalise, text_hash, tokens
+from distill_studio.curate.text import conversation_text, normalise, text_hash
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_the_system_prompt_does_not_count():
 
 
 def test_each_chinese_sign_is_a_token():
-    assert tokens("你好 world") == ["你", "好", "world"]
+    assert words("你好 world") == ["你", "好", "world"]
 
 
 @given(st.text(max_size=60), st.text(max_size=60))

@@ -8,6 +8,7 @@ import pytest
 from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import InvalidInput, NotAllowed, NotFound
 from distill_studio.core.records import Decision, DecisionKind, JobState, Message, Pair, PairStatus
+from distill_studio.core.words import words
 from distill_studio.curate.filters import (
     Answer,
     LengthConfig,
@@ -16,7 +17,6 @@ from distill_studio.curate.filters import (
     first_drop,
     measure_all,
 )
-from distill_studio.curate.text import tokens
 from distill_studio.services import curation_work, operations
 from distill_studio.store import decisions, embeddings, pairs
 
@@ -42,7 +42,7 @@ class WordCounts:
         self.embedded += texts
         rows = np.zeros((len(texts), self.dim), np.float32)
         for row, text in zip(rows, texts, strict=True):
-            for word in tokens(text):
+            for word in words(text):
                 row[sum(word.encode()) * 7 % self.dim] += 1
         return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
 

@@ -44,7 +44,7 @@ class LengthConfig(FilterConfig):
 
 
 def measure(answer: Answer) -> dict[str, Measured]:
-    """Characters, words (`curate.text.tokens`) and whether the teacher ran out of tokens."""
+    """Characters, words (`core.words`) and whether the teacher ran out of tokens."""
     return {
         "length.characters": Measured(float(len(answer.text.strip()))),
         "length.words": Measured(float(len(words(answer.text)))),
