@@ -21,7 +21,12 @@ Kind = Literal["bubblewrap", "namespaces"]
 ROOT = Path(__file__).parents[2]
 _GRACE_S = 20.0  # the supervisor inside keeps the time; this is for one that cannot
 _DRAIN_S = 5.0
-_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache")
+# Not all of /usr: container images keep applications in /usr/src and /usr/local/share.
+_SYSTEM = (
+    *("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo"),
+    *(f"/usr/{part}" for part in ("bin", "sbin", "lib", "lib32", "lib64", "libexec")),
+    *("/usr/local/bin", "/usr/local/lib"),
+)
 _BOOT = (
     "import sys; sys.path.append(sys.argv[1]);"
     " from distill_studio.sandbox import {module}; {module}.main(int(sys.argv[2]))"
@@ -84,9 +89,12 @@ def visible_paths() -> list[str]:
     """What of the host the program may read: the system's libraries and the interpreter."""
     prefix = Path(sys.base_prefix).resolve()
     own = [str(prefix / part) for part in ("bin", "lib")]
-    if prefix == Path("/usr") or Path("/usr") in prefix.parents:
-        own = []
-    return [path for path in (*_SYSTEM, *own) if os.path.lexists(path)]
+    paths = [path for path in (*_SYSTEM, *own) if os.path.lexists(path)]
+    return [path for path in dict.fromkeys(paths) if not _is_below_another(path, paths)]
+
+
+def _is_below_another(path: str, paths: Sequence[str]) -> bool:
+    return any(path != other and Path(path).is_relative_to(other) for other in paths)
 
 
 def _as_file(text: str) -> int:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -36,12 +36,18 @@ class VerifyPool:
         workers: How many answers are checked at once.
         timeout_s: Longest time for one answer, once it is its turn.
         memory_mib: Address space of one worker.
+        hidden: Folders kept from models' code wherever they lie: the data folder.
     """
 
     def __init__(
-        self, workers: int = 2, timeout_s: float = TIMEOUT_S, memory_mib: int = MEMORY_MIB
+        self,
+        workers: int = 2,
+        timeout_s: float = TIMEOUT_S,
+        memory_mib: int = MEMORY_MIB,
+        hidden: Sequence[Path] = (),
     ) -> None:
         self.timeout_s = timeout_s
+        self._hidden = tuple(hidden)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="verify")
         self._workers: queue.LifoQueue[_Worker] = queue.LifoQueue()
         self._all = [_Worker(memory_mib) for _ in range(workers)]
@@ -88,7 +94,7 @@ class VerifyPool:
 
     def _verify_tests(self, answer: str, reference: str) -> Verdict:
         with self._sandboxes:
-            return unit_tests.verify(answer, reference, timeout_s=self.timeout_s)
+            return unit_tests.verify(answer, reference, self.timeout_s, self._hidden)
 
     def close(self) -> None:
         """End the workers, also those that are busy."""

@@ -1,11 +1,13 @@
 """Unit tests for code in an answer, run in the sandbox.
 
-The tests may be plain `assert` lines, `test_*` functions, or HumanEval's `check(candidate)`.
+The tests may be plain `assert` lines, `test_*` functions, `unittest` cases, or HumanEval's
+`check(candidate)`. They see the names of the solution.
 """
 
 import functools
 import re
 import secrets
+from pathlib import Path
 
 from distill_studio.sandbox.limits import Limits, Reason, SandboxResult
 from distill_studio.sandbox.runner import Sandbox
@@ -21,24 +23,35 @@ _LOOKS_LIKE_CODE = re.compile(r"^(?:def|class|import|from|async def|@\w)[\s\w(]"
 # with `exit(0)` does not pass. This guards against accidents and lazy answers; code that hunts
 # for the word through the frames of the interpreter could still find it.
 _HARNESS = """\
-import sys
+import sys, unittest
+def _load(name, space):
+    with open(name, encoding="utf-8") as file:
+        exec(compile(file.read(), name, "exec"), space)
 def _run():
     word = sys.stdin.readline()
     sys.stdin.close()
     space = {"__name__": "solution"}
-    for name in ("solution.py", "tests.py"):
-        with open(name, encoding="utf-8") as file:
-            exec(compile(file.read(), name, "exec"), space)
+    _load("solution.py", space)
+    before = dict(space)
+    _load("tests.py", space)
     for name, test in list(space.items()):
-        if name.startswith("test_") and callable(test):
+        if before.get(name) is test:
+            continue
+        if isinstance(test, type) and issubclass(test, unittest.TestCase):
+            result = unittest.TestResult()
+            unittest.defaultTestLoader.loadTestsFromTestCase(test).run(result)
+            for _, trace in result.errors + result.failures:
+                sys.exit(trace)
+        elif name.startswith("test_") and callable(test):
             test()
-        elif name == "check" and callable(test) and not space.get("_checked"):
-            candidate = space.get("candidate") or space[sys.argv[1]]
-            test(candidate)
+        elif name == "check" and callable(test) and sys.argv[1]:
+            test(space[sys.argv[1]])
     sys.stdout.flush()
     print("\\n" + word, end="", flush=True)
 _run()
 """
+_CHECKS = re.compile(r"\bassert|\braise\b|^\s*def (?:test_|check\b)|\bTestCase\b", re.M)
+_CALLS_CHECK = re.compile(r"^check\(", re.M)
 
 
 def extract_code(answer: str) -> str:
@@ -57,8 +70,12 @@ def extract_code(answer: str) -> str:
     return said + "\n"
 
 
-def verify(answer: str, reference: str, timeout_s: float = 10.0) -> Verdict:
+def verify(
+    answer: str, reference: str, timeout_s: float = 10.0, hidden: tuple[Path, ...] = ()
+) -> Verdict:
     """Whether the code of an answer passes the tests in `reference`.
+
+    `hidden` folders are kept from it wherever they lie.
 
     Raises:
         NoIsolation: This machine has no sandbox; the code is not run.
@@ -68,19 +85,21 @@ def verify(answer: str, reference: str, timeout_s: float = 10.0) -> Verdict:
         return Verdict(ok=False, reason="no code found in the answer")
     if not reference.strip():
         return Verdict(ok=False, reason="there are no tests to run", extracted=code)
+    if not _CHECKS.search(reference):
+        return Verdict(ok=False, reason="the tests check nothing", extracted=code)
     word = secrets.token_hex(16)
-    result = _sandbox(timeout_s).run(
+    result = _sandbox(timeout_s, hidden).run(
         _HARNESS,
         files={"solution.py": code, "tests.py": reference},
         stdin=word + "\n",
-        arguments=[_entry_point(code)],
+        arguments=["" if _CALLS_CHECK.search(reference) else _entry_point(code)],
     )
     return _verdict(result, code, word)
 
 
 @functools.lru_cache(maxsize=8)
-def _sandbox(timeout_s: float) -> Sandbox:
-    return Sandbox(Limits(wall_s=timeout_s, cpu_s=timeout_s))
+def _sandbox(timeout_s: float, hidden: tuple[Path, ...]) -> Sandbox:
+    return Sandbox(Limits(wall_s=timeout_s, cpu_s=timeout_s), hidden)
 
 
 def _entry_point(code: str) -> str:

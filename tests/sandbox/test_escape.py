@@ -255,7 +255,10 @@ def test_a_fork_bomb_fizzles():
     [
         "x = bytearray(2 * 2**30)",
         "x = []\nwhile True: x.append('x' * 2**20)",
-        "import os\nfor _ in range(8): os.fork()\nx = []\nwhile True: x.append(bytearray(2**20))",
+        pytest.param(
+            "import os\nfor _ in range(8): os.fork()\nx = []\nwhile True: x.append(bytearray(2**20))",
+            marks=pytest.mark.slow,
+        ),
         "import mmap\nx = []\nwhile True:\n"
         "    x.append(mmap.mmap(-1, 2**24)); x[-1].write(b'x' * 2**24)",
     ],
@@ -303,6 +306,7 @@ def test_an_endless_loop_is_cut_off():
     assert time.monotonic() - started < 4
 
 
+@pytest.mark.slow
 def test_processor_time_is_counted_apart():
     assert inside("while True: pass", wall_s=8, cpu_s=1).reason == Reason.CPU
 
@@ -321,6 +325,7 @@ def test_what_runs_in_the_background_dies_too():
     assert left_behind(mark) == []
 
 
+@pytest.mark.slow
 def test_a_program_that_ignores_signals_dies_when_time_is_up():
     code = (
         "import signal, os, time\n"
@@ -343,6 +348,7 @@ def test_a_flood_of_output_is_cut(stream):
     assert len(getattr(result, stream)) == 64 * 1024
 
 
+@pytest.mark.slow
 def test_the_scratch_folder_fills_up():
     code = (
         "def fill():\n"
@@ -360,6 +366,7 @@ def test_standard_input_cannot_grow():
     assert inside(code).stdout == "1\n"
 
 
+@pytest.mark.slow
 def test_many_threads_at_once_leave_nothing_open():
     sandbox = Sandbox(Limits(wall_s=20))
     sandbox.run("print(1)")

@@ -11,6 +11,16 @@ needs_sandbox = pytest.mark.skipif(
 )
 ADD = "```python\ndef add(a, b):\n    return a + b\n```"
 
+CASE = (
+    "import unittest\nclass T(unittest.TestCase):\n"
+    "    def test_add(self):\n        self.assertEqual(add(1, 2), {})\n"
+)
+HELPED = """```python
+def double(n): return _twice(n)
+def test_me(n): return n
+def _twice(n): return 2 * n
+```"""
+
 
 @pytest.mark.parametrize(
     ("answer", "code"),
@@ -39,6 +49,11 @@ def test_the_code_of_an_answer(answer, code):
         (ADD, "def check(candidate):\n    assert candidate(1, 2) == 4", False, "failed"),
         (ADD, "assert sub(1, 2) == 3", False, "NameError"),
         (ADD, " ", False, "no tests"),
+        (ADD, "add(1, 2)", False, "check nothing"),
+        (ADD, CASE.format(3), True, "passed"),
+        (ADD, CASE.format(4), False, "AssertionError"),
+        (HELPED, "def check(f):\n    assert f(2) == 4\ncheck(double)", True, "passed"),
+        (HELPED, "from solution import double\nassert double(2) == 4", True, "passed"),
         ("```python\ndef add(a, b) return\n```", "assert 1", False, "SyntaxError"),
         ("```python\nexit(0)\n```", "assert 1 == 2", False, "before its tests ended"),
         ("```python\nimport os; os._exit(0)\n```", "assert 1 == 2", False, "before its tests"),
