@@ -256,7 +256,8 @@ def test_a_fork_bomb_fizzles():
         "x = bytearray(2 * 2**30)",
         "x = []\nwhile True: x.append('x' * 2**20)",
         pytest.param(
-            "import os\nfor _ in range(8): os.fork()\nx = []\nwhile True: x.append(bytearray(2**20))",
+            "import os\nfor _ in range(8): os.fork()\n"
+            "x = []\nwhile True: x.append(bytearray(2**20))",
             marks=pytest.mark.slow,
         ),
         "import mmap\nx = []\nwhile True:\n"
