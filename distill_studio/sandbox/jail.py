@@ -116,7 +116,8 @@ def _build_tree(job: dict[str, Any]) -> None:
         os.mkdir(folder)
     if not os.path.lexists("/tmp"):  # it is there when the interpreter lives below it
         os.symlink(inside.SCRATCH, "/tmp")
-    _mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, "subset=pid")
+    flags = _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
+    _mount("proc", "/proc", "proc", flags, "subset=pid")
     size = f"size={limits['scratch_mib']}m,nr_inodes=4096,mode=0777"
     _mount("tmpfs", inside.SCRATCH, "tmpfs", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, size)
     for path in job["hidden"]:

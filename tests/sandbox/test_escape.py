@@ -155,6 +155,16 @@ def test_the_file_system_is_read_only_but_for_scratch():
     assert result.stdout == "['here', 'main.py', 'there']\n", result.stderr
 
 
+def test_every_mount_but_scratch_is_read_only():
+    """Also where the program is the owner of what it sees, as when the app is not run by root."""
+    result = inside("print(open('/proc/self/mountinfo').read())")
+    mounts = [line.split() for line in result.stdout.splitlines() if line]
+    assert len(mounts) > 5
+    writable = [fields[4] for fields in mounts if "ro" not in fields[5].split(",")]
+    assert writable == ["/scratch"]
+    assert all("nosuid" in fields[5].split(",") for fields in mounts)
+
+
 def test_the_home_and_the_data_folder_are_not_there(tmp_path):
     data = tmp_path / "data"
     data.mkdir()
