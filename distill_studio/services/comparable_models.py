@@ -45,14 +45,21 @@ class ComparableModels:
         return found[0]
 
     def defaults(self, actor: Actor) -> list[str]:
-        """Ids of the first teacher, the newest student, and between them what it started from."""
+        """Ids of the first teacher, the newest student, and between them what it started from.
+
+        A base that is the teacher itself is left out: two equal columns tell nothing.
+        """
         cards = self.cards(actor)
         students = self._finished(actor)[:1]
         origins = {run.config.get("student", {}).get("base_id") for run in students}
-        firsts: dict[ModelRole | None, str] = {}
+        firsts: dict[ModelRole | None, ModelCard] = {}
         for card in sorted(cards, key=lambda card: card.model not in origins):
-            firsts.setdefault(card.role, card.id)
-        return [firsts[role] for role in ModelRole if role in firsts]
+            firsts.setdefault(card.role, card)
+        chosen = [firsts[role] for role in ModelRole if role in firsts]
+        base, teacher = firsts.get(ModelRole.BASE), firsts.get(ModelRole.TEACHER)
+        if len(chosen) > 2 and base and teacher and base.model == teacher.model:
+            chosen.remove(base)
+        return [card.id for card in chosen]
 
     def source(self, card: ModelCard) -> Callable[[], ChatModel]:
         """A function that returns the model with its weights loaded; slow, for a thread."""

@@ -21,7 +21,7 @@ from distill_studio.freeze.split import SplitRow, choose_validation, groups
 from distill_studio.services import freeze_rows
 from distill_studio.services.base import Service
 from distill_studio.services.freeze_rows import Selection
-from distill_studio.store import pairs, snapshots, teachers
+from distill_studio.store import pairs, snapshots
 from distill_studio.store.pairs import PairQuery
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ class FreezeService(Service):
         )
 
     def _with_notes(self, rows: dict[str, int]) -> dict[str, dict[str, Any]]:
-        notes = {t.name: t.licence_note for t in teachers.everyone(self.db)}
+        notes = self.workspace.teachers.licence_notes()
         return {
             name: {"rows": count, "licence_note": notes.get(name, "")}
             for name, count in rows.items()
@@ -290,7 +290,7 @@ class FreezeService(Service):
     def _free_folder(self, name: str) -> Path:
         if not _NAME.match(name):
             raise InvalidInput(
-                f"'{name}' cannot name a snapshot.",
+                f"'{name}' cannot name a snapshot." if name else "The snapshot has no name yet.",
                 "Use up to 63 small letters, digits, dots, - and _, beginning with no sign.",
             )
         if snapshots.get(self.db, name) is not None:

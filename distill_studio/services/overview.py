@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from distill_studio.core.actor import Actor, Role
-from distill_studio.core.records import Record
+from distill_studio.core.records import Job, Record
 from distill_studio.services.base import Service
 from distill_studio.store import overview as table
 
@@ -32,7 +32,16 @@ class OverviewService(Service):
     def next_step(self, actor: Actor) -> NextStep:
         """The step that brings this workspace on."""
         actor.require(Role.VIEWER)
-        return next_step(self.counts(actor))
+        active = self.workspace.jobs.page(actor, kinds=["train"], active=True, limit=1)
+        return _watch(active[0]) if active else next_step(self.counts(actor))
+
+
+def _watch(training: Job) -> NextStep:
+    return NextStep(
+        tab="distill",
+        title="Watch the training",
+        text=f"{training.title} is at work. It goes on when you close the page.",
+    )
 
 
 def next_step(c: _Counts) -> NextStep:

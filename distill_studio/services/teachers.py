@@ -176,6 +176,10 @@ class TeachersService(Service):
         """
         return self._chat_model(self.config(name))
 
+    def licence_notes(self) -> dict[str, str]:
+        """Teacher name -> what its terms say of training on its outputs ('' where unknown)."""
+        return {t.name: t.licence_note for t in (STARTER, *table.everyone(self.db))}
+
     def config(self, name: str) -> TeacherConfig:
         """The configuration of the teacher of that name.
 

@@ -21,10 +21,13 @@ from distill_studio.ui.tabs import TABS
 from distill_studio.ui.theme import css, theme
 
 # The address follows what is chosen, but only once the page has opened what its address names.
-_READY = "() => { window.dsReady = true; }"
+# The browser's back button goes to the tab before: its address is there already, so no new entry.
+_READY = """() => { window.dsReady = true; window.addEventListener('popstate', () => {
+const word = new URL(location).searchParams.get('tab') || 'home';
+document.getElementById('ds-tab-' + word + '-button')?.click(); }); }"""
 _FOLLOW_TAB = """(...args) => { if (!window.dsReady) return args; const u = new URL(location);
-u.searchParams.set('tab', '%s');
-history.replaceState(null, '', u); return args; }"""
+const isThere = (u.searchParams.get('tab') || 'home') === '%s'; u.searchParams.set('tab', '%s');
+history[isThere ? 'replaceState' : 'pushState'](null, '', u); return args; }"""
 _FOLLOW_WORKSPACE = """(...args) => { if (!window.dsReady) return args; const u = new URL(location);
 u.searchParams.set('workspace', args[0]); history.replaceState(null, '', u); return args; }"""
 
@@ -73,7 +76,7 @@ def _wire(ui: Ui, item: gr.Tab, word: str, view: TabView) -> None:
             return [gr.skip()] * len(outputs)  # it fills when it opens
         return show(request, workspace, *values)
 
-    item.select(show, inputs, outputs, js=_FOLLOW_TAB % word, **QUIET)
+    item.select(show, inputs, outputs, js=_FOLLOW_TAB % (word, word), **QUIET)
     follow = _FOLLOW_WORKSPACE if word == "home" else None  # once for all tabs
     ui.workspace.change(show_if_in_view, inputs, outputs, js=follow, **QUIET)
 

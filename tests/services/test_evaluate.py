@@ -23,6 +23,7 @@ from distill_studio.core.records import (
 from distill_studio.core.records.comparison import AnswerState, Comparison, ModelCard, ModelRole
 from distill_studio.evaluate.prompts import prompt_of_row
 from distill_studio.services import operations
+from distill_studio.services import teachers as services_teachers
 from distill_studio.services.comparable_models import ComparableModels
 from distill_studio.store import pairs, runs, seeds
 from distill_studio.teachers.scripted import ScriptedChatModel
@@ -382,11 +383,16 @@ def test_finished_runs_are_students_newest_first(workspace, owner):
     assert [c.id for c in cards if c.role is ModelRole.STUDENT] == [
         "student:second", "student:first",
     ]  # fmt: skip
+    # the starter teacher is the base here: once is enough
+    assert workspace.evaluate.defaults(owner) == [cards[0].id, "student:second"]
+
+
+def test_a_base_that_is_not_the_teacher_stands_between(workspace, owner, monkeypatch):
+    add_run(workspace, "first", base="smollm2-135m-instruct")
+    other = services_teachers.STARTER.model_copy(update={"model": "another"})
+    monkeypatch.setattr(services_teachers, "STARTER", other)
     roles = [name.partition(":")[0] for name in workspace.evaluate.defaults(owner)]
     assert roles == ["teacher", "base", "student"]
-    assert workspace.evaluate.defaults(owner)[1:] == [
-        "base:smollm2-135m-instruct", "student:second",
-    ]  # fmt: skip
 
 
 def test_models_that_share_a_label_are_told_apart(workspace, owner):

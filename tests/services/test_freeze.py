@@ -256,3 +256,11 @@ def test_a_quick_preview_of_many_rows_only_counts(
     assert (quick.is_estimate, len(quick.examples), quick.teachers["t"]["rows"]) == (True, 3, 12)
     full = workspace.freeze.preview(owner, validation_share=0.25)
     assert full.model_copy(update={"is_estimate": True, "groups": 0, "warnings": []}) == quick
+
+
+def test_the_starter_teachers_terms_reach_the_preview(workspace, owner):
+    starter = workspace.teachers.page(owner)[0]
+    add_pairs(workspace, 2, teacher=starter.name)
+    found = workspace.freeze.preview(owner)
+    assert found.teachers[starter.name]["licence_note"] == starter.licence_note != ""
+    assert not [warning for warning in found.warnings if "terms" in warning]

@@ -28,11 +28,23 @@ def summary_html(preview: ImportPreview) -> str:
         chips.append(chip(counted(counts.problem_count, "row") + " with problems", "warn"))
     head = f"<strong>{esc(preview.file_name)}</strong> {size(preview.size_bytes)}"
     facts = _known(counts)
+    unused = _unused(preview)
     return (
         f'<div class="ds-import-head"><div>{head}</div><div>{"".join(chips)}</div></div>'
         + (note(preview.hint, "warn") if preview.hint else "")
+        + (note(unused) if unused and not preview.hint else "")
         + (note(facts) if facts else "")
     )
+
+
+def _unused(preview: ImportPreview) -> str:
+    """The columns that no part takes: they stay with their rows."""
+    used = {str(name) for name in preview.mapping.model_dump().values()}
+    others = [name for name in preview.columns if name not in used]
+    if not others:
+        return ""
+    more = f" and {counted(len(others) - 8, 'more')}" if len(others) > 8 else ""
+    return f"Kept with each prompt but not used: {', '.join(others[:8])}{more}."
 
 
 def examples_html(preview: ImportPreview) -> str:

@@ -66,7 +66,11 @@ def build(ui: Ui) -> TabView:
         examples = gr.HTML(elem_id="freeze-examples", apply_default_css=False)
     with gr.Row(elem_classes="ds-fields"):
         name = gr.Textbox(
-            label="Name", placeholder="first-pass", elem_id="freeze-name", max_lines=1, scale=2
+            label="Name",
+            placeholder="for example first-pass",
+            elem_id="freeze-name",
+            max_lines=1,
+            scale=2,
         )
         create = gr.Button("Freeze", variant="primary", elem_id="freeze-create")
     gr.HTML('<h3 class="ds-h3">Snapshots</h3>')

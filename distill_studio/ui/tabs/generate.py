@@ -19,6 +19,8 @@ from distill_studio.ui.panels.generation_live import build_live_panel
 from distill_studio.ui.panels.teacher_form import TeacherForm, build_teacher_form
 
 LABEL = "Generate"
+_TO_LIVE = """() => document.getElementById('generate-live-panel')
+?.scrollIntoView({behavior: 'smooth', block: 'start'})"""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ def build(ui: Ui) -> TabView:
     inputs = [ui.workspace, *form.fields]
     changes = [field.change for field in form.fields]
     gr.on(changes, on_change, inputs, form.facts, trigger_mode="always_last", **QUIET)
-    form.run.click(on_run, inputs, [*live.outputs, live.chosen, *form.facts], **QUIET)
+    started = form.run.click(on_run, inputs, [*live.outputs, live.chosen, *form.facts], **QUIET)
+    started.success(None, None, None, js=_TO_LIVE, **QUIET)
     form.teachers.after_change(on_teachers, form.fields[:1], form.fields[:1])
     to_seeds.click(lambda: gr.Tabs(selected="seeds"), None, ui.tabs, **QUIET)
     outputs = [empty, *form.lists, *form.teachers.outputs, *form.facts, *live.outputs]
