@@ -21,6 +21,8 @@ from typing import Any
 
 USER, ASSISTANT = {"user", "human"}, {"assistant", "gpt"}
 NUMBER = re.compile(r"-?[0-9][0-9,]*(?:\.[0-9]+)?")
+# A number right after the mark; "#### Step 2" and "#### 2. Total" are headings of a reply.
+MARKED = re.compile(r"^ *#### *(\$?-?\$?[0-9][0-9,]*(?:\.[0-9]+)?)%?(?=\.?(?:$| [^-+*/=]))", re.M)
 
 
 def rows_of(path: Path) -> Iterator[dict[str, Any]]:
@@ -79,7 +81,7 @@ def final_number(reply: str) -> Decimal | None:
     """After the reasoning: in the last `####` line, else the last box, else after "answer is",
     else the last number of all."""
     reply = reply.rsplit("</think>", 1)[-1]
-    marked = [line.split("####", 1)[1] for line in reply.splitlines() if "####" in line]
+    marked = MARKED.findall(reply)
     phrase = re.split(r"(?i)\banswer(?:\s+is|\s*[:=])", reply)
     part = marked[-1] if marked else boxed(reply)
     if part is None and len(phrase) > 1:

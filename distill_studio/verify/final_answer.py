@@ -3,7 +3,12 @@
 import re
 from typing import NamedTuple
 
-_HASHES = re.compile(r"^[^\S\n]*####[^\S\n]*(\S.*)$", re.MULTILINE)
+# "#### 18" or "#### $1,000 a year", but no Markdown heading like "#### Step 2" or "#### 2. Total".
+_HASHES = re.compile(
+    r"^[^\S\n]*####[^\S\n]*([-+−$€£\\]*\d[\d,]*(?:\.\d+)?[%$]?(?:[^\S\n]+\w+){0,3}\.?)[^\S\n]*$",
+    re.M,
+)
+_LAST_HASHES = re.compile(r"(?:^|\n)[^\S\n]*####[^\S\n]*([^\s#].*)\Z")
 _BRACES = re.compile(r"\\[{}]|\\f?boxed\s*\{|\\fbox\s*\{|[{}]")  # escaped ones are signs
 _BARE_BOX = re.compile(r"\\boxed\s+([^\s{}$.,]+)")
 _SAYS = re.compile(r"\banswer\b(?:\s+is\b|\s*[:=])[\s:*]*([^\n]+)", re.IGNORECASE)
@@ -27,12 +32,14 @@ def after_reasoning(text: str) -> str:
 
 
 def final_answer(text: str) -> Final:
-    r"""The marked final answer: `#### x`, else the last `\boxed{x}`, else "the answer is x".
+    r"""The marked final answer of a reply, after its reasoning.
 
+    Marks, first one found: `#### x` (as the last line, or a number), the last `\boxed{x}`,
+    "the answer is x".
     Without a mark the whole text (after its reasoning) comes back with an empty mark.
     """
     said = after_reasoning(text)
-    if hashes := _HASHES.findall(said):
+    if hashes := _LAST_HASHES.findall(said) or _HASHES.findall(said):
         return Final(hashes[-1].strip(), "####")
     if boxed := _last_boxed(said):
         return Final(boxed, "\\boxed")

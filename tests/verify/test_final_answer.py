@@ -12,6 +12,11 @@ from distill_studio.verify.final_answer import after_reasoning, final_answer
     [
         ("so 3 * 6 = 18\n#### 18", "18", "####"),
         ("#### 1\nno, wait\n#### 2", "2", "####"),
+        ("#### Step 2\nso\n#### 2. Total\nThe answer is 18", "18", "the answer is"),
+        ("#### 18\nQuestion: next one", "18", "####"),
+        ("#### $1,000 a year.\nDone", "$1,000 a year.", "####"),
+        ("#### Step 1\nx\n#### Paris", "Paris", "####"),
+        ("#### 16 - 3\nis 13", "#### 16 - 3\nis 13", ""),
         (r"thus \boxed{\frac{1}{2}}.", r"\frac{1}{2}", "\\boxed"),
         (r"\boxed{1} and \boxed{2", "1", "\\boxed"),  # the last complete one
         (r"\boxed{\text{a \} b}}", r"\text{a \} b}", "\\boxed"),
