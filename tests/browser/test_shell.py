@@ -47,6 +47,18 @@ def test_an_address_opens_its_tab_and_workspace(page, running_app):
     assert "tab=freeze" in page.url
 
 
+def test_the_back_button_goes_to_the_tab_before(page, running_app):
+    running_app.call("seeds_page")
+    open_home(page)
+    for word in ("seeds", "review"):
+        tab(page, word).click()
+        page.wait_for_url(f"**tab={word}**")
+    for back, word in (("go_back", "seeds"), ("go_back", "home"), ("go_forward", "seeds")):
+        getattr(page, back)()
+        expect(tab(page, word)).to_have_attribute("aria-selected", "true")
+        assert f"tab={word}" in page.url or word == "home"
+
+
 def test_a_workspace_is_made_and_moved_to_the_trash(page, running_app):
     open_home(page)
     page.locator("#ds-manage").click()
