@@ -2,3 +2,5 @@
 
 This file imports nothing: the programs inside the sandbox are modules of this folder too.
 """
+
+SCRATCH = "/scratch"  # the one place where the program may write

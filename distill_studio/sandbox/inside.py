@@ -16,7 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-SCRATCH = "/scratch"
+from distill_studio.sandbox import SCRATCH
+
 ENVIRONMENT = {
     "HOME": SCRATCH,
     "TMPDIR": SCRATCH,

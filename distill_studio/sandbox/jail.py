@@ -15,7 +15,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from distill_studio.sandbox import inside
+from distill_studio.sandbox import SCRATCH, inside
 from distill_studio.sandbox.inside import check, libc
 
 _NEW_NAMESPACES = (
@@ -112,14 +112,14 @@ def _build_tree(job: dict[str, Any]) -> None:
         _bind(path)
     for name in _DEVICES:
         _bind_device(name)
-    for folder in ("/proc", inside.SCRATCH):
+    for folder in ("/proc", SCRATCH):
         os.mkdir(folder)
     if not os.path.lexists("/tmp"):  # it is there when the interpreter lives below it
-        os.symlink(inside.SCRATCH, "/tmp")
+        os.symlink(SCRATCH, "/tmp")
     flags = _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
     _mount("proc", "/proc", "proc", flags, "subset=pid")
     size = f"size={limits['scratch_mib']}m,nr_inodes=4096,mode=0777"
-    _mount("tmpfs", inside.SCRATCH, "tmpfs", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, size)
+    _mount("tmpfs", SCRATCH, "tmpfs", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, size)
     for path in job["hidden"]:
         if os.path.isdir(path):
             _mount("tmpfs", path, "tmpfs", _MS_RDONLY | _MS_NOSUID | _MS_NODEV, "size=4k")

@@ -13,8 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from distill_studio.sandbox import seccomp
-from distill_studio.sandbox.inside import SCRATCH
+from distill_studio.sandbox import SCRATCH, seccomp
 from distill_studio.sandbox.limits import Limits, Reason, SandboxBroken, SandboxResult
 
 Kind = Literal["bubblewrap", "namespaces"]
