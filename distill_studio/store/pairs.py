@@ -61,10 +61,46 @@ def insert(db: Database, pairs: Sequence[Pair]) -> int:
     Returns:
         How many were new.
     """
+    rows = [to_row(pair) for pair in pairs]
     with db.write():
-        before = db.value("SELECT count(*) FROM pairs")
-        db.insert("pairs", [to_row(p) for p in pairs], or_ignore=True)
-        return int(db.value("SELECT count(*) FROM pairs") - before)
+        new = _not_stored(db, rows)
+        db.insert("pairs", new)
+        return len(new)
+
+
+def _not_stored(db: Database, rows: Sequence[Row]) -> list[Row]:
+    """The rows whose id and natural key are free, each key once.
+
+    `INSERT OR IGNORE` would do, but takes time in proportion to the table (DuckDB 2.0): 5 ms for
+    200 rows without it, 70 ms with it at 20,000 pairs.
+    """
+    ids = _stored_ids(db, [row["id"] for row in rows])
+    keys: set[tuple[object, ...]] = set()
+    for job_id in {row["job_id"] for row in rows}:
+        seeds = sorted(row["seed_id"] for row in rows if row["job_id"] == job_id)
+        found = db.rows(  # the range skips what is older, the list keeps the answer short
+            "SELECT seed_id, step, sample FROM pairs WHERE job_id = ?"
+            " AND seed_id BETWEEN ? AND ? AND seed_id IN (SELECT unnest(?))",
+            [job_id, seeds[0], seeds[-1], seeds],
+        )
+        keys |= {(job_id, *row.values()) for row in found}
+    new = []
+    for row in rows:
+        key = (row["job_id"], row["seed_id"], row["step"], row["sample"])
+        if key not in keys and row["id"] not in ids:
+            new.append(row)
+            keys.add(key)
+            ids.add(row["id"])
+    return new
+
+
+def _stored_ids(db: Database, ids_wanted: Sequence[str]) -> set[str]:
+    found: set[str] = set()
+    for start in range(0, len(ids_wanted), _IDS_A_QUERY):
+        some = ids_wanted[start : start + _IDS_A_QUERY]
+        marks = ", ".join("?" for _ in some)  # a list in SQL: the index finds them, a join scans
+        found |= {r["id"] for r in db.rows(f"SELECT id FROM pairs WHERE id IN ({marks})", some)}
+    return found
 
 
 def page(db: Database, query: PairQuery) -> list[Pair]:
