@@ -114,7 +114,7 @@ def plan_dedup(base: DedupBase, settings: CurateSettings) -> DedupPlan:
     grouping = keep_first(
         base.contenders,
         Edges(base.edges.a[near], base.edges.b[near], base.edges.similarity[near]),
-        spare_same_seed=settings.field == "prompt",
+        spare_copies=settings.field == "prompt",
         verdicts=base.verdicts,
         remove_protected=settings.remove_accepted,
     )

@@ -78,7 +78,7 @@ def dedup_preview(
         counts: From `dedup_counts`.
     """
     grouping = made.grouping
-    close = _borderline(made, settings)
+    close = _borderline(made)
     largest = _largest(grouping.removed)
     conflicts = grouping.conflicts[:_CONFLICTS]
     shown = {*(x for lost, _ in close for x in (lost.id, lost.to))}
@@ -213,7 +213,7 @@ def _largest(removed: Sequence[Lost]) -> list[tuple[str, list[Lost]]]:
     return sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))[:_GROUPS]
 
 
-def _borderline(made: DedupPlan, settings: CurateSettings) -> list[tuple[Lost, float]]:
+def _borderline(made: DedupPlan) -> list[tuple[Lost, float]]:
     """Pairs of rows nearest to the threshold on either side, the nearest first."""
     by_unit: dict[int, list[Contender]] = {}
     for row in made.base.contenders:
@@ -221,11 +221,8 @@ def _borderline(made: DedupPlan, settings: CurateSettings) -> list[tuple[Lost, f
     distance = np.abs(made.base.edges.similarity - made.threshold)
     found: list[tuple[Lost, float]] = []
     for k in np.argsort(distance, kind="stable"):
-        rows = _two_rows(
-            by_unit[int(made.base.edges.a[k])],
-            by_unit[int(made.base.edges.b[k])],
-            settings.field == "prompt",
-        )
+        ends = (int(made.base.edges.a[k]), int(made.base.edges.b[k]))
+        rows = _two_rows(by_unit[ends[0]], by_unit[ends[1]])
         if rows is not None:
             lost = Lost(rows[1].id, rows[0].id, float(made.base.edges.similarity[k]), False)
             found.append((lost, float(distance[k])))
@@ -235,13 +232,13 @@ def _borderline(made: DedupPlan, settings: CurateSettings) -> list[tuple[Lost, f
 
 
 def _two_rows(
-    left: Sequence[Contender], right: Sequence[Contender], spare_same_seed: bool
+    left: Sequence[Contender], right: Sequence[Contender]
 ) -> tuple[Contender, Contender] | None:
     """A row of each unit, the older first; None when they are equal or of one seed."""
     for a in left:
         for b in right:
             is_same = a.exact_key != "" and a.exact_key == b.exact_key
-            if not is_same and not (spare_same_seed and a.seed_id == b.seed_id):
+            if not is_same and a.seed_id != b.seed_id:
                 return (a, b) if a.id < b.id else (b, a)
     return None
 

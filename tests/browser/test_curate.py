@@ -76,9 +76,8 @@ def test_find_look_apply_and_undo(page: Page, running_app: RunningApp) -> None:
     expect(page.locator("#curate-threshold input[type=number]")).to_have_value("0.97")
     expect(page.locator("#curate-field").get_by_label("Prompt", exact=True)).to_be_checked()
     page.locator("button#curate-undo").click()
-    expect(page.locator("#curate-threshold input[type=number]")).to_have_value(
-        "0.9", timeout=20_000
-    )
+    expect(page.locator("#curate-state")).to_contain_text("4 kept", timeout=20_000)
+    expect(page.locator("#curate-threshold input[type=number]")).to_have_value("0.97")
     page.locator("button#curate-undo").click()
     expect(page.locator("#curate-state")).to_contain_text("7 kept", timeout=20_000)
     assert set(curations(running_app, workspace)) == {"kept"}

@@ -206,9 +206,12 @@ def test_candidates_of_a_seed(workspace, curate, owner):
     )
     done(workspace, owner, curate.embed(owner))
     both = curate.dedup_preview(owner, "both", 0.85)
-    assert both.removed == 1  # the near-identical answer
+    assert (both.removed, both.borderline) == (0, [])  # candidates, for Prefer to compare
+    copy = pair(question, BEES.upper(), seed="s")
+    store(workspace, copy)
+    assert curate.dedup_preview(owner, "both", 0.85).removed == 1  # but a copy goes
     prompt = curate.dedup_preview(owner, "prompt", 0.85)
-    assert prompt.removed == 1  # the other seed's row, none of the candidates
+    assert prompt.removed == 1  # the other seed's row, none of the candidates, no copy
 
 
 def test_a_rejected_row_removes_nobody_and_its_copies_come_back(workspace, curate, owner, bees):

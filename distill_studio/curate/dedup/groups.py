@@ -4,6 +4,9 @@ Each row, in order, is kept unless a row kept before it is at least the threshol
 one stands for it. So every removed row's representative survives and is at least the threshold
 like it (connected components would chain: a removed row may be quite unlike the one that stays).
 
+Answers to one seed are candidates: they are made to be compared, so however alike, none stands for
+another. Only exact copies do, since there is nothing to compare between them.
+
 A row that a person accepted is never removed by this: it is kept as a *conflict* until a person
 says which of the two goes, and until then it stands for nobody.
 """
@@ -72,7 +75,7 @@ def keep_first(
     rows: Sequence[Contender],
     edges: Edges,
     *,
-    spare_same_seed: bool = False,
+    spare_copies: bool = False,
     verdicts: Mapping[tuple[str, str], Verdict] | None = None,
     remove_protected: bool = False,
 ) -> Grouping:
@@ -81,12 +84,13 @@ def keep_first(
     Args:
         rows: Who takes part, the first to be kept first.
         edges: Near pairs of their units.
-        spare_same_seed: Two answers to one seed are no duplicates (when prompts are compared).
+        spare_copies: Not even equal rows of one seed are duplicates (when prompts are compared,
+            all of them are equal).
         verdicts: What people said of single pairs, by (id, id) with the smaller id first.
         remove_protected: Conflicts are removed like other rows; a person asked for that.
     """
     verdicts = verdicts or {}
-    grouper = _Grouper(edges, spare_same_seed, verdicts)
+    grouper = _Grouper(edges, spare_copies, verdicts)
     outcome = Grouping()
     for row in _in_order(rows, verdicts):
         lost = grouper.rival_of(row)
@@ -114,10 +118,10 @@ class _Grouper:
     def __init__(
         self,
         edges: Edges,
-        spare_same_seed: bool,
+        spare_copies: bool,
         verdicts: Mapping[tuple[str, str], Verdict],
     ) -> None:
-        self._spare, self._verdicts = spare_same_seed, verdicts
+        self._spare_copies, self._verdicts = spare_copies, verdicts
         self._by_unit: dict[int, list[Contender]] = {}
         self._by_key: dict[str, list[Contender]] = {}
         self._place: dict[str, int] = {}
@@ -148,7 +152,7 @@ class _Grouper:
         """
         best, best_key = None, (0.0, 0)
         for kept, similarity, is_exact in self._like(row):
-            if self._spare and kept.seed_id == row.seed_id:
+            if kept.seed_id == row.seed_id and (self._spare_copies or not is_exact):
                 continue
             said = verdict_on(self._verdicts, row.id, kept.id)
             if said is Verdict.KEEP_BOTH:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import gradio as gr
 
 from distill_studio.core.actor import Actor, Role
-from distill_studio.curate.reports import CurateReport, DedupField, DedupPreview
+from distill_studio.curate.reports import CurateReport, CurateSettings, DedupField, DedupPreview
 from distill_studio.services.curate import JOB_KINDS, MEASURE_AT_ONCE
 from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import TabView, Ui
@@ -55,6 +55,12 @@ def build(ui: Ui) -> TabView:
             with gr.Column(scale=3, min_width=420):
                 filters = gr.HTML(elem_id="curate-filters")
         gr.HTML('<h3 class="ds-h3">Near-duplicates</h3>')
+        gr.HTML(
+            note(
+                "Answers to one prompt stay together for Prefer: they count as duplicates of each"
+                " other only when they are exact copies."
+            )
+        )
         near = _NearPanel(ui)
         gr.HTML('<h3 class="ds-h3">Apply</h3>')
         with gr.Row(elem_id="curate-apply-row"):
@@ -67,24 +73,29 @@ def build(ui: Ui) -> TabView:
         with gr.Accordion("History", open=False, elem_id="curate-history-box"):
             history = gr.HTML(elem_id="curate-history")
 
+    filled = gr.State("")  # the workspace whose settings stand in the form
     settings = [*form.widgets, near.at, near.which, near.field, near.threshold, accepted]
     shown = [nothing, body, state, filters, *near.shown, apply, undo, report, history]
 
     def refresh(request: gr.Request, workspace: str, *values: Any) -> tuple[Any, ...]:  # noqa: ANN401
         return _fill(*ui.open(request, workspace), form, values)
 
-    def show(request: gr.Request, workspace: str) -> tuple[Any, ...]:
+    def show(
+        request: gr.Request,
+        workspace: str,
+        shows: str,
+        *values: Any,  # noqa: ANN401
+    ) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
         state = opened.curate.state(actor)
         if state.unmeasured > MEASURE_AT_ONCE and actor.role >= Role.REVIEWER:
             opened.curate.measure(actor)
-        used = state.settings
-        values = [*form.fill(used.filters), 0, "borderline"]
-        values += [used.field, used.threshold, used.remove_accepted]
+        kept = values if shows == workspace else ()
+        set_to, values = _form_values(form, state.settings, kept)
         view, timer = near.jobs.poll(request, workspace)
         # A timer that another event started is never stopped from here: it stops by itself.
         jobs = view, timer if timer.active else gr.skip()
-        return (*values, *_fill(opened, actor, form, values), *jobs)
+        return (workspace, *set_to, *_fill(opened, actor, form, values), *jobs)
 
     @guarded
     def on_find(request: gr.Request, workspace: str, field: DedupField) -> Any:  # noqa: ANN401
@@ -107,11 +118,11 @@ def build(ui: Ui) -> TabView:
         return _fill(opened, actor, form, values)
 
     @guarded
-    def on_undo(request: gr.Request, workspace: str) -> tuple[Any, ...]:
+    def on_undo(request: gr.Request, workspace: str, *values: Any) -> tuple[Any, ...]:  # noqa: ANN401
         opened, actor = ui.open(request, workspace)
         opened.curate.undo(actor)
-        gr.Info("Took the last step back.")
-        return show(request, workspace)
+        gr.Info("Took the last step back. The settings stay as you left them.")
+        return _fill(opened, actor, form, values)
 
     @guarded
     def on_verdict(
@@ -127,14 +138,14 @@ def build(ui: Ui) -> TabView:
     live: dict[str, Any] = {**QUIET, "trigger_mode": "always_last"}
     changes = [widget.input for widget in settings if widget is not near.at]
     gr.on(changes, guarded(refresh), inputs, shown, **live)
-    everything = [*settings, *shown, *near.jobs.outputs]
     near.find.click(on_find, [ui.workspace, near.field], near.jobs.outputs, **QUIET)
     near.jobs.view.change(on_job, inputs, shown, **live)
     apply.click(on_apply, inputs, shown, api_visibility="private", show_progress="minimal")
-    undo.click(on_undo, ui.workspace, everything, api_visibility="private", show_progress="minimal")
+    undo.click(on_undo, inputs, shown, api_visibility="private", show_progress="minimal")
     near.wire(on_verdict, settings, shown)
     to_generate.click(lambda: gr.Tabs(selected="generate"), None, ui.tabs, **QUIET)
-    return TabView(show=show, outputs=everything)
+    everything = [filled, *settings, *shown, *near.jobs.outputs]
+    return TabView(show=show, inputs=[filled, *settings], outputs=everything)
 
 
 class _NearPanel:
@@ -244,6 +255,20 @@ def _bound(handler: Any, verdict: str) -> Any:  # noqa: ANN401
         return handler(verdict, request, workspace, lists, values)
 
     return bound
+
+
+def _form_values(
+    form: FilterForm, used: CurateSettings, kept: tuple[Any, ...]
+) -> tuple[Sequence[Any], tuple[Any, ...]]:
+    """(what to put into the settings' widgets, their values then).
+
+    A form in use (`kept`) stays as it was left; else the settings in force, and the first pair.
+    """
+    if kept:
+        return [gr.skip()] * len(kept), kept
+    near = (0, "borderline", used.field, used.threshold, used.remove_accepted)
+    values = (*form.fill(used.filters), *near)
+    return values, values
 
 
 def _arguments(form: FilterForm, values: Sequence[Any]) -> dict[str, Any]:

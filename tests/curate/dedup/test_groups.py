@@ -44,10 +44,18 @@ def test_rows_of_one_unit_are_equal():
     assert lost(keep_first([row("a", 4), row("b", 4)], edges())) == {"b": "a"}
 
 
-def test_candidates_of_one_seed_are_spared_when_prompts_are_compared():
+def test_candidates_of_one_seed_never_stand_for_each_other():
+    rows = [row("a", 0, "s"), row("b", 1, "s"), row("c", 2, "t"), row("d", 3, "u")]
+    near = edges((0, 1, 0.99), (1, 2, 0.95), (0, 3, 0.93), (1, 3, 0.92))
+    assert lost(keep_first(rows, near)) == {"c": "b", "d": "a"}
+    first = [rows[3], rows[0], rows[1]]
+    assert lost(keep_first(first, near)) == {"a": "d", "b": "d"}, "but others do for both"
+
+
+def test_exact_copies_of_one_seed_go_unless_prompts_are_compared():
     rows = [row("a", 0, "s"), row("b", 0, "s"), row("c", 1, "t")]
     near = edges((0, 1, 0.95))
-    assert lost(keep_first(rows, near, spare_same_seed=True)) == {"c": "a"}
+    assert lost(keep_first(rows, near, spare_copies=True)) == {"c": "a"}
     assert lost(keep_first(rows, near)) == {"b": "a", "c": "a"}
 
 
@@ -127,7 +135,7 @@ def graphs(draw):
 @given(graphs(), st.randoms(use_true_random=False))
 def test_what_always_holds(graph, random):
     rows, pairs, said, spare = graph
-    outcome = keep_first(rows, edges(*pairs), spare_same_seed=spare, verdicts=said)
+    outcome = keep_first(rows, edges(*pairs), spare_copies=spare, verdicts=said)
     gone = {x.id for x in outcome.removed}
     by_id = {r.id: r for r in rows}
     similar = {(a, b): s for a, b, s in pairs} | {(b, a): s for a, b, s in pairs}
@@ -140,22 +148,25 @@ def test_what_always_holds(graph, random):
     for x in outcome.removed:
         assert x.to not in gone, "the representative survives"
         assert alike(by_id[x.id], by_id[x.to]) == x.similarity >= 0.9
-        assert not (spare and by_id[x.id].seed_id == by_id[x.to].seed_id)
+        if by_id[x.id].seed_id == by_id[x.to].seed_id:
+            assert x.is_exact, "candidates are kept for comparing"
+            assert not spare
         if by_id[x.id].is_protected:
             assert verdict_on(said, x.id, x.to) is Verdict.KEEP_B, "never removed silently"
 
     # Removing twice removes nothing (verdicts apart, which may free a row that lost to a loser).
     stay = [r for r in rows if r.id not in gone]
-    assert not keep_first(stay, edges(*pairs), spare_same_seed=spare, verdicts=said).removed or said
+    assert not keep_first(stay, edges(*pairs), spare_copies=spare, verdicts=said).removed or said
 
     shuffled = list(pairs)
     random.shuffle(shuffled)
-    again = keep_first(rows, edges(*shuffled), spare_same_seed=spare, verdicts=said)
+    again = keep_first(rows, edges(*shuffled), spare_copies=spare, verdicts=said)
     assert again.removed == outcome.removed, "the order of the pairs plays no part"
 
     disputed = {x.id for x in outcome.conflicts}
     kept = [r for r in rows if r.id not in gone | disputed]
     for k, x in enumerate(kept):
         for y in kept[k + 1 :]:
-            if alike(x, y) >= 0.9 and not (spare and x.seed_id == y.seed_id):
+            is_spared = x.seed_id == y.seed_id and (spare or alike(x, y) < 1)
+            if alike(x, y) >= 0.9 and not is_spared:
                 assert verdict_on(said, x.id, y.id) is Verdict.KEEP_BOTH, "no two near rows stay"
