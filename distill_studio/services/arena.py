@@ -62,7 +62,7 @@ def _pair_ids(db: Database, comparison: Comparison) -> dict[int, str]:
             source=SOURCE,
             teacher=answer.card.label,
             model=answer.card.model,
-            recipe="compare",
+            recipe=pairs.COMPARED,
             params=comparison.sampling,
             job_id=comparison.id,
             sample=place,

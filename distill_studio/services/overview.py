@@ -46,7 +46,7 @@ def _watch(training: Job) -> NextStep:
 
 def next_step(c: _Counts) -> NextStep:
     """The first step of the flow that still has work."""
-    if c["seeds"] == 0:
+    if c["seeds"] == 0 or (c["total"] == 0 and c["unanswered"] == 0):
         return NextStep(
             tab="seeds",
             title="Bring in prompts",

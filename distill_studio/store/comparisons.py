@@ -10,7 +10,7 @@ from distill_studio.store import pairs
 from distill_studio.store.database import Database, Row
 
 _DIFFER = "min(content_hash) <> max(content_hash)"  # far cheaper than distinct long texts
-_COMPARABLE = "status <> 'rejected' AND curation = 'kept'"
+_COMPARABLE = f"status <> 'rejected' AND curation = 'kept' AND {pairs.IS_ANSWER}"
 _FROM_OPEN_TASKS = f"""FROM comparison_tasks t
 ANTI JOIN (SELECT task_id FROM votes_in_force WHERE user_name = $user) v ON v.task_id = t.id
 WHERE t.user_name = $user AND t.source = $source

@@ -13,7 +13,9 @@ import pyarrow as pa
 from distill_studio.core.records.base import utc_now
 from distill_studio.store.database import Database, Row
 from distill_studio.store.embeddings import CONTENT_KEY, Field, exact_key, unit_hashes
+from distill_studio.store.pairs import IS_ANSWER
 
+_TAKES_PART = f"p.status <> 'rejected' AND {IS_ANSWER}"
 _FROM_SCORES = "FROM filter_scores s JOIN limits l USING (measure)"
 _BREAKS = "(s.score < l.minimum OR s.score > l.maximum)"
 _LIMITS = """limits AS (SELECT unnest($position::INTEGER[]) AS position,
@@ -51,7 +53,7 @@ def rows_to_measure(db: Database, filters: str, limit: int) -> list[Row]:
         f"""SELECT p.id AS pair_id, {CONTENT_KEY} AS content_key, p.prompt, p.finish_reason,
         coalesce(p.edited_answer, p.answer) AS answer
         FROM pairs p LEFT JOIN measured_pairs m ON m.pair_id = p.id
-        WHERE m.content_key IS DISTINCT FROM {CONTENT_KEY} OR m.filters <> ?
+        WHERE {IS_ANSWER} AND (m.content_key IS DISTINCT FROM {CONTENT_KEY} OR m.filters <> ?)
         ORDER BY p.id LIMIT ?""",
         [filters, limit],
     )
@@ -62,7 +64,7 @@ def unmeasured_count(db: Database, filters: str) -> int:
     return int(
         db.value(
             f"""SELECT count(*) FROM pairs p LEFT JOIN measured_pairs m ON m.pair_id = p.id
-            WHERE m.content_key IS DISTINCT FROM {CONTENT_KEY} OR m.filters <> ?""",
+            WHERE {IS_ANSWER} AND (m.content_key IS DISTINCT FROM {CONTENT_KEY} OR m.filters <> ?)""",
             [filters],
         )
     )
@@ -105,7 +107,7 @@ def filter_counts(db: Database, limits: Sequence[LimitRow]) -> dict[str, int]:
     rows = db.rows(
         f"""WITH {_LIMITS} SELECT l.kind, count(DISTINCT s.pair_id) AS count {_FROM_SCORES}
         JOIN pairs p ON p.id = s.pair_id
-        WHERE {_BREAKS} AND p.status <> 'rejected' GROUP BY 1""",
+        WHERE {_BREAKS} AND {_TAKES_PART} GROUP BY 1""",
         _limit_params(limits),
     )
     return {row["kind"]: int(row["count"]) for row in rows}
@@ -119,7 +121,7 @@ def filter_drops(db: Database, limits: Sequence[LimitRow]) -> list[Row]:
     return db.rows(
         f"""WITH {_LIMITS} SELECT s.pair_id, l.kind, s.measure, s.score, s.note, p.status
         {_FROM_SCORES} JOIN pairs p ON p.id = s.pair_id
-        WHERE {_BREAKS} AND p.status <> 'rejected'
+        WHERE {_BREAKS} AND {_TAKES_PART}
         QUALIFY row_number() OVER (PARTITION BY s.pair_id ORDER BY l.position, s.measure) = 1
         ORDER BY s.pair_id""",
         _limit_params(limits),
@@ -146,7 +148,7 @@ def near_the_line(
             abs(s.score - l.minimum) / greatest(l.minimum, 1),
             abs(s.score - l.maximum) / greatest(l.maximum, 1)) AS distance
         {_FROM_SCORES} JOIN pairs p ON p.id = s.pair_id
-        WHERE l.measure = $measure[{k}] AND s.measure = $measure[{k}] AND p.status <> 'rejected'
+        WHERE l.measure = $measure[{k}] AND s.measure = $measure[{k}] AND {_TAKES_PART}
         AND {side} ORDER BY distance, s.pair_id LIMIT $count)"""
         for k, limit in enumerate(limits, start=1)
         if is_dropped or limit.minimum is not None or limit.maximum
@@ -193,7 +195,7 @@ def contenders(
             FROM pairs p JOIN pair_texts t ON t.pair_id = p.id
             LEFT JOIN dedup_units u ON u.model = $model AND u.field = $field
                 AND u.prompt_hash = {prompt} AND u.answer_hash = {answer}
-            WHERE p.status <> 'rejected' AND NOT (
+            WHERE {_TAKES_PART} AND NOT (
                 p.id IN (SELECT pair_id FROM dropped)
                 AND (p.status <> 'accepted' OR $drop_accepted)))
         SELECT id, seed_id, unit, exact_key, is_protected FROM live
@@ -349,18 +351,16 @@ def last_change(db: Database, pair_id: str) -> Row | None:
 def topic_counts(db: Database, removed: Sequence[str]) -> list[Row]:
     """`topic`, `total`, `removed` (of the rows not rejected), largest topic first."""
     return db.rows(
-        """SELECT p.topic, count(*) AS total, count(gone.id) AS removed
+        f"""SELECT p.topic, count(*) AS total, count(gone.id) AS removed
         FROM pairs p LEFT JOIN (SELECT unnest(?::VARCHAR[]) AS id) gone ON gone.id = p.id
-        WHERE p.status <> 'rejected' GROUP BY 1 ORDER BY 2 DESC, 1""",
+        WHERE {_TAKES_PART} GROUP BY 1 ORDER BY 2 DESC, 1""",
         [list(removed)],
     )
 
 
 def kept_count(db: Database) -> int:
     """Rows that neither people nor this stage removed."""
-    return int(
-        db.value("SELECT count(*) FROM pairs WHERE status <> 'rejected' AND curation = 'kept'")
-    )
+    return int(db.value(f"SELECT count(*) FROM pairs p WHERE {_TAKES_PART} AND curation = 'kept'"))
 
 
 def outdated_count(db: Database, targets: Sequence[TargetRow]) -> int:

@@ -12,7 +12,7 @@ from distill_studio.core.records import Decision, DecisionKind, PairStatus
 from distill_studio.core.records.base import utc_now
 from distill_studio.store.client_values import plausible_time
 from distill_studio.store.database import Database, Row
-from distill_studio.store.pairs import PairQuery, where_clause
+from distill_studio.store.pairs import IS_ANSWER, PairQuery, where_clause
 
 _STATUS = "CASE f.kind WHEN 'reject' THEN 'rejected' ELSE 'accepted' END"
 
@@ -221,14 +221,14 @@ def counts(db: Database, user: str, since: datetime) -> Row:
     """`accepted`, `edited`, `rejected` now; `mine` in force by the user, `mine_since` of those."""
     return (
         db.row(
-            """SELECT count(*) FILTER (status = 'accepted' AND edited_answer IS NULL) AS accepted,
+            f"""SELECT count(*) FILTER (status = 'accepted' AND edited_answer IS NULL) AS accepted,
             count(*) FILTER (edited_answer IS NOT NULL) AS edited,
             count(*) FILTER (status = 'rejected') AS rejected,
             count(*) FILTER (status = 'pending' AND curation = 'kept') AS pending,
             count(*) FILTER (status = 'pending' AND curation <> 'kept') AS set_aside,
             count(*) FILTER (decided_by = $user) AS mine,
             count(*) FILTER (decided_by = $user AND decided_at >= $since) AS mine_today
-            FROM pairs""",
+            FROM pairs WHERE {IS_ANSWER}""",
             {"user": user, "since": since},
         )
         or {}

@@ -1,6 +1,7 @@
 """What the demo's rules read."""
 
 from distill_studio.store.database import Database, Row
+from distill_studio.store.pairs import IS_ANSWER
 
 
 def finished_over_cut(db: Database) -> list[Row]:
@@ -9,9 +10,9 @@ def finished_over_cut(db: Database) -> list[Row]:
     Only candidates that the curate stage did not set aside as duplicates; one row per seed.
     """
     return db.rows(
-        """SELECT seed_id, min(id) FILTER (finish_reason = 'stop') AS chosen,
+        f"""SELECT seed_id, min(id) FILTER (finish_reason = 'stop') AS chosen,
         min(id) FILTER (finish_reason = 'length') AS rejected
-        FROM pairs WHERE curation <> 'duplicate' GROUP BY seed_id
+        FROM pairs WHERE curation <> 'duplicate' AND {IS_ANSWER} GROUP BY seed_id
         HAVING chosen IS NOT NULL AND rejected IS NOT NULL ORDER BY seed_id"""
     )
 

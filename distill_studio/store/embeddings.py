@@ -16,6 +16,7 @@ import pyarrow as pa
 from distill_studio.core.protocols import FloatMatrix
 from distill_studio.core.records.base import utc_now
 from distill_studio.store.database import Database, Row
+from distill_studio.store.pairs import IS_ANSWER
 
 Field = Literal["prompt", "answer", "both"]
 IntArray = npt.NDArray[np.int64]
@@ -99,7 +100,7 @@ def texts_without_vectors(
 ) -> list[tuple[str, str, str]]:
     """(text hash, id of a pair that has it, 'prompt' or 'answer'), the shortest rows first.
 
-    Rejected rows are left out: they never take part.
+    Rejected rows and answers of comparisons are left out: they never take part.
     """
     table = ensure_vectors(db, dim)
     found = []
@@ -108,7 +109,7 @@ def texts_without_vectors(
             f"""SELECT t.{column} AS hash, min(t.pair_id) AS pair_id,
             any_value(strlen(p.prompt) + strlen(p.answer)) AS size, ? AS side
             FROM pair_texts t JOIN pairs p ON p.id = t.pair_id
-            WHERE t.{column} <> '' AND p.status <> 'rejected' AND t.{column} NOT IN
+            WHERE t.{column} <> '' AND p.status <> 'rejected' AND {IS_ANSWER} AND t.{column} NOT IN
                 (SELECT text_hash FROM {table} WHERE model = ?)
             GROUP BY 1 ORDER BY size, pair_id""",
             [column.removesuffix("_hash"), model],
@@ -171,7 +172,7 @@ def add_units(db: Database, model: str, dim: int, field: Field) -> int:
             FROM (
                 SELECT {prompt} AS prompt_hash, {answer} AS answer_hash, min(t.pair_id) AS first_id
                 FROM pair_texts t JOIN pairs p ON p.id = t.pair_id
-                WHERE p.status <> 'rejected' AND {embedded} GROUP BY 1, 2
+                WHERE p.status <> 'rejected' AND {IS_ANSWER} AND {embedded} GROUP BY 1, 2
             ) fresh
             ANTI JOIN (SELECT * FROM dedup_units WHERE model = $model AND field = $field) known
             USING (prompt_hash, answer_hash)""",
@@ -356,7 +357,7 @@ def unembedded_count(db: Database, model: str, field: Field) -> int:
     return int(
         db.value(
             f"""SELECT count(*) FROM pairs p JOIN pair_texts t ON t.pair_id = p.id
-            WHERE p.status <> 'rejected' AND {has_text} AND NOT EXISTS (
+            WHERE p.status <> 'rejected' AND {IS_ANSWER} AND {has_text} AND NOT EXISTS (
                 SELECT 1 FROM dedup_units u JOIN near_searches s USING (model, field)
                 WHERE u.model = $model AND u.field = $field AND u.number < s.searched_to
                 AND u.prompt_hash = {prompt} AND u.answer_hash = {answer})""",

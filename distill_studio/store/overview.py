@@ -7,16 +7,16 @@ from distill_studio.store.database import Database, Row
 def counts(db: Database) -> Row:
     """Numbers per stage.
 
-    `seeds`, `unanswered` (seeds with no pair), the counts of `pairs.counts`, `comparable` (seeds
+    `seeds`, `unanswered` (seeds with no pair, be it a comparison's), the counts of `pairs.counts`, `comparable` (seeds
     with two candidates or more), `preferences`, `snapshots`, `runs`, `students` (finished runs)
     and `comparisons`.
     """
     found = db.row(
-        """SELECT
+        f"""SELECT
         (SELECT count(*) FROM seeds) AS seeds,
         (SELECT count(*) FROM seeds ANTI JOIN pairs ON seeds.id = pairs.seed_id) AS unanswered,
-        (SELECT count(*) FROM (SELECT seed_id FROM pairs GROUP BY 1 HAVING count(*) > 1))
-            AS comparable,
+        (SELECT count(*) FROM (SELECT seed_id FROM pairs WHERE {pairs.IS_ANSWER}
+            GROUP BY 1 HAVING count(*) > 1)) AS comparable,
         (SELECT count(*) FROM preferences WHERE outcome = 'win') AS preferences,
         (SELECT count(*) FROM snapshots) AS snapshots,
         (SELECT count(*) FROM runs) AS runs,

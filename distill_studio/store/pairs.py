@@ -15,12 +15,21 @@ latency_ms, judge_score, created_at, status, edited_answer, reject_reason, decid
 curation, curation_reason"""
 
 
+COMPARED = "compare"  # recipe of the answers that a vote on the comparison page stores
+# What people review, curate and train on. The answers of a comparison only carry its vote: they
+# count as pairs of a preference, and are found by their recipe, their job or their id.
+IS_ANSWER = f"recipe <> '{COMPARED}'"
+
 _IDS_A_QUERY = 500
 _EXACT = ("status", "curation", "teacher", "recipe", "topic", "source", "job_id", "seed_id")
 
 
 class PairQuery(Record):
-    """Which pairs. Empty fields do not restrict."""
+    """Which pairs. Empty fields do not restrict.
+
+    Answers that only carry a vote of the comparison page are left out unless `recipe` or `job_id`
+    names them.
+    """
 
     status: PairStatus | None = Field(default=None, description="Decided how.")
     curation: Curation | None = Field(default=None, description="Kept, filtered or duplicate.")
@@ -144,28 +153,33 @@ def get(db: Database, ids_wanted: Sequence[str]) -> list[Pair]:
 def counts(db: Database) -> Row:
     """`total`, `pending`, `accepted`, `rejected`, `filtered`, `duplicate`, `usable`.
 
+    The answers of comparisons are not counted.
     `usable` are the accepted ones that the curate stage keeps: what a snapshot takes.
     """
     row = db.row(
-        """SELECT count(*) AS total,
+        f"""SELECT count(*) AS total,
         count(*) FILTER (status = 'pending') AS pending,
         count(*) FILTER (status = 'accepted') AS accepted,
         count(*) FILTER (status = 'rejected') AS rejected,
         count(*) FILTER (curation = 'filtered') AS filtered,
         count(*) FILTER (curation = 'duplicate') AS duplicate,
         count(*) FILTER (status = 'accepted' AND curation = 'kept') AS usable
-        FROM pairs"""
+        FROM pairs WHERE {IS_ANSWER}"""
     )
     return row or {}
 
 
 def facets(db: Database) -> dict[str, list[str]]:
-    """The values that occur in `teacher`, `recipe`, `topic` and `source`, most frequent first."""
+    """The values that occur in `teacher`, `recipe`, `topic` and `source`, most frequent first.
+
+    Answers of comparisons count for `recipe` only: by the others a query does not find them.
+    """
     return {
         column: [
             r["value"]
             for r in db.rows(
                 f"SELECT {column} AS value FROM pairs WHERE {column} <> ''"
+                f" AND {'true' if column == 'recipe' else IS_ANSWER}"
                 " GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 200"
             )
         ]
@@ -173,9 +187,15 @@ def facets(db: Database) -> dict[str, list[str]]:
     }
 
 
-def where_clause(query: PairQuery) -> tuple[str, list[str]]:
-    """SQL condition and parameters of a query, without its keyset and limit."""
-    tests, params = ["true"], []
+def where_clause(query: PairQuery, *, with_compared: bool = False) -> tuple[str, list[str]]:
+    """SQL condition and parameters of a query, without its keyset and limit.
+
+    Args:
+        query: Which pairs.
+        with_compared: Answers of comparisons too, though the query does not name them.
+    """
+    is_named = with_compared or query.recipe or query.job_id
+    tests, params = ["true" if is_named else IS_ANSWER], []
     for column in _EXACT:
         value = getattr(query, column)
         if value:

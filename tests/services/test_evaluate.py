@@ -13,8 +13,11 @@ from distill_studio.core.errors import InvalidInput, NotAllowed, NotFound, Teach
 from distill_studio.core.ids import new_id
 from distill_studio.core.protocols import ChatModel, SamplingParams
 from distill_studio.core.records import (
+    Decision,
+    DecisionKind,
     JobState,
     Message,
+    Pair,
     Run,
     RunState,
     TeacherConfig,
@@ -220,7 +223,7 @@ def test_a_vote_becomes_preferences_exactly_once(workspace, owner, compared):
     assert voted.verdict.winner == "3"
     wanted = [("small", "big", "win", "arena"), ("small", "raw", "win", "arena")]
     assert preference_rows(workspace) == wanted
-    stored = pairs.page(workspace.db, pairs.PairQuery(source="arena"))
+    stored = pairs.page(workspace.db, pairs.PairQuery(recipe="compare"))
     assert [(p.teacher, p.recipe, p.job_id) for p in stored] == [
         (name, "compare", compared.id) for name in ("big", "raw", "small")
     ]
@@ -228,6 +231,53 @@ def test_a_vote_becomes_preferences_exactly_once(workspace, owner, compared):
     assert seeds.get(workspace.db, [stored[0].seed_id])[0].prompt == "Say hello."
     assert workspace.db.value("SELECT count(*) FROM votes") == 2
     assert workspace.db.value("SELECT count(*) FROM comparison_tasks WHERE source = 'arena'") == 2
+
+
+def test_a_vote_leaves_nothing_to_review_curate_or_train_on(workspace, owner, compared):
+    workspace.evaluate.vote(owner, compared.id, "small")
+    everything = pairs.PairQuery()
+    assert workspace.review.queue(owner) == workspace.review.page(owner, everything) == []
+    assert workspace.review.count(owner, everything) == 0
+    assert workspace.review.bulk_count(owner, everything, DecisionKind.ACCEPT) == 0
+    progress = workspace.review.progress(owner)
+    assert (progress.pending, progress.set_aside, progress.accepted) == (0, 0, 0)
+    counts = workspace.overview.counts(owner)
+    assert {counts[k] for k in ("total", "pending", "usable", "comparable", "unanswered")} == {0}
+    assert workspace.overview.next_step(owner).tab == "seeds"
+    state = workspace.curate.state(owner)
+    assert (state.total, state.kept, state.unmeasured) == (0, 0, 0)
+    assert workspace.curate.preview(owner).considered == 0
+    assert workspace.curate.plan_report(owner).by_topic == []
+    assert workspace.review.facets(owner)["teacher"] == []
+    with pytest.raises(InvalidInput):
+        workspace.export.pairs(owner)
+
+    # the vote itself counts, and who asks for the answers sees them
+    assert len(workspace.review.page(owner, pairs.PairQuery(recipe=pairs.COMPARED))) == 3
+    assert workspace.review.facets(owner)["recipe"] == [pairs.COMPARED]
+    stored = workspace.prefer.progress(owner)
+    assert (stored.wins, stored.open, stored.candidates) == (2, 0, 0)
+    assert workspace.prefer.queue(owner) == []
+    assert workspace.freeze.preview(owner, format="preference").rows == 2
+    workspace.freeze.create(owner, "votes", format="preference")
+    assert workspace.export.preferences(owner).rows == 2
+
+
+def test_an_accepted_answer_of_a_comparison_is_not_frozen_and_stands_for_nobody(
+    workspace, owner, compared
+):
+    workspace.evaluate.vote(owner, compared.id, "small")
+    mine = Pair(seed_id="mine", messages=tuple(HELLO), answer="Hello there.", teacher="big")
+    pairs.insert(workspace.db, [mine])
+    made = workspace.review.page(owner, pairs.PairQuery(recipe=pairs.COMPARED))
+    accepts = [
+        Decision(id=new_id(), pair_id=pair.id, kind=DecisionKind.ACCEPT) for pair in [*made, mine]
+    ]
+    workspace.review.decide(owner, accepts)
+    report = workspace.curate.apply(owner)
+    assert (report.considered, report.kept, report.conflicts) == (1, 1, 0)
+    assert workspace.freeze.preview(owner).rows == 1
+    assert workspace.overview.counts(owner)["usable"] == 1
 
 
 def test_a_changed_mind_replaces_the_vote(workspace, owner, compared):
