@@ -3,12 +3,21 @@
 from distill_studio.core.protocols import ChatReply
 from distill_studio.core.records import Failure, Pair
 from distill_studio.generate.recipes.base import Ask, Prompts
+from distill_studio.verify import Verdict
 
 EMPTY_ANSWER = "empty_answer"
+NOT_VERIFIED = "not_verified"
+_TEXT_KEPT = 20_000  # characters of a reply that is not kept; enough to see why
 
 
 def parse(
-    ask: Ask, reply: ChatReply, *, job_id: str, teacher: str, recipe: Prompts
+    ask: Ask,
+    reply: ChatReply,
+    *,
+    job_id: str,
+    teacher: str,
+    recipe: Prompts,
+    verdict: Verdict | None = None,
 ) -> Pair | Failure:
     """The pair to store, with its provenance, or the failure."""
     if not reply.is_ok:
@@ -16,6 +25,11 @@ def parse(
     if not reply.text.strip():
         return _failure(ask, job_id, teacher, EMPTY_ANSWER, _why_empty(teacher, reply))
     params = ask.request.sampling.model_dump(mode="json") | reply.extra
+    if verdict is not None:
+        if not verdict.ok:
+            written = f"{reply.reasoning}\n\n{reply.text}".strip()
+            return _failure(ask, job_id, teacher, NOT_VERIFIED, verdict.reason, written)
+        params |= {"verified": {"reason": verdict.reason, "answer": verdict.extracted}}
     return Pair(
         seed_id=ask.seed.id,
         messages=ask.request.messages,
@@ -38,7 +52,9 @@ def parse(
     )
 
 
-def _failure(ask: Ask, job_id: str, teacher: str, code: str, reason: str) -> Failure:
+def _failure(
+    ask: Ask, job_id: str, teacher: str, code: str, reason: str, text: str = ""
+) -> Failure:
     return Failure(
         job_id=job_id,
         seed_id=ask.seed.id,
@@ -47,6 +63,7 @@ def _failure(ask: Ask, job_id: str, teacher: str, code: str, reason: str) -> Fai
         teacher=teacher,
         code=code,
         reason=reason,
+        text=text[:_TEXT_KEPT],
     )
 
 

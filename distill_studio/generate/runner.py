@@ -6,7 +6,7 @@ they came. A line whose teacher cannot answer at all stops; the others go on.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -15,6 +15,9 @@ from distill_studio.core.errors import TeacherError
 from distill_studio.core.progress import CancelToken
 from distill_studio.core.protocols import ChatModel, ChatReply
 from distill_studio.generate.recipes.base import Ask
+from distill_studio.verify import Verdict
+
+Check = Callable[[Ask, ChatReply], Awaitable[Verdict]]
 
 _GROUP_S = 0.03  # replies wait this long for company; with the commit itself under 50 ms
 _LARGEST_GROUP = 200
@@ -35,21 +38,24 @@ class Line:
         model: Who answers.
         asks: Pulled only when there is room.
         workers: Requests in flight at a time.
+        check: Says of an answer whether it may be kept; None keeps all.
     """
 
     teacher: str
     model: ChatModel
     asks: Iterator[Ask]
     workers: int = 1
+    check: Check | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A reply, or the failure that took its place, and what it answers."""
+    """A reply, or the failure that took its place, what it answers, and whether it holds."""
 
     teacher: str
     ask: Ask
     reply: ChatReply
+    verdict: Verdict | None = None
 
 
 class Runner:
@@ -163,7 +169,8 @@ class Runner:
         if self._cancel.is_cancelled and not reply.is_ok:
             return
         breaker.note(reply)
-        self._arrived(Outcome(line.teacher, ask, reply))
+        verdict = await line.check(ask, reply) if line.check and reply.is_ok else None
+        self._arrived(Outcome(line.teacher, ask, reply, verdict))
 
 
 class _Breaker:

@@ -10,6 +10,7 @@ from distill_studio.core.ids import new_id
 from distill_studio.core.protocols import SamplingParams
 from distill_studio.core.records import Failure, Job, Pair, TeacherKind
 from distill_studio.generate.recipes import RECIPES
+from distill_studio.generate.recipes.base import Prompts
 from distill_studio.services.base import Service
 from distill_studio.services.generation import GenerationPlan, GenerationRun
 from distill_studio.store import failures as failures_table
@@ -43,10 +44,10 @@ class GenerateService(Service):
 
     # -- before ---------------------------------------------------------------------------
 
-    def recipes(self, actor: Actor) -> list[dict[str, str]]:
-        """The recipes: `name`, `version`, `label`, `summary`, `system_prompt`."""
+    def recipes(self, actor: Actor) -> list[Prompts]:
+        """The recipes, with their texts."""
         actor.require(Role.VIEWER)
-        return [recipe.prompts.model_dump() for recipe in RECIPES.values()]
+        return [recipe.prompts for recipe in RECIPES.values()]
 
     def facets(self, actor: Actor) -> dict[str, list[str]]:
         """The values of `topic` and `source` that seeds have, most frequent first."""
@@ -77,6 +78,7 @@ class GenerateService(Service):
         """
         actor.require(Role.VIEWER)
         plan = self._plan(teachers, recipe, n, sampling, system_prompt)
+        seeds = _fitting(plan, seeds)
         chosen = table.counts(self.db, seeds)["chosen"]
         seed = table.first(self.db, seeds)
         first = self._first_request(plan, seed) if seed else None
@@ -111,10 +113,11 @@ class GenerateService(Service):
         plan = self._plan(teachers, recipe, n, sampling, system_prompt)
         for name in plan.teachers:
             self.workspace.teachers.model(name)  # a missing key shows now, not in the job
+        seeds = _fitting(plan, seeds)
         plan = plan.model_copy(update={"selection": new_id()})
         count = table.select(self.db, plan.selection, seeds)
         if count == 0:
-            raise _nothing_to_ask(table.counts(self.db, seeds))
+            raise _nothing_to_ask(table.counts(self.db, seeds), plan)
         kinds = {self.workspace.teachers.config(name).kind for name in plan.teachers}
         kind = KIND_LOCAL if TeacherKind.LOCAL in kinds else KIND_HTTP
         words = f"{count:,} seed{'' if count == 1 else 's'} to {', '.join(plan.teachers)}"
@@ -206,9 +209,21 @@ class GenerateService(Service):
         }
 
 
-def _nothing_to_ask(counts: Row) -> InvalidInput:
+def _fitting(plan: GenerationPlan, seeds: SeedFilter) -> SeedFilter:
+    """The filter, narrowed to what the recipe can work on."""
+    if not plan.recipe_object.prompts.is_verified:
+        return seeds
+    return seeds.model_copy(update={"only_verifiable": True})
+
+
+def _nothing_to_ask(counts: Row, plan: GenerationPlan) -> InvalidInput:
     if counts["seeds"] == 0:
         return InvalidInput("There are no seeds to answer.", "Import some on the Seeds tab.")
+    if counts["matching"] == 0 and plan.recipe_object.prompts.is_verified:
+        return InvalidInput(
+            "No seed of this choice has a reference answer or tests to verify against.",
+            "Import a column as 'Reference' on the Seeds tab, or take another recipe.",
+        )
     if counts["matching"] == 0:
         return InvalidInput("No seed matches this choice.", "Widen topic, source or search.")
     return InvalidInput(

@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from distill_studio.core.errors import TeacherError
-from distill_studio.core.protocols import SamplingParams
+from distill_studio.core.protocols import ChatReply, SamplingParams
 from distill_studio.core.records import Failure, Pair, Record, TeacherKind
 from distill_studio.generate.meter import Meter, in_words
-from distill_studio.generate.parse import parse
-from distill_studio.generate.recipes import RECIPES, Ask, Recipe
+from distill_studio.generate.parse import NOT_VERIFIED, parse
+from distill_studio.generate.recipes import RECIPES, Ask, Recipe, reseeded
 from distill_studio.generate.runner import Line, Outcome, Runner
+from distill_studio.services import verification
 from distill_studio.store import failures as failures_table
 from distill_studio.store import generation as table
 from distill_studio.store import jobs as jobs_table
 from distill_studio.teachers.openai_compatible import OpenAIChatModel
+from distill_studio.verify import Verdict
 
 if TYPE_CHECKING:
     from distill_studio.services.jobs import JobContext
@@ -89,6 +91,7 @@ class GenerationRun:
         self._job_id = context.job.id
         self._plan = GenerationPlan(**context.params)
         self._meter = Meter(time.monotonic)
+        self._is_verified = self._plan.recipe_object.prompts.is_verified
         self._counts = self._count()
 
     def run(self) -> dict[str, Any]:
@@ -106,7 +109,7 @@ class GenerationRun:
             self._counts = self._count()
             self._report()
         counts = self._counts
-        if counts.failed and not counts.answered:
+        if counts.failed and not counts.answered and not self._is_verified:
             worst = failures_table.by_reason(self._db, self._job_id, 1)[0]
             raise TeacherError(f"None of {counts.failed} requests was answered: {worst['reason']}")
         return self._result()
@@ -130,7 +133,11 @@ class GenerationRun:
             model=self._workspace.teachers.model(name),
             asks=self._missing(number),
             workers=_LOCAL_IN_FLIGHT if is_local else config.concurrency,
+            check=self._check if self._is_verified else None,
         )
+
+    async def _check(self, ask: Ask, reply: ChatReply) -> Verdict:
+        return await verification.check(self._workspace.studio.verifier, ask, reply)
 
     def _missing(self, teacher: int) -> Iterator[Ask]:
         """The requests without an answer, a page of seeds at a time."""
@@ -138,16 +145,25 @@ class GenerationRun:
         while page := table.page_selected(self._db, self._plan.selection, after, _PAGE):
             first, after = page[0].id, page[-1].id
             answered = table.answered_keys(self._db, self._job_id, first, after)
+            tried = failures_table.attempts(self._db, self._job_id, NOT_VERIFIED, first, after)
             for ask in self._plan.asks_for(teacher, page):
-                if (ask.seed.id, ask.step, ask.sample) not in answered:
-                    yield ask
+                key = (ask.seed.id, ask.step, ask.sample)
+                if key not in answered:
+                    yield reseeded(ask, tried[key]) if key in tried else ask
 
     # -- storing --------------------------------------------------------------------------
 
     def _commit(self, group: Sequence[Outcome]) -> None:
         recipe = self._plan.recipe_object.prompts
         rows = [
-            parse(o.ask, o.reply, job_id=self._job_id, teacher=o.teacher, recipe=recipe)
+            parse(
+                o.ask,
+                o.reply,
+                job_id=self._job_id,
+                teacher=o.teacher,
+                recipe=recipe,
+                verdict=o.verdict,
+            )
             for o in group
         ]
         pairs = [row for row in rows if isinstance(row, Pair)]
@@ -186,9 +202,9 @@ class GenerationRun:
 
     def _report(self) -> None:
         result = self._result()
-        parts = [f"{result['answered']} answered"]
+        parts = [f"{result['answered']} {'verified' if self._is_verified else 'answered'}"]
         if result["failed"]:
-            parts.append(f"{result['failed']} failed")
+            parts.append(f"{result['failed']} {'not' if self._is_verified else 'failed'}")
         if result["tokens_per_s"]:
             parts.append(f"{result['tokens_per_s']:.0f} tokens/s")
         if result["eta_s"] is not None:

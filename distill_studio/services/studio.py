@@ -19,6 +19,7 @@ from distill_studio.services.lanes import Lanes
 from distill_studio.services.uploads import Uploads
 from distill_studio.services.workspace import STORE_FILE, Workspace
 from distill_studio.teachers.models import ModelHost
+from distill_studio.verify import VerifyPool
 
 DEMO_WORKSPACE = "demo"
 _STOP_WITHIN_S = 30.0
@@ -50,6 +51,7 @@ class Studio:
             ) from err
         self.lanes = Lanes(LANE_WORKERS)
         self.models = ModelHost(settings)
+        self.verifier = VerifyPool(hidden=[self.home])
         self.uploads = Uploads(self.home / "uploads")
         self.session_keys: dict[str, str] = {}  # teacher name -> key; in memory only
         self._resume_jobs = resume_jobs
@@ -135,4 +137,5 @@ class Studio:
                 workspace.close()
             self._open.clear()
             self.models.close()
+            self.verifier.close()
             self._lock_file.release()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from distill_studio.core.records import Failure
 from distill_studio.store.database import Database, Row
 
-_COLUMNS = "job_id, seed_id, step, sample, teacher, code, reason, attempts, created_at"
+_COLUMNS = "job_id, seed_id, step, sample, teacher, code, reason, text, attempts, created_at"
 
 
 def save(db: Database, failures: Sequence[Failure]) -> None:
@@ -13,9 +13,9 @@ def save(db: Database, failures: Sequence[Failure]) -> None:
     with db.write() as cursor:
         for failure in failures:
             cursor.execute(
-                f"""INSERT INTO failures ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+                f"""INSERT INTO failures ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 ON CONFLICT DO UPDATE SET teacher = excluded.teacher, code = excluded.code,
-                reason = excluded.reason, created_at = excluded.created_at,
+                reason = excluded.reason, text = excluded.text, created_at = excluded.created_at,
                 attempts = attempts + 1""",
                 list(failure.model_dump().values()),
             ).fetchall()
@@ -31,6 +31,18 @@ def forget(db: Database, job_id: str, keys: Sequence[tuple[str, str, int]]) -> N
                 "DELETE FROM failures WHERE job_id = ? AND seed_id = ? AND step = ? AND sample = ?",
                 [job_id, seed_id, step, sample],
             ).fetchall()
+
+
+def attempts(
+    db: Database, job_id: str, code: str, first_id: str, last_id: str
+) -> dict[tuple[str, str, int], int]:
+    """(seed, step, sample) -> how often it ended with `code`, for the seeds between two ids."""
+    rows = db.rows(
+        "SELECT seed_id, step, sample, attempts FROM failures"
+        " WHERE job_id = ? AND code = ? AND seed_id BETWEEN ? AND ?",
+        [job_id, code, first_id, last_id],
+    )
+    return {(row["seed_id"], row["step"], row["sample"]): row["attempts"] for row in rows}
 
 
 def page(db: Database, job_id: str, limit: int = 50) -> list[Failure]:

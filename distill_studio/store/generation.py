@@ -26,6 +26,9 @@ class SeedFilter(Record):
     only_unanswered: bool = Field(
         default=True, description="Leave out seeds that have an answer or are being asked."
     )
+    only_verifiable: bool = Field(
+        default=False, description="Only seeds with a reference answer or tests."
+    )
     limit: int = Field(default=0, ge=0, description="The oldest so many; 0 = all.")
 
 
@@ -140,6 +143,8 @@ def _where(db: Database, chosen: SeedFilter) -> tuple[str, list[object]]:
     if chosen.ids:
         tests.append("s.id IN (SELECT unnest(?))")
         params.append(list(chosen.ids))
+    if chosen.only_verifiable:
+        tests.append("(s.reference <> '' OR s.extra->>'tests' IS NOT NULL)")
     if chosen.only_unanswered:
         unanswered, selections = _unanswered(db)
         tests.append(unanswered)

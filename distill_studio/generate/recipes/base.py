@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +24,8 @@ class Prompts(Record):
     label: str = Field(description="Shown in the list of recipes.")
     summary: str = Field(description="What it does, in a sentence or two.")
     system_prompt: str = Field(default="", description="Used unless the user gives another.")
+    has_samples: bool = Field(default=False, description="True where the user chooses how many.")
+    is_verified: bool = Field(default=False, description="True where only what holds is kept.")
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,14 @@ def answer_ask(seed: Seed, sample: int, sampling: SamplingParams, system_prompt:
     own = sampling.model_copy(update={"seed": sample_seed(seed, sample, sampling.seed or 0)})
     request = ChatRequest(key=f"{seed.id}/answer/{sample}", messages=messages, sampling=own)
     return Ask(seed, "answer", sample, request)
+
+
+def reseeded(ask: Ask, attempts: int) -> Ask:
+    """The same request with other luck: its answers so far did not hold."""
+    sampling = ask.request.sampling
+    seed = sample_seed(ask.seed, ask.sample, (sampling.seed or 0) + attempts)
+    fresh = ask.request.model_copy(update={"sampling": sampling.model_copy(update={"seed": seed})})
+    return replace(ask, request=fresh)
 
 
 def sample_seed(seed: Seed, sample: int, base: int) -> int:

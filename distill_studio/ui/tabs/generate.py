@@ -16,6 +16,7 @@ from distill_studio.ui.errors import guarded
 from distill_studio.ui.events import QUIET
 from distill_studio.ui.html import empty_state, esc, note, number, page_head
 from distill_studio.ui.panels.generation_live import build_live_panel
+from distill_studio.ui.panels.server_panel import ServerPanel, build_server_panel
 from distill_studio.ui.panels.teacher_form import TeacherForm, build_teacher_form
 
 LABEL = "Generate"
@@ -34,6 +35,7 @@ class _Form:
     run: gr.Button
     terms: gr.HTML
     teachers: TeacherForm
+    servers: ServerPanel
 
     @property
     def facts(self) -> list[Any]:
@@ -95,6 +97,7 @@ def build(ui: Ui) -> TabView:
     started = form.run.click(on_run, inputs, [*live.outputs, live.chosen, *form.facts], **QUIET)
     started.success(None, None, None, js=_TO_LIVE, **QUIET)
     form.teachers.after_change(on_teachers, form.fields[:1], form.fields[:1])
+    form.servers.after_ready(on_teachers, form.fields[:1], form.fields[:1])
     to_seeds.click(lambda: gr.Tabs(selected="seeds"), None, ui.tabs, **QUIET)
     outputs = [empty, *form.lists, *form.teachers.outputs, *form.facts, *live.outputs]
     return TabView(show=show, inputs=[live.chosen, *form.fields], outputs=outputs)
@@ -106,6 +109,7 @@ def _build_form(ui: Ui) -> _Form:
             teachers = gr.CheckboxGroup([], label="Teachers", elem_id="generate-teachers")
             terms = gr.HTML(elem_id="generate-terms")
             teacher_form = build_teacher_form(ui)
+            servers = build_server_panel(ui)
             how = _build_how()
         with gr.Column(scale=2, min_width=340):
             which = _build_which()
@@ -115,7 +119,7 @@ def _build_form(ui: Ui) -> _Form:
                 "The exact first request", open=False, elem_id="generate-preview-box"
             ):
                 preview = gr.HTML(elem_id="generate-preview", apply_default_css=False)
-    return _Form(whole, [teachers, *how, *which], count, preview, run, terms, teacher_form)
+    return _Form(whole, [teachers, *how, *which], count, preview, run, terms, teacher_form, servers)
 
 
 def _build_how() -> list[Any]:
@@ -185,14 +189,14 @@ def fill(opened: Workspace, actor: Actor, *values: Any) -> tuple[tuple[Any, ...]
     facets = opened.generate.facets(actor)
     has_seeds = opened.generate.count(actor)["seeds"] > 0
     teachers = [t for t in values[0] or [] if t in names] or names[:1]
-    recipe = values[1] or recipes[0]["name"]
+    recipe = values[1] or recipes[0].name
     topic = values[9] if values[9] in facets["topic"] else ""
     source = values[10] if values[10] in facets["source"] else ""
     choices = (
         gr.Column(visible=not has_seeds),
         gr.Row(visible=has_seeds),
         gr.CheckboxGroup(names, value=teachers),
-        gr.Radio([(r["label"], r["name"]) for r in recipes], value=recipe),
+        gr.Radio([(r.label, r.name) for r in recipes], value=recipe),
         gr.Dropdown([("all", ""), *((t, t) for t in facets["topic"])], value=topic),
         gr.Dropdown([("all", ""), *((s, s) for s in facets["source"])], value=source),
     )
@@ -243,6 +247,7 @@ def describe(opened: Workspace, actor: Actor, *values: Any) -> tuple[Any, ...]: 
     arguments = asked(*values)
     counts = opened.generate.count(actor, arguments["seeds"])
     configs = {t.name: t for t in opened.teachers.page(actor)}
+    recipes = opened.generate.recipes(actor)
     terms = "".join(
         note(f"{name}: {configs[name].licence_note or 'no note on its terms'}")
         for name in arguments["teachers"]
@@ -260,7 +265,7 @@ def describe(opened: Workspace, actor: Actor, *values: Any) -> tuple[Any, ...]: 
         + (shown if not requests and counts["chosen"] else ""),
         shown,
         gr.Button(label if requests else "Run", interactive=requests > 0),
-        gr.Slider(visible=values[1] == "best_of_n"),
+        gr.Slider(visible=any(r.name == values[1] and r.has_samples for r in recipes)),
         terms,
     )
 
