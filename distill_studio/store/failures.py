@@ -61,9 +61,10 @@ def count(db: Database, job_id: str) -> int:
 
 
 def by_reason(db: Database, job_id: str, limit: int = 5) -> list[Row]:
-    """`teacher`, `code`, `reason`, `count`: the most frequent reasons first."""
+    """`teacher`, `code`, `reason`, `count`, `text` (one reply): the most frequent reasons first."""
     return db.rows(
-        """SELECT teacher, code, reason, count(*) AS count FROM failures WHERE job_id = ?
-        GROUP BY ALL ORDER BY count DESC, reason LIMIT ?""",
+        """SELECT teacher, code, reason, count(*) AS count, max(text) AS text
+        FROM failures WHERE job_id = ?
+        GROUP BY teacher, code, reason ORDER BY count DESC, reason LIMIT ?""",
         [job_id, limit],
     )

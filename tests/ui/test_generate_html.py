@@ -20,7 +20,7 @@ def test_text_of_models_and_servers_is_escaped() -> None:
         finish_reason="length",
     )
     job = Job(kind="generate", title=HOSTILE, user="u", state=JobState.FAILED, error=HOSTILE)
-    reasons = [{"teacher": HOSTILE, "code": "x", "reason": HOSTILE, "count": 3}]
+    reasons = [{"teacher": HOSTILE, "code": "x", "reason": HOSTILE, "count": 3, "text": HOSTILE}]
     for html in (
         replies_html([pair]),
         live_html(job, reasons),

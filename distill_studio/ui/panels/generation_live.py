@@ -123,13 +123,22 @@ def live_html(job: Job, reasons: Sequence[dict[str, Any]]) -> str:
     shown = job.model_copy(update={"note": ""})  # its figures stand below
     failed = table(
         ["Failed", "Teacher", "Why"],
-        [[number(r["count"]), esc(r["teacher"]), esc(r["reason"], 400)] for r in reasons],
+        [[number(r["count"]), esc(r["teacher"]), _why_html(r)] for r in reasons],
     )
     return (
         f'<div class="ds-card ds-live">{job_html(shown)}'
         f'<div class="ds-gen-figures">{tiles}</div></div>'
         f"{failed}"
     )
+
+
+def _why_html(reason: dict[str, Any]) -> str:
+    """A reason, with one of the replies behind it to unfold."""
+    why = esc(reason["reason"], 400)
+    if not reason.get("text"):
+        return why
+    reply = f'<div class="ds-txt ds-reply-text">{esc(reason["text"], 4000)}</div>'
+    return f"{why}<details><summary>One of these replies</summary>{reply}</details>"
 
 
 def replies_html(pairs: Sequence[Pair]) -> str:
