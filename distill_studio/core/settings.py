@@ -33,6 +33,9 @@ class Settings(BaseSettings):
         default=None, description="Where models made here are kept; default <home>/cache."
     )
     device: str = Field(default="auto", description="auto, cpu, cuda or mps.")
+    vllm_python: Path | None = Field(
+        default=None, description="Python that has vLLM; default .venv-vllm, made by make vllm."
+    )
 
     @property
     def is_loopback(self) -> bool:

@@ -87,6 +87,17 @@ def stop(child: Child, grace_s: float) -> bool:
     return False
 
 
+def stop_group(child: Child, grace_s: float) -> None:
+    """Stop a child, and whatever of its group outlives it (a server's engine processes)."""
+    if _find(child) is None or os.getpgid(child.pid) != child.pid:
+        return  # gone, or not the head of a group: nothing here that is surely its own
+    stop(child, grace_s)
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return  # nothing was left
+
+
 def _send(child: Child, number: signal.Signals) -> None:
     if _find(child) is None:
         return

@@ -17,6 +17,7 @@ from distill_studio.services.overview import OverviewService
 from distill_studio.services.prefer import PreferService
 from distill_studio.services.review import ReviewService
 from distill_studio.services.seeds import SeedsService
+from distill_studio.services.servers import ServersService
 from distill_studio.services.teachers import TeachersService
 from distill_studio.store.database import Database
 
@@ -34,6 +35,7 @@ class Workspace:
     jobs: JobsService
     overview: OverviewService
     teachers: TeachersService
+    servers: ServersService
     seeds: SeedsService
     generate: GenerateService
     curate: CurateService
@@ -55,6 +57,7 @@ class Workspace:
         self.jobs = JobsService(self)
         self.overview = OverviewService(self)
         self.teachers = TeachersService(self)
+        self.servers = ServersService(self)
         self.seeds = SeedsService(self)
         self.generate = GenerateService(self)
         self.curate = CurateService(self)
@@ -69,4 +72,5 @@ class Workspace:
     def close(self) -> None:
         """Leave running jobs for the next start and close the store."""
         self.jobs.shut_down()
+        self.servers.close()
         self.db.close()
