@@ -39,6 +39,7 @@ def curations(app: RunningApp, workspace: str) -> list[str]:
     return [row["curation"] for row in sorted(rows, key=lambda row: row["id"])]
 
 
+@pytest.mark.slow
 def test_find_look_apply_and_undo(page: Page, running_app: RunningApp) -> None:
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))

@@ -124,6 +124,7 @@ def test_a_run_from_start_to_download(
         workspace.distill.get(owner, run.name)
 
 
+@pytest.mark.slow
 def test_stop_then_resume(workspace: Workspace, owner: Actor, snapshot: str, tiny: str) -> None:
     distill = workspace.distill
     run = distill.start(owner, spec(snapshot, tiny, name="long", max_steps=ENDLESS))
@@ -231,6 +232,7 @@ def test_the_shown_command_works_when_typed(
     wait_for(workspace, owner, "busy", is_over)
 
 
+@pytest.mark.slow
 def test_a_kill_of_the_app_leaves_the_child_and_a_new_app_adopts_it(
     tmp_path: Path, starter_cache: Path, owner: Actor, tiny: str
 ) -> None:
