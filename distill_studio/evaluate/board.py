@@ -33,7 +33,8 @@ class Board:
             case Piece():
                 self._texts[index].append(event.text)
             case Done():
-                self._set(index, state=AnswerState.DONE, stats=event.stats)
+                is_cut = self._is_cut(event.stats)
+                self._set(index, state=AnswerState.DONE, stats=event.stats, is_cut=is_cut)
             case Stopped():
                 self._set(index, state=AnswerState.STOPPED, stats=event.stats)
             case Failed():
@@ -63,6 +64,15 @@ class Board:
             for answer, texts in zip(self._answers, self._texts, strict=True)
         )
         return self._start.model_copy(update={"answers": answers})
+
+    def _is_cut(self, stats: AnswerStats) -> bool:
+        """True when all tokens allowed were written.
+
+        A stream tells no reason for its end. Where tokens cannot be counted its pieces are: each
+        is a token at least, so a mark is true, but one may be missing.
+        """
+        limit = self._start.sampling.get("max_tokens")
+        return isinstance(limit, int) and stats.tokens >= limit
 
     def _set(self, index: int, **fields: object) -> None:
         self._answers[index] = self._answers[index].model_copy(update=fields)

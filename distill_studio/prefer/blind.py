@@ -8,12 +8,17 @@ from distill_studio.core.records import Message, Pair, Record
 
 
 class BlindTask(Record):
-    """A comparison as it is sent to the voter: no model, no teacher, no pair ids, no lengths."""
+    """A comparison as it is sent to the voter: no model, no teacher, no pair ids, no lengths.
+
+    That an answer was cut off is told: its end shows it, and a voter should not mistake it.
+    """
 
     id: str = Field(description="The comparison's id; says nothing about the sides.")
     messages: tuple[Message, ...] = Field(description="The conversation both answer.")
     left: str = Field(description="Answer on the left.")
     right: str = Field(description="Answer on the right.")
+    is_left_cut: bool = Field(default=False, description="The left was cut at the token limit.")
+    is_right_cut: bool = Field(default=False, description="The right was cut at the token limit.")
 
 
 class Side(Record):
@@ -39,13 +44,23 @@ def place(first: Pair, second: Pair, rng: random.Random) -> tuple[Pair, Pair]:
 def blind_task(task_id: str, left: Pair, right: Pair) -> BlindTask:
     """The comparison without anything that tells the two apart but their text."""
     return BlindTask(
-        id=task_id, messages=left.messages, left=left.final_answer, right=right.final_answer
+        id=task_id,
+        messages=left.messages,
+        left=left.final_answer,
+        right=right.final_answer,
+        is_left_cut=_is_cut(left),
+        is_right_cut=_is_cut(right),
     )
 
 
 def reveal(task_id: str, left: Pair, right: Pair) -> Reveal:
     """What may be told once the vote is stored."""
     return Reveal(task_id=task_id, left=_side(left), right=_side(right))
+
+
+def _is_cut(pair: Pair) -> bool:
+    """Cut off by the token limit, and not completed by a person's edit."""
+    return pair.finish_reason == "length" and pair.edited_answer is None
 
 
 def _side(pair: Pair) -> Side:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from distill_studio.core.records import Curation, Message, Pair, PairStatus, Record
 
+CUT_OFF = "Cut off at the token limit"  # the mark of such an answer, the same on every page
 _CURATION_HINTS = {Curation.FILTERED: "Filtered out", Curation.DUPLICATE: "Near-duplicate"}
 
 
@@ -29,10 +30,11 @@ class BenchRecord(Record):
     hints: tuple[str, ...] = Field(default=(), description="Flags of filters; they never decide.")
     judge_score: float | None = Field(default=None, description="A hint only.")
     candidates: int = Field(default=1, description="Answers to the same seed, this one included.")
+    candidate: int = Field(default=1, description="Which of them this is, by age.")
 
 
-def bench_record(pair: Pair, candidates: int = 1) -> BenchRecord:
-    """The record for a pair that has `candidates` answers to its seed."""
+def bench_record(pair: Pair, candidate: int = 1, candidates: int = 1) -> BenchRecord:
+    """The record for a pair that is number `candidate` of `candidates` answers to its seed."""
     return BenchRecord(
         id=pair.id,
         messages=pair.messages,
@@ -48,6 +50,7 @@ def bench_record(pair: Pair, candidates: int = 1) -> BenchRecord:
         hints=hints(pair),
         judge_score=pair.judge_score,
         candidates=candidates,
+        candidate=candidate,
     )
 
 
@@ -75,7 +78,7 @@ def hints(pair: Pair) -> tuple[str, ...]:
         label = _CURATION_HINTS[pair.curation]
         found.append(f"{label}: {pair.curation_reason}" if pair.curation_reason else label)
     if pair.finish_reason == "length":
-        found.append("Cut off at the token limit")
+        found.append(CUT_OFF)
     if not pair.answer.strip():
         found.append("The answer is empty")
     return tuple(found)

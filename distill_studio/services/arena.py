@@ -66,6 +66,7 @@ def _pair_ids(db: Database, comparison: Comparison) -> dict[int, str]:
             params=comparison.sampling,
             job_id=comparison.id,
             sample=place,
+            finish_reason="length" if answer.is_cut else "",
             completion_tokens=answer.stats.tokens if answer.stats.is_exact else None,
             latency_ms=answer.stats.total_s and answer.stats.total_s * 1000,
         )

@@ -240,8 +240,8 @@ class ReviewService(Service):
         return BulkResult(bulk_id=bulk_id, count=store.undo_bulk(self.db, actor.user, bulk_id))
 
     def _records(self, found: Sequence[Pair]) -> list[BenchRecord]:
-        counts = comparisons.candidate_counts(self.db, [p.seed_id for p in found])
-        return [bench_record(p, counts.get(p.seed_id, 1)) for p in found]
+        places = comparisons.candidate_places(self.db, [p.seed_id for p in found])
+        return [bench_record(p, *places.get(p.id, (1, 1))) for p in found]
 
 
 def require_same_user(actor: Actor, for_user: str) -> None:

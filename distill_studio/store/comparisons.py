@@ -81,14 +81,15 @@ def seed_counts(db: Database, user: str) -> Row:
     )
 
 
-def candidate_counts(db: Database, seed_ids: Sequence[str]) -> dict[str, int]:
-    """Number of pairs, of any status, for each of these seeds."""
+def candidate_places(db: Database, seed_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """(number by age from 1, how many there are) of each answer, of any status, to these seeds."""
     rows = db.rows(
-        "SELECT seed_id, count(*) AS n FROM pairs"
-        " WHERE seed_id IN (SELECT unnest(?::VARCHAR[])) GROUP BY 1",
+        f"""SELECT id, row_number() OVER (PARTITION BY seed_id ORDER BY id) AS place,
+        count(*) OVER (PARTITION BY seed_id) AS n
+        FROM pairs WHERE seed_id IN (SELECT unnest(?::VARCHAR[])) AND {pairs.IS_ANSWER}""",
         [list(dict.fromkeys(seed_ids))],
     )
-    return {r["seed_id"]: r["n"] for r in rows}
+    return {r["id"]: (r["place"], r["n"]) for r in rows}
 
 
 def repeatable(db: Database, user: str, min_votes_since: int, limit: int) -> list[Row]:

@@ -64,7 +64,8 @@ def unmeasured_count(db: Database, filters: str) -> int:
     return int(
         db.value(
             f"""SELECT count(*) FROM pairs p LEFT JOIN measured_pairs m ON m.pair_id = p.id
-            WHERE {IS_ANSWER} AND (m.content_key IS DISTINCT FROM {CONTENT_KEY} OR m.filters <> ?)""",
+            WHERE {IS_ANSWER}
+            AND (m.content_key IS DISTINCT FROM {CONTENT_KEY} OR m.filters <> ?)""",
             [filters],
         )
     )

@@ -7,9 +7,9 @@ from distill_studio.store.database import Database, Row
 def counts(db: Database) -> Row:
     """Numbers per stage.
 
-    `seeds`, `unanswered` (seeds with no pair, be it a comparison's), the counts of `pairs.counts`, `comparable` (seeds
-    with two candidates or more), `preferences`, `snapshots`, `runs`, `students` (finished runs)
-    and `comparisons`.
+    `seeds`, `unanswered` (seeds with no pair, be it a comparison's), the counts of
+    `pairs.counts`, `comparable` (seeds with two candidates or more), `preferences`, `snapshots`,
+    `runs`, `students` (finished runs) and `comparisons`.
     """
     found = db.row(
         f"""SELECT

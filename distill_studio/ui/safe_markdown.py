@@ -30,9 +30,9 @@ _TEMPLATE_SIGNS = str.maketrans({c: f"&#{ord(c)};" for c in "${}`\\"})
 def render(markdown: str) -> str:
     """HTML that may stand in a page whatever the text was.
 
-    CommonMark with tables and strikethrough. Images become their address as text, links keep
-    only http, https and mailto. A text over `LONGEST_PARSED` characters is shown as it is,
-    escaped, so that the time stays bounded.
+    CommonMark with tables and strikethrough; single line breaks stay. Images become their
+    address as text, links keep only http, https and mailto. A text over `LONGEST_PARSED`
+    characters is shown as it is, escaped, so that the time stays bounded.
     """
     text = markdown.encode("utf-8", "replace").decode("utf-8")  # lone surrogates become "?"
     if len(text) > LONGEST_PARSED:
@@ -79,7 +79,13 @@ def _image_as_text(
 
 
 def _parser() -> MarkdownIt:
-    options = {"html": False, "linkify": False, "typographer": False, "maxNesting": _DEEPEST}
+    options = {
+        "html": False,
+        "linkify": False,
+        "typographer": False,
+        "breaks": True,
+        "maxNesting": _DEEPEST,
+    }
     parser = MarkdownIt("commonmark", options)
     parser.enable(["table", "strikethrough"])
     parser.add_render_rule("image", _image_as_text)

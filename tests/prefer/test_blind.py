@@ -33,6 +33,15 @@ def test_a_task_tells_nothing_but_the_texts() -> None:
     assert "second" in sent
 
 
+def test_a_cut_answer_is_marked_until_a_person_completed_it() -> None:
+    whole, cut = (make_pair("a", "one"), make_pair("b", "two"))
+    cut = cut.model_copy(update={"finish_reason": "length"})
+    task = blind_task("task-1", whole, cut)
+    assert (task.is_left_cut, task.is_right_cut) == (False, True)
+    mended = cut.model_copy(update={"edited_answer": "b, and the rest."})
+    assert not blind_task("task-1", mended, whole).is_left_cut
+
+
 def test_the_reveal_names_both() -> None:
     told = reveal("task-1", make_pair("a b c", "one"), make_pair("d", "two"))
     assert (told.left.teacher, told.left.words) == ("one (one-model)", 3)

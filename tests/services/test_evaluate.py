@@ -88,6 +88,20 @@ def test_compare_stores_texts_and_stats(workspace, owner, models, compared):
     }
 
 
+def test_an_answer_that_fills_the_limit_is_marked_and_stored_as_cut(workspace, owner, models):
+    found = workspace.evaluate.compare(
+        owner, ["big", "small"], "Say hello.", max_tokens=2, blind=True
+    )
+    by_text = {a.text: a for a in found.answers}
+    pieces = {text: answer.is_cut for text, answer in by_text.items()}
+    assert pieces == dict.fromkeys(by_text, True), "a blind voter sees it too"
+    workspace.evaluate.vote(owner, found.id, "tie")
+    stored = workspace.review.page(owner, pairs.PairQuery(recipe=pairs.COMPARED))
+    assert {p.finish_reason for p in stored} == {"length"}
+    whole = workspace.evaluate.compare(owner, ["big", "small"], "Say hello.")
+    assert not any(a.is_cut for a in whole.answers)
+
+
 def test_compare_is_an_operation(workspace, owner, models):
     found = operations.call(
         workspace, owner, "evaluate_compare", {"models": ["big", "small"], "prompt": "Say hello."}

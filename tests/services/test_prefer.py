@@ -45,7 +45,7 @@ def test_comparisons_are_blind_and_stable(workspace: Workspace, owner: Actor) ->
     sent = operations.call(workspace, owner, "prefer_queue", {"limit": 40})
     assert sent == operations.call(workspace, owner, "prefer_queue", {"limit": 40})
     assert len(sent) == workspace.prefer.progress(owner).open == 40
-    assert set(sent[0]) == {"id", "messages", "left", "right"}
+    assert set(sent[0]) == {"id", "messages", "left", "right", "is_left_cut", "is_right_cut"}
     assert all(p.id not in str(sent) for p in made)
     lefts = sum(t["left"].endswith(" 0") for t in sent)
     assert 5 < lefts < 35  # both orders occur

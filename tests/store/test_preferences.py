@@ -136,13 +136,14 @@ def test_insert_keeps_what_is_there(db: Database) -> None:
 
 def test_only_comparable_candidates_come_up(db: Database) -> None:
     same = {"job_id": "job"}
+    older, newer = make_pair(2, 0), make_pair(2, 1, status="rejected")
     pairs.insert(
         db,
         [
             make_pair(1, 0),
             make_pair(1, 1),
-            make_pair(2, 0),
-            make_pair(2, 1, status="rejected"),
+            newer,
+            older,
             make_pair(3, 0),
             make_pair(3, 1, curation="duplicate"),
             make_pair(4, 0),
@@ -153,7 +154,8 @@ def test_only_comparable_candidates_come_up(db: Database) -> None:
     found = comparisons.free_candidates(db, "ann", "", 10)
     assert {p.seed_id for p in found} == {"seed-1"}
     assert comparisons.seed_counts(db, "ann") == {"all": 1, "open": 1}
-    assert comparisons.candidate_counts(db, ["seed-2", "seed-9"]) == {"seed-2": 2}
+    places = comparisons.candidate_places(db, ["seed-2", "seed-9"])
+    assert places == {older.id: (1, 2), newer.id: (2, 2)}  # by age, of any status
 
 
 def test_a_rejected_side_takes_its_task_away(db: Database) -> None:

@@ -1,11 +1,18 @@
 """The benches' scripts and the one way by which markup enters them."""
 
 import re
+import shutil
+import subprocess
 from importlib import resources
 
+import gradio as gr
 import pytest
 
+from distill_studio.core.actor import Actor
+from distill_studio.services.studio import Studio
 from distill_studio.ui.bench import MOST_TEXTS, bench_value, render_texts
+from distill_studio.ui.context import Ui
+from distill_studio.ui.tabs import review
 
 STATIC = resources.files("distill_studio.ui") / "static"
 
@@ -37,3 +44,39 @@ def test_too_many_texts_are_not_parsed() -> None:
 
 def test_a_value_is_never_the_same_twice() -> None:
     assert bench_value(workspace="main") != bench_value(workspace="main")
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node to run the script")
+def test_the_session_counts_decisions_in_force() -> None:
+    script = (STATIC / "bench.js").read_text(encoding="utf-8")
+    pace = script[script.index("class Pace {") : script.index("/* ---- Word diff")]
+    steps = """
+    const pace = new Pace(), counts = [];
+    const look = () => counts.push(pace.done);
+    pace.mark("r1", "d1"); pace.mark("r2", "d2"); look();  // two records
+    pace.mark("r1", "d3"); look();       // the first one anew: still two
+    pace.unmark("r1", "d3"); look();     // back to its first decision
+    pace.unmark("r1", "d1"); look();     // undone: one
+    pace.unmark("r9", "old"); look();    // from before the page was opened
+    pace.unmark("r2", "skip"); look();   // a skip was never counted
+    console.log(counts.join());"""
+    done = subprocess.run(
+        ["node", "-e", pace + steps], capture_output=True, text=True, check=True, timeout=20
+    )
+    assert done.stdout.strip() == "2,2,2,1,1,1"
+
+
+def test_the_search_follows_the_typing(studio: Studio, owner: Actor) -> None:
+    with gr.Blocks() as page:
+        chooser = gr.Dropdown(["main"], value="main")
+        with gr.Tabs() as tabs, gr.Tab("Review"):
+            review.build(Ui(studio, lambda request: owner, chooser, tabs))
+    search = next(b for b in page.blocks.values() if b.elem_id == "review-search")
+    wired = {
+        name: fn.trigger_mode
+        for fn in page.fns.values()
+        for target, name in fn.targets
+        if target == search._id
+    }
+    assert wired["input"] == "always_last"
+    assert "submit" in wired

@@ -77,6 +77,12 @@ def test_a_pane_tells_who_how_fast_and_how_big():
     assert 'aria-busy="false"' in markup
 
 
+def test_a_cut_answer_has_the_mark_that_review_gives_it():
+    cut = done("a", "One\nTwo").model_copy(update={"is_cut": True})
+    assert panes_html(comparison(cut, done("b", "y"))).count("Cut off at the token limit") == 1
+    assert "One<br>" in panes_html(comparison(cut, done("b", "y")))
+
+
 def test_unknown_figures_are_left_out():
     bare = Answer(card=ModelCard(id="", label="Model A"), state=AnswerState.WAITING)
     markup = panes_html(comparison(bare, bare))

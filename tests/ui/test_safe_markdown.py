@@ -128,6 +128,12 @@ def test_what_is_meant_to_work_works():
     assert "print(f'{x}')" in page.text
 
 
+def test_the_lines_of_a_poem_stay_lines():
+    page = assert_harmless(render("An old silent pond\nA frog jumps in\nSplash\n\n- a\n- b"))
+    assert render("a\nb").count("<br>") == 1
+    assert {"br", "p", "li"} <= page.tags
+
+
 def test_image_becomes_its_address():
     page = assert_harmless(render("before ![a cat](https://img.example/cat.png) after"))
     assert "a cat (https://img.example/cat.png)" in page.text

@@ -64,6 +64,7 @@ class Answer(Record):
     card: ModelCard = Field(description="Who answered.")
     text: str = Field(default="", description="What it wrote so far.")
     state: AnswerState = Field(default=AnswerState.WAITING, description="Where it stands.")
+    is_cut: bool = Field(default=False, description="Cut off at the token limit.")
     error_code: str = Field(default="", description="Of the failure; empty when well.")
     error: str = Field(default="", description="The failure in the user's words.")
     stats: AnswerStats = Field(default=AnswerStats(), description="Speed and length.")

@@ -13,6 +13,7 @@ from distill_studio.core.records.comparison import (
     ModelCard,
     ModelRole,
 )
+from distill_studio.review.bench_record import CUT_OFF
 from distill_studio.ui.html import chip, esc, note, number, size
 from distill_studio.ui.safe_markdown import plain, render
 
@@ -55,6 +56,8 @@ def pane_html(comparison: Comparison, index: int) -> str:
     verdict = comparison.verdict
     is_winner = verdict is not None and verdict.winner == str(index + 1)
     marks = chip("preferred", "good") if is_winner else ""
+    if answer.is_cut:
+        marks += chip(CUT_OFF, "warn")
     state = _STATE_WORDS.get(answer.state, "")
     if state:
         marks += chip(state, _STATE_CHIPS.get(answer.state, "info"))

@@ -192,11 +192,21 @@ function onKeys(element, handle) {
   document.addEventListener("keydown", listener);
 }
 
-/* ---- Pace: decisions a minute over the last ones, pauses over a minute left out ---- */
+/* ---- Pace: decisions a minute over the last ones, pauses over a minute left out; `done` counts
+   what this page decided and is in force: a record decided again counts once, an undone one not ---- */
 class Pace {
-  constructor() { this.times = []; this.done = 0; }
-  mark() { this.done += 1; this.times.push(performance.now()); if (this.times.length > 40) this.times.shift(); }
-  unmark() { this.done = Math.max(0, this.done - 1); this.times.pop(); }
+  constructor() { this.times = []; this.byRecord = new Map(); }
+  get done() { return this.byRecord.size; }
+  mark(record, decision) {
+    this.byRecord.set(record, [...(this.byRecord.get(record) || []), decision]);
+    this.times.push(performance.now()); if (this.times.length > 40) this.times.shift();
+  }
+  unmark(record, decision) {
+    const made = this.byRecord.get(record) || [], left = made.filter((d) => d !== decision);
+    if (left.length === made.length) return;  // made before this page was opened, or a skip
+    this.times.pop();
+    if (left.length) this.byRecord.set(record, left); else this.byRecord.delete(record);
+  }
   get perMinute() {
     const gaps = this.times.slice(1).map((t, n) => t - this.times[n]).filter((gap) => gap < 60000);
     if (gaps.length < 4) return null;

@@ -23,6 +23,7 @@ function side(name, label, key) {
   return h("section", { class: "ds-side", "aria-label": label },
     h("button", { type: "button", onclick: (event) => vote(name, event.shiftKey ? CLEARLY : null), "aria-keyshortcuts": key },
       h("span", {}, `${label} is better`), h("kbd", { "aria-hidden": "true" }, key)),
+    make(`${name}Cut`, "span", { class: "ds-chip warn ds-cut", hidden: true }, "Cut off at the token limit"),
     make(`${name}Pane`, "div", { class: "ds-pane", tabindex: "0", "aria-label": `${label} answer` }, make(name, "div", { class: "ds-text", dir: "auto" })));
 }
 element.replaceChildren(h("section", { class: "ds-bench", "aria-label": "Compare" },
@@ -81,6 +82,7 @@ function draw() {
 function drawAnswers() {
   const task = current(); if (!task) return;
   drawText(ui.left, task.left, renderer, isRendered); drawText(ui.right, task.right, renderer, isRendered);
+  show(ui.leftCut, task.is_left_cut); show(ui.rightCut, task.is_right_cut);
   setText(ui.toggle, isRendered ? "Show raw (M)" : "Show rendered (M)");
 }
 function drawTop() {
@@ -189,7 +191,7 @@ function vote(outcome, strength) {
   voted.set(task.id, item);
   if (outcome !== "skip") lastVote = item;
   if (progress && !before) { progress.open = Math.max(0, progress.open - 1); progress.voted += 1; }
-  at += 1; moves += 1; pace.mark(); draw(); toTop(element);
+  at += 1; moves += 1; if (outcome !== "skip") pace.mark(task.id, item.id); draw(); toTop(element);
   say(`${WORDS[outcome]}. ${current() ? "Next: " + firstWords(current()) : "End of the list."}`);
   outbox.push(item);
   if (queue.length - at < MORE_AT && !isEnd) more();
@@ -203,7 +205,7 @@ function undo() {
   if (lastVote && lastVote.task_id === task.id) lastVote = last.before;
   let where = queue.findIndex((t) => t.id === task.id);
   if (where < 0) { where = Math.min(at, queue.length); queue.splice(where, 0, task); wantTexts([task]); }
-  at = where; moves += 1; pace.unmark(); draw(); toTop(element);
+  at = where; moves += 1; pace.unmark(task.id, last.id); draw(); toTop(element);
   say(`Undone. Back at: ${firstWords(task)}`);
   outbox.push({ id: uuid(), task_id: task.id, outcome: "undo", undoes: last.id, made_at: new Date().toISOString() });
 }

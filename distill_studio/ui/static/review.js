@@ -1,7 +1,7 @@
 /* The review bench: one record a screen. Nothing here waits for the server: a key draws the next
    record at once, the decision goes into the outbox. `props.value` is
    {workspace, user, query, reasons, nonce}; a new nonce loads anew. */
-const PREFETCH = 50, MORE_AT = 25, POLL_MS = 5000;
+const PREFETCH = 50, MORE_AT = 25, POLL_MS = 5000, TYPING_RESTS_MS = 250;
 const KEYS = [["A", "Accept"], ["R", "Reject, then a digit for the reason, or Enter"], ["E", "Edit the answer"],
   ["S", "Skip: it stays pending"], ["Ctrl+Z", "Undo, also after a reload"], ["J K", "Next, previous record"],
   ["M", "Rendered or raw text"], ["?", "This list"], ["Ctrl+Enter", "Save the edit"], ["Esc", "Leave the edit or the reasons"]];
@@ -85,7 +85,7 @@ function draw() {
   setText(ui.topic, record.topic); show(ui.topic, Boolean(record.topic));
   const notes = [...record.hints];
   if (record.judge_score !== null) notes.push(`Judge ${Number(record.judge_score.toFixed(2))}`);
-  if (record.candidates > 1) notes.push(`1 of ${record.candidates} answers to this prompt`);
+  if (record.candidates > 1) notes.push(`${record.candidate} of ${record.candidates} answers to this prompt`);
   ui.hints.replaceChildren(...notes.map((n) => h("span", { class: `ds-chip ${record.hints.includes(n) ? "warn" : ""}` }, n)));
   setText(ui.where, record.provenance);
   drawConversation(ui.prompt, record.messages);
@@ -213,7 +213,7 @@ function decide(kind, extra) {
   const was = slotOf(record);
   if (kind !== "skip" || was === "pending") decided.set(record.id, item);
   recount(was, slotOf(record));
-  mode = "view"; at += 1; moves += 1; pace.mark(); draw(); toTop(element);
+  mode = "view"; at += 1; moves += 1; if (kind !== "skip") pace.mark(record.id, item.id); draw(); toTop(element);
   say(`${{ accept: "Accepted", edit: "Edit saved", reject: "Rejected", skip: "Skipped" }[kind]}. ${current() ? "Next: " + firstWords(current()) : "End of the list."}`);
   outbox.push(item);
   if (queue.length - at < MORE_AT && !isEnd) more();
@@ -270,7 +270,7 @@ async function undo() {
   let where = queue.findIndex((r) => r.id === record.id);
   if (where < 0) { where = Math.min(at, queue.length); queue.splice(where, 0, record); renderer.want([record.answer]); }
   else queue[where] = record;
-  at = where; mode = "view"; moves += 1; pace.unmark(); draw(); toTop(element);
+  at = where; mode = "view"; moves += 1; pace.unmark(record.id, last.id); draw(); toTop(element);
   say(`Undone. Back at: ${firstWords(record)}`);
   outbox.push({ id: uuid(), pair_id: record.id, kind: "undo", undoes: last.id, made_at: new Date().toISOString() });
 }
@@ -334,5 +334,13 @@ function configure() {
   }
   if (isSameList) lookAgain(); else load();
 }
-watch("value", configure);
+/* A search follows the typing: the list is asked for when the typing rests. */
+let typing = 0;
+const withoutSearch = (value) => JSON.stringify([value.workspace, value.user, { ...value.query, search: "" }]);
+watch("value", () => {
+  clearTimeout(typing);
+  const next = props.value;
+  const isTyped = config && next && next.query && next.query.search !== config.query.search && withoutSearch(next) === withoutSearch(config);
+  if (isTyped) typing = setTimeout(configure, TYPING_RESTS_MS); else configure();
+});
 configure();

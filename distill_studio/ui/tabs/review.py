@@ -61,7 +61,7 @@ def build(ui: Ui) -> TabView:
     )
     with gr.Row(elem_id="review-filters", equal_height=True):
         chosen = gr.Dropdown(
-            list(_LISTS), value="To review", label="List", elem_id="review-list", min_width=130
+            list(_LISTS), value="To review", label="List", elem_id="review-list", min_width=170
         )
         facets = [
             gr.Dropdown(
@@ -69,7 +69,7 @@ def build(ui: Ui) -> TabView:
                 value="",
                 label=name.capitalize(),
                 elem_id=f"review-{name}",
-                min_width=130,
+                min_width=170,
             )
             for name in _FIELDS
         ]
@@ -78,7 +78,7 @@ def build(ui: Ui) -> TabView:
             placeholder="prompt or answer",
             elem_id="review-search",
             max_lines=1,
-            min_width=160,
+            min_width=170,
         )
     view = bench("review.js", "review-bench")
     filters = [chosen, *facets, search]
@@ -129,8 +129,9 @@ def _wire_filters(ui: Ui, filters: list[Any], view: gr.HTML, bulk: _Bulk) -> Non
 
     for component in filters[:-1]:
         component.input(on_filter, [ui.workspace, *filters], [view, *bulk.reset_outputs], **QUIET)
-    filters[-1].submit(on_filter, [ui.workspace, *filters], [view, *bulk.reset_outputs], **QUIET)
-    filters[-1].blur(on_filter, [ui.workspace, *filters], [view, *bulk.reset_outputs], **QUIET)
+    search, event = filters[-1], ([ui.workspace, *filters], [view, *bulk.reset_outputs])
+    search.submit(on_filter, *event, **QUIET)
+    search.input(on_filter, *event, trigger_mode="always_last", **QUIET)  # as it is typed
 
 
 def _wire_bulk(ui: Ui, filters: list[Any], view: gr.HTML, bulk: _Bulk) -> None:
