@@ -78,5 +78,5 @@ def test_the_search_follows_the_typing(studio: Studio, owner: Actor) -> None:
         for target, name in fn.targets
         if target == search._id
     }
-    assert wired["input"] == "always_last"
+    assert wired["change"] == "always_last"
     assert "submit" in wired

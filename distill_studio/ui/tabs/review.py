@@ -131,7 +131,7 @@ def _wire_filters(ui: Ui, filters: list[Any], view: gr.HTML, bulk: _Bulk) -> Non
         component.input(on_filter, [ui.workspace, *filters], [view, *bulk.reset_outputs], **QUIET)
     search, event = filters[-1], ([ui.workspace, *filters], [view, *bulk.reset_outputs])
     search.submit(on_filter, *event, **QUIET)
-    search.input(on_filter, *event, trigger_mode="always_last", **QUIET)  # as it is typed
+    search.change(on_filter, *event, trigger_mode="always_last", **QUIET)  # as it is typed
 
 
 def _wire_bulk(ui: Ui, filters: list[Any], view: gr.HTML, bulk: _Bulk) -> None:
