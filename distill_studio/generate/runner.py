@@ -21,6 +21,7 @@ Check = Callable[[Ask, ChatReply], Awaitable[Verdict]]
 
 _GROUP_S = 0.03  # replies wait this long for company; with the commit itself under 50 ms
 _LARGEST_GROUP = 200
+_MOST_WAITING = 2000  # replies not written yet; asking pauses above
 _POLL_S = 0.1
 _TICK_S = 0.5
 # No other request will fare better: a key or name that is wrong, a model that cannot be loaded.
@@ -62,7 +63,8 @@ class Runner:
     """Runs the lines of one generation side by side.
 
     Args:
-        commit: Stores a group of outcomes; called on the event loop's thread.
+        commit: Stores a group of outcomes; called in a thread, one group at a time, so that asking
+            goes on meanwhile.
         cancel: Noticed within 0.1 s.
         tick: Called about twice a second while it runs.
     """
@@ -78,6 +80,7 @@ class Runner:
         self._tick = tick
         self._group: list[Outcome] = []
         self._has_replies = asyncio.Event()
+        self._writing: asyncio.Task[None] | None = None
 
     async def run(self, lines: Sequence[Line]) -> None:
         """Ask everything. What has arrived is committed, however this ends.
@@ -100,7 +103,9 @@ class Runner:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            self._commit_group()
+            await self._finish_writing()
+            while self._group:
+                await self._commit_group()
 
     # -- helpers of the run ---------------------------------------------------------------
 
@@ -116,20 +121,26 @@ class Runner:
     async def _commit_groups(self) -> None:
         while True:
             await self._has_replies.wait()
-            await asyncio.sleep(_GROUP_S)
-            self._commit_group()
+            if len(self._group) < _LARGEST_GROUP:
+                await asyncio.sleep(_GROUP_S)
+            await self._commit_group()
 
-    def _commit_group(self) -> None:
-        self._has_replies.clear()
-        group, self._group = self._group, []
+    async def _commit_group(self) -> None:
+        group, self._group = self._group[:_LARGEST_GROUP], self._group[_LARGEST_GROUP:]
+        if not self._group:
+            self._has_replies.clear()
         if group:
-            self._commit(group)
+            self._writing = asyncio.create_task(asyncio.to_thread(self._commit, group))
+            await asyncio.shield(self._writing)  # a stop waits for it in _finish_writing
+
+    async def _finish_writing(self) -> None:
+        """Wait for a group that was being written when the run was stopped."""
+        if self._writing is not None and not self._writing.done():
+            await self._writing
 
     def _arrived(self, outcome: Outcome) -> None:
         self._group.append(outcome)
         self._has_replies.set()
-        if len(self._group) >= _LARGEST_GROUP:
-            self._commit_group()
 
     # -- asking ---------------------------------------------------------------------------
 
@@ -144,6 +155,8 @@ class Runner:
         in_flight: set[asyncio.Task[None]] = set()
         try:
             while True:
+                while len(self._group) >= _MOST_WAITING:
+                    await asyncio.sleep(_GROUP_S)
                 room = 0 if breaker.is_open else line.workers - len(in_flight)
                 for ask in islice(line.asks, room):
                     in_flight.add(asyncio.create_task(self._ask(line, ask, breaker)))
