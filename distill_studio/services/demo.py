@@ -144,7 +144,7 @@ class DemoService(Service):
         return f"{counts['total']} answers by {STARTER.name}"
 
     def _curate(self, done: _Done) -> str:
-        done.follow("curate", lambda: self.workspace.curate.dedup(done.actor))
+        done.follow("curate", lambda: self.workspace.curate.dedup(done.actor, "prompt"))
         counts = self.workspace.overview.counts(done.actor)
         return f"{counts['filtered']} filtered, {counts['duplicate']} near-duplicates set aside"
 
