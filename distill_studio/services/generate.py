@@ -136,7 +136,7 @@ class GenerateService(Service):
         return failures_table.page(self.db, job_id, limit)
 
     def reasons(self, actor: Actor, job_id: str) -> list[Row]:
-        """Why requests failed: `teacher`, `code`, `reason`, `count`, `text` (one of the replies)."""
+        """Why requests failed: `teacher`, `code`, `reason`, `count` and `text` (one reply)."""
         actor.require(Role.VIEWER)
         return failures_table.by_reason(self.db, job_id)
 
