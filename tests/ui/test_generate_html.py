@@ -34,6 +34,17 @@ def test_text_of_models_and_servers_is_escaped() -> None:
     assert "cut off" in replies_html([pair])
 
 
+def test_a_verified_recipe_speaks_of_verifying() -> None:
+    result = {"answered": 3, "failed": 5}
+    reasons = [{"teacher": "T", "code": "x", "reason": "no loop", "count": 5, "text": ""}]
+    jobs = [Job(kind="generate", user="u", params={"recipe": r}, result=result) for r in
+            ("verified", "direct")]  # fmt: skip
+    verified, direct = (live_html(job, reasons) for job in jobs)
+    assert "<b>3</b>verified" in verified
+    assert "<b>5</b>not kept" in verified
+    assert "<b>3</b>answered" in direct
+
+
 def test_counts_in_words() -> None:
     counts = {"seeds": 40, "matching": 40, "unanswered": 24, "chosen": 24}
     assert "<b>24</b> of 40 seeds have no answer. That makes 48 requests." in count_html(

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from distill_studio.core.records import Job, JobState, Pair
+from distill_studio.generate.recipes import RECIPES
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
 from distill_studio.ui.events import QUIET
@@ -111,9 +112,12 @@ def job_choices(jobs: Sequence[Job]) -> list[tuple[str, str]]:
 def live_html(job: Job, reasons: Sequence[dict[str, Any]]) -> str:
     """Progress, figures and the reasons of failures."""
     result = job.result
+    recipe = RECIPES.get(job.params.get("recipe", ""))
+    is_verified = recipe is not None and recipe.prompts.is_verified
+    kept, lost = ("verified", "not kept") if is_verified else ("answered", "failed")
     figures = [
-        ("answered", number(result.get("answered"))),
-        ("failed", number(result.get("failed"))),
+        (kept, number(result.get("answered"))),
+        (lost, number(result.get("failed"))),
         ("tokens written", number(result.get("tokens"))),
     ]
     if job.state.is_active:
@@ -122,7 +126,7 @@ def live_html(job: Job, reasons: Sequence[dict[str, Any]]) -> str:
     tiles = "".join(f"<div><b>{esc(value)}</b>{esc(name)}</div>" for name, value in figures)
     shown = job.model_copy(update={"note": ""})  # its figures stand below
     failed = table(
-        ["Failed", "Teacher", "Why"],
+        [lost.capitalize(), "Teacher", "Why"],
         [[number(r["count"]), esc(r["teacher"]), _why_html(r)] for r in reasons],
     )
     return (
