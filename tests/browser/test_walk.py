@@ -226,13 +226,13 @@ def distill(page, app, snapshot, method, name):
 def evaluate(page, app):
     before = counts(app)["preferences"]
     open_tab(page, "evaluate")
-    page.locator("#evaluate-models .token").nth(2).wait_for()  # teacher, base, student
+    page.locator("#evaluate-models .token").nth(1).wait_for()  # teacher (here also the base), student
     # a prompt on which student and teacher differ: equal answers can only tie
     page.locator("#evaluate-prompt textarea").fill("Where would I land when I fly to Paris?")
     page.locator("button#evaluate-run").click()
     expect(page.locator("button#evaluate-vote-1")).to_be_visible(timeout=LONG_MS)
     expect(page.locator("#evaluate-panes")).to_contain_text("tokens/s")
-    page.locator("button#evaluate-vote-3").click()
+    page.locator("button#evaluate-vote-2").click()
     expect(page.locator("#evaluate-said")).not_to_be_empty()
     for _ in range(40):
         if counts(app)["preferences"] > before:
