@@ -226,7 +226,7 @@ def distill(page, app, snapshot, method, name):
 def evaluate(page, app):
     before = counts(app)["preferences"]
     open_tab(page, "evaluate")
-    page.locator("#evaluate-models .token").nth(1).wait_for()  # teacher (here also the base), student
+    page.locator("#evaluate-models .token").nth(1).wait_for()  # teacher (and base), student
     # a prompt on which student and teacher differ: equal answers can only tie
     page.locator("#evaluate-prompt textarea").fill("Where would I land when I fly to Paris?")
     page.locator("button#evaluate-run").click()
