@@ -12,7 +12,9 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from operator import length_hint
 from typing import TYPE_CHECKING, Any
@@ -39,10 +41,19 @@ if TYPE_CHECKING:
 
 _CONNECT_S = 10.0
 _POLL_S = 0.1  # how soon a cancel is noticed
+_CONNECTIONS_A_CLIENT = 16  # its pool looks at each of them, twice for every request
 _ADAPTABLE = {"max_tokens", "temperature", "top_p", "seed", "stop"}
 # A server whose template opened `<think>` in the prompt leaves a closing tag on a line of its own.
 _CLOSING_LINE = re.compile(r"(?:^|\n)[ \t]*</think>[ \t]*(?:\n|$)")
 _back_off = wait_random_exponential(multiplier=0.5, min=0.2, max=30.0)
+
+
+@dataclass
+class _Shared:
+    """A client and how many requests it carries."""
+
+    client: openai.AsyncOpenAI
+    in_flight: int = 0
 
 
 class OpenAIChatModel:
@@ -63,7 +74,7 @@ class OpenAIChatModel:
         self._headers: dict[str, Any] = {} if api_key else {"Authorization": openai.Omit()}
         self._not_before = 0.0  # monotonic; a 429 holds back every request, not only its own
         self._refused: set[str] = set()  # parameters this model does not take
-        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, openai.AsyncOpenAI] = (
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, list[_Shared]] = (
             WeakKeyDictionary()
         )
 
@@ -159,13 +170,14 @@ class OpenAIChatModel:
         import openai
 
         try:
-            async with asyncio.timeout(self.config.timeout_s):
-                response = await self._client().post(
-                    "/chat/completions",
-                    cast_to=httpx2.Response,
-                    body=body,
-                    options={"headers": self._headers},
-                )
+            with self._client() as client:
+                async with asyncio.timeout(self.config.timeout_s):
+                    response = await client.post(
+                        "/chat/completions",
+                        cast_to=httpx2.Response,
+                        body=body,
+                        options={"headers": self._headers},
+                    )
         except TimeoutError as err:
             raise errors.timed_out(self.config) from err
         except openai.APIError as err:
@@ -198,9 +210,8 @@ class OpenAIChatModel:
 
     async def aclose(self) -> None:
         """Close the connections that belong to the running event loop."""
-        client = self._clients.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            await client.close()
+        for shared in self._clients.pop(asyncio.get_running_loop(), []):
+            await shared.client.close()
 
     # -- inside ---------------------------------------------------------------------------
 
@@ -287,15 +298,25 @@ class OpenAIChatModel:
         except openai.APIError as err:
             raise errors.translate(err, self.config, self._api_key) from err
 
-    def _client(self) -> openai.AsyncOpenAI:
-        """The client of the running event loop: connections cannot move between loops."""
-        loop = asyncio.get_running_loop()
-        client = self._clients.get(loop)
-        if client is None:
-            client = self._clients[loop] = self._new_client()
-        return client
+    @contextmanager
+    def _client(self) -> Iterator[openai.AsyncOpenAI]:
+        """The least busy client of the running event loop: connections cannot move between loops.
 
-    def _new_client(self) -> openai.AsyncOpenAI:
+        With 256 requests in flight a single client would spend most of its time on its pool.
+        """
+        count = -(-self.config.concurrency // _CONNECTIONS_A_CLIENT)
+        all_shared = self._clients.setdefault(asyncio.get_running_loop(), [])
+        shared = min(all_shared, key=lambda each: each.in_flight, default=None)
+        if shared is None or (shared.in_flight and len(all_shared) < count):
+            shared = _Shared(self._new_client(_CONNECTIONS_A_CLIENT))
+            all_shared.append(shared)
+        shared.in_flight += 1
+        try:
+            yield shared.client
+        finally:
+            shared.in_flight -= 1
+
+    def _new_client(self, connections: int = 1) -> openai.AsyncOpenAI:
         import openai
 
         # Nothing but what the user configured: no key, organisation or project that the client
@@ -304,7 +325,6 @@ class OpenAIChatModel:
             name: openai.Omit() for name in ("OpenAI-Organization", "OpenAI-Project")
         }
         is_here = httpx2.URL(self.config.base_url).host in ("127.0.0.1", "localhost", "::1")
-        limit = self.config.concurrency
         return openai.AsyncOpenAI(
             api_key=self._api_key or "none",
             base_url=self.config.base_url,
@@ -314,7 +334,9 @@ class OpenAIChatModel:
                 timeout=httpx2.Timeout(
                     self.config.timeout_s, connect=min(_CONNECT_S, self.config.timeout_s), pool=None
                 ),
-                limits=httpx2.Limits(max_connections=limit, max_keepalive_connections=limit),
+                limits=httpx2.Limits(
+                    max_connections=connections, max_keepalive_connections=connections
+                ),
                 follow_redirects=False,
                 trust_env=not is_here,  # a proxy cannot reach this machine's own servers
             ),
