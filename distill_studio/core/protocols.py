@@ -1,11 +1,11 @@
 """Seams between stages and the models they use. Stages take these; services plug in real ones."""
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from distill_studio.core.progress import CancelToken
 from distill_studio.core.records.base import Record
@@ -22,14 +22,42 @@ class SamplingParams(Record):
     max_tokens: int = Field(default=256, ge=1, le=131072, description="Longest answer.")
     stop: tuple[str, ...] = Field(default=(), description="Strings that end the answer.")
     seed: int | None = Field(default=None, description="For repeatable sampling where possible.")
+    top_logprobs: int = Field(
+        default=0, ge=0, le=20, description="Log-probabilities kept per written token; 0 = none."
+    )
+
+
+class TokenLogprobs(Record):
+    """One written token and the likeliest ones in its place."""
+
+    token: str = Field(description="As text; a broken character where it is part of one.")
+    token_id: int | None = Field(default=None, description="In the teacher's vocabulary.")
+    logprob: float = Field(description="Natural logarithm.")
+    top: tuple[tuple[str, int | None, float], ...] = Field(
+        default=(), description="(token, id, logprob), likeliest first."
+    )
 
 
 class ChatRequest(Record):
-    """One request to a teacher. `key` comes back in its reply."""
+    """One request to a teacher. `key` comes back in its reply.
+
+    Either `messages`, or `raw`: text that the model continues as it stands, special tokens and
+    all, without its chat template.
+    """
 
     key: str = Field(description="Chosen by the caller, unique in one call of generate.")
-    messages: tuple[Message, ...] = Field(min_length=1, description="The conversation so far.")
+    messages: tuple[Message, ...] = Field(default=(), description="The conversation so far.")
+    raw: str = Field(default="", description="Text to continue instead of a conversation.")
+    response_schema: dict[str, Any] | None = Field(
+        default=None, description="JSON schema of the answer, enforced where the server can."
+    )
     sampling: SamplingParams = Field(default=SamplingParams(), description="How to sample.")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if bool(self.messages) == bool(self.raw):
+            raise ValueError("A request needs messages or raw text, not both.")
+        return self
 
 
 class ChatReply(Record):
@@ -43,6 +71,9 @@ class ChatReply(Record):
     prompt_tokens: int | None = Field(default=None, description="Tokens read.")
     completion_tokens: int | None = Field(default=None, description="Tokens written.")
     latency_ms: float | None = Field(default=None, description="From request to reply.")
+    logprobs: tuple[TokenLogprobs, ...] = Field(
+        default=(), description="Of the written tokens, where asked for and possible."
+    )
     error_code: str = Field(default="", description="`code` of the TeacherError; '' when well.")
     error: str = Field(default="", description="The failure in the user's words.")
     extra: dict[str, Any] = Field(default_factory=dict, description="Adapter's own facts.")
