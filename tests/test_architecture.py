@@ -43,6 +43,7 @@ VENDORS_ONLY_IN: dict[str, set[str]] = {
     "uvicorn": {"web"},
     "typer": {"cli"},
     "openai": {"teachers"},
+    "json_repair": {"core"},
     "trl": {"distill"},
     "peft": {"distill", "teachers"},
 }
