@@ -1,4 +1,5 @@
 """Stage 2, generate: seeds to teacher requests, replies to pairs.
 
-`recipes` says what is asked, `runner` asks it, `parse` turns a reply into a pair or a failure.
+`recipes` say what is asked (as generators of `effects`), `drive` takes one seed through a recipe,
+`runner` does so for many side by side, `parse` turns what came into rows.
 """

@@ -1,83 +1,129 @@
 """Ask teachers, a bounded number of requests at a time, and commit replies as they arrive.
 
-Start from `Runner.run`. Requests are pulled from iterators when there is room for them, so memory
-does not grow with their number. Replies are handed to `commit` in groups, at most 50 ms after
+Start from `Runner.run`. Units are pulled from iterators when there is room for them, so memory
+does not grow with their number. Outcomes are handed to `commit` in groups, at most 50 ms after
 they came. A line whose teacher cannot answer at all stops; the others go on.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
-from distill_studio.core.errors import TeacherError
+from distill_studio.core.errors import Cancelled, TeacherError
 from distill_studio.core.progress import CancelToken
-from distill_studio.core.protocols import ChatModel, ChatReply
-from distill_studio.generate.recipes.base import Ask
+from distill_studio.core.protocols import ChatModel, ChatReply, ChatRequest
+from distill_studio.generate.breaker import Breaker
+from distill_studio.generate.drive import Asked, Drive, Ended
+from distill_studio.generate.effects import Ask, Check, Draw, Nearest, Novel, Unit
+from distill_studio.generate.recipes.base import Recipe, Settings, request_for
 from distill_studio.verify import Verdict
 
-Check = Callable[[Ask, ChatReply], Awaitable[Verdict]]
-
-_GROUP_S = 0.03  # replies wait this long for company; with the commit itself under 50 ms
+_GROUP_S = 0.03  # outcomes wait this long for company; with the commit itself under 50 ms
 _LARGEST_GROUP = 200
-_MOST_WAITING = 2000  # replies not written yet; asking pauses above
+_MOST_WAITING = 2000  # outcomes not written yet; asking pauses above
 _POLL_S = 0.1
 _TICK_S = 0.5
-# No other request will fare better: a key or name that is wrong, a model that cannot be loaded.
-_FATAL = {"unauthorised", "unknown_model", "not_found", "unavailable"}
-_OF_THE_ROW = {"context_too_long"}  # says nothing about the next request
-_FAILURES_IN_A_ROW = 5
+
+
+@dataclass
+class Endpoint:
+    """A teacher and how much may be asked of it at a time."""
+
+    teacher: str
+    model: ChatModel
+    workers: int = 1
+    breaker: Breaker = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.breaker = Breaker(self.workers)
+
+    @cached_property
+    def room(self) -> asyncio.Semaphore:
+        """Held by each request in flight."""
+        return asyncio.Semaphore(self.workers)
 
 
 @dataclass(frozen=True)
 class Line:
-    """One teacher and what it is asked.
+    """A stream of units that is worked through on its own.
 
     Args:
-        teacher: Name, for provenance and messages.
-        model: Who answers.
-        asks: Pulled only when there is room.
-        workers: Requests in flight at a time.
-        check: Says of an answer whether it may be kept; None keeps all.
+        units: Pulled only when there is room.
+        uses: Names of the teachers whose end is the line's end.
+        workers: Units in flight at a time.
     """
 
-    teacher: str
-    model: ChatModel
-    asks: Iterator[Ask]
+    units: Iterator[Unit]
+    uses: tuple[str, ...]
     workers: int = 1
-    check: Check | None = None
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """A reply, or the failure that took its place, what it answers, and whether it holds."""
+class Taken:
+    """Replies on a unit's way, as soon as the recipe has taken them."""
 
-    teacher: str
-    ask: Ask
-    reply: ChatReply
-    verdict: Verdict | None = None
+    unit: Unit
+    asked: tuple[Asked, ...]
+
+
+Outcome = Taken | Ended
+Commit = Callable[[Sequence[Outcome]], None]
+
+
+class Helpers(Protocol):
+    """The effects besides asking."""
+
+    async def check(self, check: Check) -> Verdict:
+        """See `World`."""
+        ...
+
+    async def novel(self, novel: Novel) -> Nearest:
+        """See `World`."""
+        ...
+
+    def draw(self, unit: Unit, draw: Draw) -> tuple[str, ...]:
+        """See `World`."""
+        ...
 
 
 class Runner:
     """Runs the lines of one generation side by side.
 
     Args:
+        recipe: What each unit goes through.
+        settings: How.
+        endpoints: The teachers, and the judge, by name.
+        helpers: For verification, novelty and examples.
         commit: Stores a group of outcomes; called in a thread, one group at a time, so that asking
             goes on meanwhile.
         cancel: Noticed within 0.1 s.
         tick: Called about twice a second while it runs.
+        keeps_steps: Each reply is an outcome too, as soon as the recipe has taken it.
     """
 
     def __init__(
         self,
-        commit: Callable[[Sequence[Outcome]], None],
+        recipe: Recipe,
+        settings: Settings,
+        endpoints: Sequence[Endpoint],
+        helpers: Helpers,
+        commit: Commit,
         cancel: CancelToken,
         tick: Callable[[], None] = lambda: None,
+        *,
+        keeps_steps: bool = False,
     ) -> None:
+        self._recipe = recipe
+        self._settings = settings
+        self._endpoints = {each.teacher: each for each in endpoints}
+        self._helpers = helpers
         self._commit = commit
         self._cancel = cancel
         self._tick = tick
+        self._keeps_steps = keeps_steps
         self._group: list[Outcome] = []
         self._has_replies = asyncio.Event()
         self._writing: asyncio.Task[None] | None = None
@@ -151,15 +197,16 @@ class Runner:
                 raise end
 
     async def _line(self, line: Line) -> None:
-        breaker = _Breaker(line)
+        breakers = [self._endpoints[name].breaker for name in line.uses]
         in_flight: set[asyncio.Task[None]] = set()
         try:
             while True:
                 while len(self._group) >= _MOST_WAITING:
                     await asyncio.sleep(_GROUP_S)
-                room = 0 if breaker.is_open else line.workers - len(in_flight)
-                for ask in islice(line.asks, room):
-                    in_flight.add(asyncio.create_task(self._ask(line, ask, breaker)))
+                is_over = any(breaker.is_open for breaker in breakers)
+                room = 0 if is_over else line.workers - len(in_flight)
+                for unit in islice(line.units, room):
+                    in_flight.add(asyncio.create_task(self._unit(unit)))
                 if not in_flight:
                     break
                 done, in_flight = await asyncio.wait(in_flight, return_when=asyncio.FIRST_COMPLETED)
@@ -169,52 +216,59 @@ class Runner:
             for task in in_flight:
                 task.cancel()
             await asyncio.gather(*in_flight, return_exceptions=True)
-        breaker.raise_if_open()
+        for breaker in breakers:
+            breaker.raise_if_open()
 
-    async def _ask(self, line: Line, ask: Ask, breaker: "_Breaker") -> None:
-        key = ask.request.key
-        reply = ChatReply(key=key, error_code="no_reply", error=f"{line.teacher} gave no reply.")
+    async def _unit(self, unit: Unit) -> None:
+        drive = Drive(unit, self._recipe.steps(unit, self._settings), self, self._taken)
         try:
-            async for answer in line.model.generate([ask.request], self._cancel):
+            self._arrived(await drive.run())
+        except Cancelled:
+            return
+
+    def _taken(self, unit: Unit, asked: Sequence[Asked]) -> None:
+        if self._keeps_steps:
+            self._arrived(Taken(unit, tuple(asked)))
+
+    # -- the world of a recipe --------------------------------------------------------------
+
+    async def ask(self, unit: Unit, ask: Ask) -> Asked:
+        """Ask a teacher when it has room.
+
+        Raises:
+            Cancelled: The run is being stopped.
+        """
+        endpoint = self._endpoints[ask.teacher or unit.teacher]
+        request = request_for(unit, ask, self._settings)
+        async with endpoint.room:
+            reply = await self._reply(endpoint, request)
+        if self._cancel.is_cancelled and not reply.is_ok:
+            raise Cancelled("Stopped.")
+        endpoint.breaker.note(reply)
+        return Asked(ask.step, endpoint.teacher, request, reply)
+
+    async def check(self, check: Check) -> Verdict:
+        """See `Helpers`."""
+        return await self._helpers.check(check)
+
+    async def novel(self, novel: Novel) -> Nearest:
+        """See `Helpers`."""
+        return await self._helpers.novel(novel)
+
+    def draw(self, unit: Unit, draw: Draw) -> tuple[str, ...]:
+        """See `Helpers`."""
+        return self._helpers.draw(unit, draw)
+
+    async def _reply(self, endpoint: Endpoint, request: ChatRequest) -> ChatReply:
+        reply = ChatReply(
+            key=request.key, error_code="no_reply", error=f"{endpoint.teacher} gave no reply."
+        )
+        try:
+            async for answer in endpoint.model.generate([request], self._cancel):
                 reply = answer
         except TeacherError as err:
-            reply = ChatReply(key=key, error_code=err.code, error=str(err))
-        if self._cancel.is_cancelled and not reply.is_ok:
-            return
-        breaker.note(reply)
-        verdict = await line.check(ask, reply) if line.check and reply.is_ok else None
-        self._arrived(Outcome(line.teacher, ask, reply, verdict))
-
-
-class _Breaker:
-    """Opens when asking further is pointless: ten thousand refusals teach no more than five."""
-
-    def __init__(self, line: Line) -> None:
-        self._teacher = line.teacher
-        self._limit = max(_FAILURES_IN_A_ROW, line.workers)
-        self._in_a_row = 0
-        self._reason = ""
-
-    @property
-    def is_open(self) -> bool:
-        """True once the line should stop."""
-        return bool(self._reason)
-
-    def note(self, reply: ChatReply) -> None:
-        """Learn from a reply."""
-        if reply.is_ok:
-            self._in_a_row = 0
-        elif reply.error_code not in _OF_THE_ROW:
-            self._in_a_row += 1
-            if reply.error_code in _FATAL or self._in_a_row >= self._limit:
-                self._reason = self._reason or reply.error
-
-    def raise_if_open(self) -> None:
-        """Raise TeacherError with the reason."""
-        if self._reason:
-            raise TeacherError(
-                f"Stopped: {self._reason}", "What was answered is stored; resume asks the rest."
-            )
+            reply = ChatReply(key=request.key, error_code=err.code, error=str(err))
+        return reply
 
 
 async def _finish_all(lines: Sequence[Coroutine[Any, Any, None]]) -> list[TeacherError | None]:

@@ -8,18 +8,28 @@ from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import Conflict, InvalidInput, NotFound
 from distill_studio.core.ids import new_id
 from distill_studio.core.protocols import SamplingParams
-from distill_studio.core.records import Failure, Job, Pair, TeacherKind
-from distill_studio.generate.recipes import RECIPES
-from distill_studio.generate.recipes.base import Prompts
+from distill_studio.core.records import Failure, Job, Pair
+from distill_studio.generate.prompts import OptionValue
 from distill_studio.services.base import Service
-from distill_studio.services.generation import GenerationPlan, GenerationRun
+from distill_studio.services.generation import GenerationRun
+from distill_studio.services.generation_plan import GenerationPlan
+from distill_studio.services.generation_planning import (
+    GenerationWish,
+    first_request,
+    fitting,
+    is_local,
+    make_plan,
+)
+from distill_studio.services.generation_trial import SEEDS as TRIAL_SEEDS
+from distill_studio.services.generation_trial import TrialRun
 from distill_studio.store import failures as failures_table
 from distill_studio.store import generation as table
+from distill_studio.store import generation_steps as steps_table
 from distill_studio.store import pairs as pairs_table
 from distill_studio.store.database import Row
 from distill_studio.store.generation import SeedFilter
+from distill_studio.store.generation_steps import StoredStep
 from distill_studio.store.pairs import PairQuery
-from distill_studio.teachers.openai_compatible import OpenAIChatModel
 
 if TYPE_CHECKING:
     from distill_studio.services.jobs import JobContext
@@ -28,6 +38,9 @@ if TYPE_CHECKING:
 KIND_HTTP = "generate"  # waits on servers: several at a time
 KIND_LOCAL = "generate_local"  # computes here: one at a time
 KINDS = (KIND_HTTP, KIND_LOCAL)
+KIND_TRY = "generate_try"
+KIND_TRY_LOCAL = "generate_try_local"
+_TRIAL_SELECTION = 200  # seeds to draw examples from
 _DEFAULT_SAMPLING = SamplingParams()
 _DEFAULT_SEEDS = SeedFilter()
 
@@ -41,13 +54,10 @@ class GenerateService(Service):
         super().__init__(workspace)
         workspace.jobs.register(KIND_HTTP, self._handle, lane="io")
         workspace.jobs.register(KIND_LOCAL, self._handle, lane="compute")
+        workspace.jobs.register(KIND_TRY, self._handle_trial, lane="io")
+        workspace.jobs.register(KIND_TRY_LOCAL, self._handle_trial, lane="compute")
 
     # -- before ---------------------------------------------------------------------------
-
-    def recipes(self, actor: Actor) -> list[Prompts]:
-        """The recipes, with their texts."""
-        actor.require(Role.VIEWER)
-        return [recipe.prompts for recipe in RECIPES.values()]
 
     def facets(self, actor: Actor) -> dict[str, list[str]]:
         """The values of `topic` and `source` that seeds have, most frequent first."""
@@ -68,8 +78,11 @@ class GenerateService(Service):
         sampling: SamplingParams = _DEFAULT_SAMPLING,
         system_prompt: str = "",
         seeds: SeedFilter = _DEFAULT_SEEDS,
+        options: dict[str, OptionValue] | None = None,
+        judge: str = "",
+        examples: int = 0,
     ) -> dict[str, Any]:
-        """The exact first request, and how many there will be.
+        """The exact first request, and how many runs over a seed there will be.
 
         Returns:
             `seeds`, `requests`, and `first`: for a server `method`, `url`, `headers` (key
@@ -77,16 +90,48 @@ class GenerateService(Service):
             `first` is None where no seed is chosen.
         """
         actor.require(Role.VIEWER)
-        plan = self._plan(teachers, recipe, n, sampling, system_prompt)
-        seeds = _fitting(plan, seeds)
+        wish = GenerationWish(
+            teachers, recipe, n, sampling, system_prompt, options or {}, judge, examples
+        )
+        plan = make_plan(self.workspace, wish)
+        seeds = fitting(plan, seeds)
         chosen = table.counts(self.db, seeds)["chosen"]
         seed = table.first(self.db, seeds)
-        first = self._first_request(plan, seed) if seed else None
         return {
             "seeds": chosen,
-            "requests": chosen * plan.samples * len(plan.teachers),
-            "first": first,
+            "requests": chosen * plan.samples * len(plan.lines),
+            "first": first_request(self.workspace, plan, seed) if seed else None,
         }
+
+    def try_out(
+        self,
+        actor: Actor,
+        teachers: list[str],
+        recipe: str = "direct",
+        n: int = 1,
+        sampling: SamplingParams = _DEFAULT_SAMPLING,
+        system_prompt: str = "",
+        seeds: SeedFilter = _DEFAULT_SEEDS,
+        options: dict[str, OptionValue] | None = None,
+        judge: str = "",
+        examples: int = 0,
+    ) -> Job:
+        """Run the recipe on the first three seeds and store nothing; returns the job.
+
+        Its result has `tried`: for each seed the requests, replies, and what would be stored.
+
+        Raises:
+            InvalidInput, NotFound, NeedsKey: As `start`.
+        """
+        actor.require(Role.REVIEWER)
+        wish = GenerationWish(
+            teachers, recipe, n, sampling, system_prompt, options or {}, judge, examples
+        )
+        plan, _ = self._selected(wish, seeds, at_most=_TRIAL_SELECTION)
+        kind = KIND_TRY_LOCAL if is_local(self.workspace, plan) else KIND_TRY
+        title = f"Dry run of {plan.prompts.label} on {TRIAL_SEEDS} seeds"
+        params = {"plan": plan.model_dump(mode="json")}
+        return self.workspace.jobs.submit(actor, kind, title, params)
 
     # -- the job --------------------------------------------------------------------------
 
@@ -99,10 +144,20 @@ class GenerateService(Service):
         sampling: SamplingParams = _DEFAULT_SAMPLING,
         system_prompt: str = "",
         seeds: SeedFilter = _DEFAULT_SEEDS,
+        options: dict[str, OptionValue] | None = None,
+        judge: str = "",
+        examples: int = 0,
     ) -> Job:
         """Let teachers answer the chosen seeds; returns the job.
 
-        The list of seeds is fixed now. Cancel and resume with `jobs_cancel` and `jobs_resume`.
+        The list of seeds, the recipe's texts and the examples are fixed now. Cancel and resume
+        with `jobs_cancel` and `jobs_resume`.
+
+        Args:
+            n: Answers per seed and teacher, where the recipe lets one choose.
+            options: The recipe's own settings, by name.
+            judge: The teacher that judges, where the recipe needs one.
+            examples: So many accepted pairs are shown to the teacher before each question.
 
         Raises:
             InvalidInput: Nothing to ask, an unknown recipe, or settings that cannot work.
@@ -110,18 +165,13 @@ class GenerateService(Service):
             NeedsKey: A teacher's key is missing.
         """
         actor.require(Role.REVIEWER)
-        plan = self._plan(teachers, recipe, n, sampling, system_prompt)
-        for name in plan.teachers:
-            self.workspace.teachers.model(name)  # a missing key shows now, not in the job
-        seeds = _fitting(plan, seeds)
-        plan = plan.model_copy(update={"selection": new_id()})
-        count = table.select(self.db, plan.selection, seeds)
-        if count == 0:
-            raise _nothing_to_ask(table.counts(self.db, seeds), plan)
-        kinds = {self.workspace.teachers.config(name).kind for name in plan.teachers}
-        kind = KIND_LOCAL if TeacherKind.LOCAL in kinds else KIND_HTTP
+        wish = GenerationWish(
+            teachers, recipe, n, sampling, system_prompt, options or {}, judge, examples
+        )
+        plan, count = self._selected(wish, seeds)
+        kind = KIND_LOCAL if is_local(self.workspace, plan) else KIND_HTTP
         words = f"{count:,} seed{'' if count == 1 else 's'} to {', '.join(plan.teachers)}"
-        title = f"{plan.recipe_object.prompts.label}: {words}"
+        title = f"{plan.prompts.label}: {words}"
         return self.workspace.jobs.submit(actor, kind, title, plan.model_dump(mode="json"))
 
     def recent(self, actor: Actor, job_id: str, limit: int = 10) -> list[Pair]:
@@ -140,6 +190,16 @@ class GenerateService(Service):
         actor.require(Role.VIEWER)
         return failures_table.by_reason(self.db, job_id)
 
+    def steps(self, actor: Actor, pair_id: str) -> list[StoredStep]:
+        """The requests and replies that led to an answer, where its recipe has several steps."""
+        actor.require(Role.VIEWER)
+        pair = next(iter(pairs_table.get(self.db, [pair_id])), None)
+        if pair is None:
+            raise NotFound("There is no such answer.")
+        origin = pair.params.get("from_seed", pair.seed_id)
+        sample = int(pair.params.get("unit", pair.sample))
+        return steps_table.of_unit(self.db, pair.job_id, origin, sample)
+
     def retry(self, actor: Actor, job_id: str) -> Job:
         """Ask a generation's missing and failed requests again."""
         actor.require(Role.REVIEWER)
@@ -157,69 +217,33 @@ class GenerateService(Service):
 
     # -- inside ---------------------------------------------------------------------------
 
+    def _selected(
+        self, wish: GenerationWish, seeds: SeedFilter, at_most: int = 0
+    ) -> tuple[GenerationPlan, int]:
+        """The plan with its seeds written down, and how many they are."""
+        plan = make_plan(self.workspace, wish)
+        for name in plan.everyone:
+            self.workspace.teachers.model(name)  # a missing key shows now, not in the job
+        seeds = fitting(plan, seeds)
+        if at_most and not 0 < seeds.limit <= at_most:
+            seeds = seeds.model_copy(update={"limit": at_most})
+        plan = plan.model_copy(update={"selection": new_id()})
+        count = table.select(self.db, plan.selection, seeds)
+        if count == 0:
+            raise _nothing_to_ask(table.counts(self.db, seeds), plan)
+        return plan, count
+
     def _handle(self, context: JobContext) -> dict[str, Any]:
         return GenerationRun(self.workspace, context).run()
 
-    def _plan(
-        self,
-        teachers: list[str],
-        recipe: str,
-        n: int,
-        sampling: SamplingParams,
-        system_prompt: str,
-    ) -> GenerationPlan:
-        names = tuple(dict.fromkeys(teachers))
-        if not names:
-            raise InvalidInput("No teacher is chosen.", "Pick at least one.")
-        for name in names:
-            self.workspace.teachers.config(name)
-        if recipe not in RECIPES:
-            raise NotFound(f"There is no recipe '{recipe}'.", f"Choose of: {', '.join(RECIPES)}.")
-        if n < 1:
-            raise InvalidInput("At least one answer per seed is needed.")
-        plan = GenerationPlan(
-            teachers=names,
-            recipe=recipe,
-            n=n,
-            sampling=sampling,
-            system_prompt=system_prompt.strip(),
-        )
-        if plan.samples > 1 and sampling.temperature == 0:
-            raise InvalidInput(
-                "With temperature 0 all candidates of a seed would be the same.",
-                "Raise the temperature, or ask for one answer.",
-            )
-        return plan
-
-    def _first_request(self, plan: GenerationPlan, seed: Any) -> dict[str, Any]:  # noqa: ANN401
-        config = self.workspace.teachers.config(plan.teachers[0])
-        request = next(plan.asks_for(0, [seed])).request
-        if config.kind is TeacherKind.LOCAL:
-            return {
-                "model": config.model,
-                "messages": [m.model_dump() for m in request.messages],
-                "sampling": request.sampling.model_dump(mode="json"),
-            }
-        has_key = config.needs_key or bool(config.key_env)
-        return {
-            "method": "POST",
-            "url": f"{config.base_url}/chat/completions",
-            "headers": {"Authorization": "Bearer [key]"} if has_key else {},
-            "body": OpenAIChatModel(config).body(request),
-        }
-
-
-def _fitting(plan: GenerationPlan, seeds: SeedFilter) -> SeedFilter:
-    """The filter, narrowed to what the recipe can work on."""
-    if not plan.recipe_object.prompts.is_verified:
-        return seeds
-    return seeds.model_copy(update={"only_verifiable": True})
+    def _handle_trial(self, context: JobContext) -> dict[str, Any]:
+        return TrialRun(self.workspace, context).run()
 
 
 def _nothing_to_ask(counts: Row, plan: GenerationPlan) -> InvalidInput:
     if counts["seeds"] == 0:
         return InvalidInput("There are no seeds to answer.", "Import some on the Seeds tab.")
-    if counts["matching"] == 0 and plan.recipe_object.prompts.is_verified:
+    if counts["matching"] == 0 and plan.prompts.is_verified:
         return InvalidInput(
             "No seed of this choice has a reference answer or tests to verify against.",
             "Import a column as 'Reference' on the Seeds tab, or take another recipe.",

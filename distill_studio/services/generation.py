@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
 from distill_studio.core.errors import TeacherError
-from distill_studio.core.protocols import ChatReply, SamplingParams
-from distill_studio.core.records import Failure, Pair, Record, TeacherKind
+from distill_studio.core.protocols import ChatReply
+from distill_studio.core.records import TeacherKind
+from distill_studio.generate.drive import Asked, Ended
+from distill_studio.generate.effects import RECIPE_CODES, Unit
 from distill_studio.generate.meter import Meter, in_words
-from distill_studio.generate.parse import NOT_VERIFIED, parse
-from distill_studio.generate.recipes import RECIPES, Ask, Recipe, reseeded
-from distill_studio.generate.runner import Line, Outcome, Runner
-from distill_studio.services import verification
+from distill_studio.generate.parse import Provenance, to_rows
+from distill_studio.generate.runner import Endpoint, Line, Outcome, Runner, Taken
+from distill_studio.services.generation_help import GenerationHelp, examples
+from distill_studio.services.generation_plan import GenerationPlan
 from distill_studio.store import failures as failures_table
 from distill_studio.store import generation as table
+from distill_studio.store import generation_steps as steps_table
 from distill_studio.store import jobs as jobs_table
+from distill_studio.store.generation_steps import StoredStep
 from distill_studio.teachers.openai_compatible import OpenAIChatModel
-from distill_studio.verify import Verdict
 
 if TYPE_CHECKING:
     from distill_studio.services.jobs import JobContext
@@ -34,45 +35,17 @@ if TYPE_CHECKING:
 
 _PAGE = 200  # seeds in memory at a time, per teacher
 _LOCAL_IN_FLIGHT = 64  # the engine batches them as it sees fit
-
-
-class GenerationPlan(Record):
-    """Input of a generation job."""
-
-    selection: str = Field(default="", description="Id of the fixed list of seeds.")
-    teachers: tuple[str, ...] = Field(min_length=1, description="Names of the teachers.")
-    recipe: str = Field(description="Key of RECIPES.")
-    n: int = Field(default=1, ge=1, description="Answers per seed and teacher, as asked for.")
-    sampling: SamplingParams = Field(default=SamplingParams(), description="How to sample.")
-    system_prompt: str = Field(default="", description="Put before seeds that have none.")
-
-    @property
-    def recipe_object(self) -> Recipe:
-        """The recipe itself."""
-        return RECIPES[self.recipe]
-
-    @property
-    def samples(self) -> int:
-        """Answers per seed and teacher, as the recipe makes them."""
-        return self.recipe_object.samples(self.n)
-
-    def asks_for(self, teacher: int, seeds: Sequence[Any]) -> Iterator[Ask]:
-        """What teacher number `teacher` is asked; each has its own range of sample numbers."""
-        system_prompt = self.system_prompt or self.recipe_object.prompts.system_prompt
-        for seed in seeds:
-            for sample in range(teacher * self.samples, (teacher + 1) * self.samples):
-                yield from self.recipe_object.requests_for(
-                    seed, sample, self.sampling, system_prompt
-                )
+_NO_REPLIES: Mapping[str, ChatReply] = {}
 
 
 @dataclass
 class _Counts:
-    """Where the job stands."""
+    """Where the job stands. A unit is one run of the recipe over one seed."""
 
-    requests: int
-    answered: int = 0
+    units: int
+    through: int = 0
     failed: int = 0
+    pairs: int = 0
     tokens: int = 0
 
 
@@ -90,8 +63,9 @@ class GenerationRun:
         self._context = context
         self._job_id = context.job.id
         self._plan = GenerationPlan(**context.params)
+        self._prompts = self._plan.prompts
         self._meter = Meter(time.monotonic)
-        self._is_verified = self._plan.recipe_object.prompts.is_verified
+        self._origin = provenance(self._plan, self._job_id)
         self._counts = self._count()
 
     def run(self) -> dict[str, Any]:
@@ -102,98 +76,107 @@ class GenerationRun:
             TeacherError: A teacher could not answer at all, or nothing was answered.
             Cancelled: Somebody stopped it; what arrived is stored.
         """
-        lines = [self._line(number, name) for number, name in enumerate(self._plan.teachers)]
+        points = endpoints(self._workspace, self._plan)
+        lines = list(lines_of(self._plan, points, self._missing))
         try:
-            asyncio.run(self._ask(lines))
+            asyncio.run(self._ask(points, lines))
         finally:
             self._counts = self._count()
             self._report()
         counts = self._counts
-        if counts.failed and not counts.answered and not self._is_verified:
-            worst = failures_table.by_reason(self._db, self._job_id, 1)[0]
+        worst = next(iter(failures_table.by_reason(self._db, self._job_id, 1)), None)
+        if worst and not counts.through and worst["code"] not in RECIPE_CODES:
             raise TeacherError(f"None of {counts.failed} requests was answered: {worst['reason']}")
         return self._result()
 
     # -- asking ---------------------------------------------------------------------------
 
-    async def _ask(self, lines: Sequence[Line]) -> None:
-        runner = Runner(self._commit, self._context.cancel, self._report)
+    async def _ask(self, points: Sequence[Endpoint], lines: Sequence[Line]) -> None:
+        runner = Runner(
+            self._plan.recipe_object,
+            self._plan.settings(examples(self._db, self._plan.examples)),
+            points,
+            GenerationHelp(self._workspace, self._plan.selection, self._job_id),
+            self._commit,
+            self._context.cancel,
+            self._report,
+            keeps_steps=self._prompts.has_steps,
+        )
         try:
             await runner.run(lines)
         finally:
-            for line in lines:
-                if isinstance(line.model, OpenAIChatModel):
-                    await line.model.aclose()
+            await close(points)
 
-    def _line(self, number: int, name: str) -> Line:
-        config = self._workspace.teachers.config(name)
-        is_local = config.kind is TeacherKind.LOCAL
-        return Line(
-            teacher=name,
-            model=self._workspace.teachers.model(name),
-            asks=self._missing(number),
-            workers=_LOCAL_IN_FLIGHT if is_local else config.concurrency,
-            check=self._check if self._is_verified else None,
-        )
-
-    async def _check(self, ask: Ask, reply: ChatReply) -> Verdict:
-        return await verification.check(self._workspace.studio.verifier, ask, reply)
-
-    def _missing(self, teacher: int) -> Iterator[Ask]:
-        """The requests without an answer, a page of seeds at a time."""
+    def _missing(self, line: int) -> Iterator[Unit]:
+        """The units that are not through, a page of seeds at a time."""
         after = ""
         while page := table.page_selected(self._db, self._plan.selection, after, _PAGE):
             first, after = page[0].id, page[-1].id
-            answered = table.answered_keys(self._db, self._job_id, first, after)
-            tried = failures_table.attempts(self._db, self._job_id, NOT_VERIFIED, first, after)
-            for ask in self._plan.asks_for(teacher, page):
-                key = (ask.seed.id, ask.step, ask.sample)
-                if key not in answered:
-                    yield reseeded(ask, tried[key]) if key in tried else ask
+            where = (self._db, self._job_id, first, after)
+            through = (
+                steps_table.units_through(*where)
+                if self._prompts.has_steps
+                else table.units_answered(*where)
+            )
+            attempts = failures_table.attempts(*where)
+            stored = steps_table.replies(*where) if self._prompts.has_steps else {}
+            for unit in self._plan.units_for(line, page):
+                key = (unit.seed.id, unit.sample)
+                if key not in through:
+                    yield replace(
+                        unit, attempt=attempts.get(key, 0), stored=stored.get(key, _NO_REPLIES)
+                    )
 
     # -- storing --------------------------------------------------------------------------
 
     def _commit(self, group: Sequence[Outcome]) -> None:
-        recipe = self._plan.recipe_object.prompts
-        rows = [
-            parse(
-                o.ask,
-                o.reply,
-                job_id=self._job_id,
-                teacher=o.teacher,
-                recipe=recipe,
-                verdict=o.verdict,
-            )
-            for o in group
-        ]
-        pairs = [row for row in rows if isinstance(row, Pair)]
-        failures = [row for row in rows if isinstance(row, Failure)]
-        table.commit(self._db, self._job_id, pairs, failures)
-        tokens = sum(pair.completion_tokens or 0 for pair in pairs)
-        self._meter.add(len(group), tokens)
-        self._counts.answered += len(pairs)
+        taken = [(o.unit, asked) for o in group if isinstance(o, Taken) for asked in o.asked]
+        ended = [to_rows(o, self._origin) for o in group if isinstance(o, Ended)]
+        steps = [self._step(unit, asked) for unit, asked in taken]
+        table.commit(self._db, self._job_id, steps, ended, marks_units=self._prompts.has_steps)
+        pairs = [pair for rows in ended for pair in rows.pairs]
+        replies = [asked.reply.completion_tokens for _, asked in taken]
+        counted = replies if self._prompts.has_steps else [p.completion_tokens for p in pairs]
+        tokens = sum(count or 0 for count in counted)
+        self._meter.add(len(ended), tokens)
+        self._counts.through += sum(rows.failure is None for rows in ended)
+        self._counts.pairs += len(pairs)
         self._counts.tokens += tokens
         self._counts.failed = failures_table.count(self._db, self._job_id)
+
+    def _step(self, unit: Unit, asked: Asked) -> StoredStep:
+        return StoredStep(
+            job_id=self._job_id,
+            seed_id=unit.seed.id,
+            sample=unit.sample,
+            step=asked.step,
+            teacher=asked.teacher,
+            request=asked.request,
+            reply=asked.reply,
+        )
 
     # -- telling --------------------------------------------------------------------------
 
     def _count(self) -> _Counts:
         seeds = table.count_selected(self._db, self._plan.selection)
         stored = table.answered(self._db, self._job_id)
+        has_steps = self._prompts.has_steps
         return _Counts(
-            requests=seeds * self._plan.samples * len(self._plan.teachers),
-            answered=stored["answers"],
+            units=seeds * self._plan.samples * len(self._plan.lines),
+            through=steps_table.through(self._db, self._job_id) if has_steps else stored["answers"],
             failed=failures_table.count(self._db, self._job_id),
-            tokens=stored["tokens"],
+            pairs=stored["answers"],
+            tokens=steps_table.tokens(self._db, self._job_id) if has_steps else stored["tokens"],
         )
 
     def _result(self) -> dict[str, Any]:
         counts = self._counts
         _, tokens_per_s = self._meter.rates()
-        missing = max(0, counts.requests - counts.answered - counts.failed)
+        missing = max(0, counts.units - counts.through - counts.failed)
         return {
-            "requests": counts.requests,
-            "answered": counts.answered,
+            "requests": counts.units,
+            "through": counts.through,
+            "answered": counts.pairs,
             "failed": counts.failed,
             "tokens": counts.tokens,
             "tokens_per_s": round(tokens_per_s, 1),
@@ -202,9 +185,10 @@ class GenerationRun:
 
     def _report(self) -> None:
         result = self._result()
-        parts = [f"{result['answered']} {'verified' if self._is_verified else 'answered'}"]
+        is_verified = self._prompts.is_verified
+        parts = [f"{result['answered']} {'verified' if is_verified else 'answered'}"]
         if result["failed"]:
-            parts.append(f"{result['failed']} {'not' if self._is_verified else 'failed'}")
+            parts.append(f"{result['failed']} {'not' if is_verified else 'failed'}")
         if result["tokens_per_s"]:
             parts.append(f"{result['tokens_per_s']:.0f} tokens/s")
         if result["eta_s"] is not None:
@@ -212,8 +196,57 @@ class GenerationRun:
         jobs_table.update(
             self._db,
             self._job_id,
-            done=min(result["requests"], result["answered"] + result["failed"]),
+            done=min(result["requests"], result["through"] + result["failed"]),
             total=result["requests"],
             note=", ".join(parts),
             result=result,
         )
+
+
+# -- shared with a trial ------------------------------------------------------------------
+
+
+def provenance(plan: GenerationPlan, job_id: str) -> Provenance:
+    """What all pairs of a plan have in common."""
+    return Provenance(
+        job_id=job_id,
+        recipe=plan.prompts.name,
+        recipe_version=plan.prompts.version,
+        sampling=plan.sampling,
+        options=plan.prompts.chosen(plan.options),
+        examples=plan.examples,
+    )
+
+
+def endpoints(workspace: Workspace, plan: GenerationPlan) -> list[Endpoint]:
+    """The teachers of a plan, and its judge, ready to be asked.
+
+    Raises:
+        NeedsKey: A teacher's session key is gone.
+    """
+    points = []
+    for name in plan.everyone:
+        config = workspace.teachers.config(name)
+        is_local = config.kind is TeacherKind.LOCAL
+        workers = _LOCAL_IN_FLIGHT if is_local else config.concurrency
+        points.append(Endpoint(name, workspace.teachers.model(name), workers))
+    return points
+
+
+def lines_of(
+    plan: GenerationPlan, points: Sequence[Endpoint], units: Callable[[int], Iterator[Unit]]
+) -> Iterator[Line]:
+    """A line for each teacher, or one for all; `units(line)` feeds it."""
+    by_name = {point.teacher: point for point in points}
+    judge = tuple(name for name in plan.everyone if name not in plan.teachers or name == plan.judge)
+    for number, teachers in enumerate(plan.lines):
+        uses = tuple(dict.fromkeys((*teachers, *judge)))
+        workers = max(by_name[name].workers for name in teachers)
+        yield Line(units(number), uses, workers)
+
+
+async def close(points: Sequence[Endpoint]) -> None:
+    """Close the connections of the running event loop."""
+    for point in points:
+        if isinstance(point.model, OpenAIChatModel):
+            await point.model.aclose()

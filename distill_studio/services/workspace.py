@@ -15,6 +15,7 @@ from distill_studio.services.generate import GenerateService
 from distill_studio.services.jobs import JobsService
 from distill_studio.services.overview import OverviewService
 from distill_studio.services.prefer import PreferService
+from distill_studio.services.recipes import RecipesService
 from distill_studio.services.review import ReviewService
 from distill_studio.services.seeds import SeedsService
 from distill_studio.services.servers import ServersService
@@ -37,6 +38,7 @@ class Workspace:
     teachers: TeachersService
     servers: ServersService
     seeds: SeedsService
+    recipes: RecipesService
     generate: GenerateService
     curate: CurateService
     review: ReviewService
@@ -59,6 +61,7 @@ class Workspace:
         self.teachers = TeachersService(self)
         self.servers = ServersService(self)
         self.seeds = SeedsService(self)
+        self.recipes = RecipesService(self)
         self.generate = GenerateService(self)
         self.curate = CurateService(self)
         self.review = ReviewService(self)

@@ -9,40 +9,43 @@ _COLUMNS = "job_id, seed_id, step, sample, teacher, code, reason, text, attempts
 
 
 def save(db: Database, failures: Sequence[Failure]) -> None:
-    """Store failures; one that failed before counts another attempt and keeps the newest reason."""
+    """Store failures, one for each unit (seed and sample): the newest takes the place."""
     with db.write() as cursor:
         for failure in failures:
+            cursor.execute(
+                "DELETE FROM failures"
+                " WHERE job_id = ? AND seed_id = ? AND sample = ? AND step <> ?",
+                [failure.job_id, failure.seed_id, failure.sample, failure.step],
+            ).fetchall()
             cursor.execute(
                 f"""INSERT INTO failures ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 ON CONFLICT DO UPDATE SET teacher = excluded.teacher, code = excluded.code,
                 reason = excluded.reason, text = excluded.text, created_at = excluded.created_at,
-                attempts = attempts + 1""",
+                attempts = excluded.attempts""",
                 list(failure.model_dump().values()),
             ).fetchall()
 
 
-def forget(db: Database, job_id: str, keys: Sequence[tuple[str, str, int]]) -> None:
-    """Remove the failures of (seed, step, sample) keys, now answered."""
-    if not keys or not db.value("SELECT 1 FROM failures WHERE job_id = ? LIMIT 1", [job_id]):
+def forget(db: Database, job_id: str, units: Sequence[tuple[str, int]]) -> None:
+    """Remove the failures of units, (seed, sample)."""
+    if not units or not db.value("SELECT 1 FROM failures WHERE job_id = ? LIMIT 1", [job_id]):
         return
     with db.write() as cursor:
-        for seed_id, step, sample in keys:
+        for seed_id, sample in units:
             cursor.execute(
-                "DELETE FROM failures WHERE job_id = ? AND seed_id = ? AND step = ? AND sample = ?",
-                [job_id, seed_id, step, sample],
+                "DELETE FROM failures WHERE job_id = ? AND seed_id = ? AND sample = ?",
+                [job_id, seed_id, sample],
             ).fetchall()
 
 
-def attempts(
-    db: Database, job_id: str, code: str, first_id: str, last_id: str
-) -> dict[tuple[str, str, int], int]:
-    """(seed, step, sample) -> how often it ended with `code`, for the seeds between two ids."""
+def attempts(db: Database, job_id: str, first_id: str, last_id: str) -> dict[tuple[str, int], int]:
+    """(seed, sample) -> how often its replies could not be used, for seeds between two ids."""
     rows = db.rows(
-        "SELECT seed_id, step, sample, attempts FROM failures"
-        " WHERE job_id = ? AND code = ? AND seed_id BETWEEN ? AND ?",
-        [job_id, code, first_id, last_id],
+        "SELECT seed_id, sample, attempts FROM failures"
+        " WHERE job_id = ? AND seed_id BETWEEN ? AND ?",
+        [job_id, first_id, last_id],
     )
-    return {(row["seed_id"], row["step"], row["sample"]): row["attempts"] for row in rows}
+    return {(row["seed_id"], row["sample"]): row["attempts"] for row in rows}
 
 
 def page(db: Database, job_id: str, limit: int = 50) -> list[Failure]:

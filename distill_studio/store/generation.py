@@ -4,15 +4,19 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from distill_studio.core.records import Failure, JobState, Pair, Record, Seed
+from distill_studio.core.records import Curation, JobState, PairStatus, Record, Seed, UnitRows
 from distill_studio.store import failures as failures_table
+from distill_studio.store import generation_steps as steps_table
 from distill_studio.store import pairs as pairs_table
+from distill_studio.store import preferences as preferences_table
 from distill_studio.store import seeds as seeds_table
 from distill_studio.store.database import Database, Row
+from distill_studio.store.generation_steps import StoredStep
 
 _UNANSWERED = "s.id NOT IN (SELECT seed_id FROM pairs)"
 _NOT_ASKED = """s.id NOT IN
 (SELECT seed_id FROM generation_seeds WHERE list_contains(?, selection_id))"""
+_LONGEST_EXAMPLE = 4000  # characters of prompt and answer
 _AT_WORK = [JobState.QUEUED.value, JobState.RUNNING.value, JobState.NEEDS_KEY.value]
 
 
@@ -42,6 +46,14 @@ def select(db: Database, selection_id: str, chosen: SeedFilter) -> int:
             [selection_id, *params, chosen.limit or None],
         ).fetchall()
         return count_selected(db, selection_id)
+
+
+def drop_selection(db: Database, selection_id: str) -> None:
+    """Forget a list of seeds."""
+    with db.write() as cursor:
+        cursor.execute(
+            "DELETE FROM generation_seeds WHERE selection_id = ?", [selection_id]
+        ).fetchall()
 
 
 def first(db: Database, chosen: SeedFilter) -> Seed | None:
@@ -86,24 +98,90 @@ def page_selected(db: Database, selection_id: str, after: str, limit: int) -> li
     return seeds_table.get(db, [row["seed_id"] for row in rows])
 
 
-def answered_keys(
-    db: Database, job_id: str, first_id: str, last_id: str
-) -> set[tuple[str, str, int]]:
-    """(seed, step, sample) of the answers that a job has for the seeds between two ids."""
+def selected_prompts(db: Database, selection_id: str, limit: int) -> list[str]:
+    """Prompts of a selection, at most so many, in order of age."""
     rows = db.rows(
-        "SELECT seed_id, step, sample FROM pairs WHERE job_id = ? AND seed_id BETWEEN ? AND ?",
+        "SELECT s.prompt FROM generation_seeds g JOIN seeds s ON s.id = g.seed_id"
+        " WHERE g.selection_id = ? ORDER BY s.id LIMIT ?",
+        [selection_id, limit],
+    )
+    return [row["prompt"] for row in rows]
+
+
+def made_prompts(db: Database, job_id: str, limit: int) -> list[str]:
+    """Prompts that a generation made, at most so many, in order of age."""
+    rows = db.rows(
+        "SELECT prompt FROM seeds WHERE extra->>'job' = ? ORDER BY id LIMIT ?", [job_id, limit]
+    )
+    return [row["prompt"] for row in rows]
+
+
+def choose_examples(db: Database, count: int, chance: int) -> list[str]:
+    """Ids of accepted pairs to show a teacher, edited ones first, else at random by `chance`."""
+    rows = db.rows(
+        f"""SELECT id FROM pairs WHERE status = ? AND curation = ? AND {pairs_table.IS_ANSWER}
+        AND json_array_length(messages) <= 2
+        AND length(prompt) + length(coalesce(edited_answer, answer)) <= ?
+        ORDER BY edited_answer IS NULL, hash(id || ?::VARCHAR) LIMIT ?""",
+        [PairStatus.ACCEPTED.value, Curation.KEPT.value, _LONGEST_EXAMPLE, chance, count],
+    )
+    return [row["id"] for row in rows]
+
+
+def units_answered(db: Database, job_id: str, first_id: str, last_id: str) -> set[tuple[str, int]]:
+    """(seed, sample) of the answers that a job has for the seeds between two ids."""
+    rows = db.rows(
+        "SELECT seed_id, sample FROM pairs WHERE job_id = ? AND seed_id BETWEEN ? AND ?",
         [job_id, first_id, last_id],
     )
-    return {(row["seed_id"], row["step"], row["sample"]) for row in rows}
+    return {(row["seed_id"], row["sample"]) for row in rows}
 
 
-def commit(db: Database, job_id: str, pairs: Sequence[Pair], failures: Sequence[Failure]) -> None:
-    """Store a group of outcomes in one transaction; an answer removes its earlier failure."""
+def commit(
+    db: Database,
+    job_id: str,
+    steps: Sequence[StoredStep],
+    ended: Sequence[UnitRows],
+    *,
+    marks_units: bool = False,
+) -> None:
+    """Store a group of outcomes in one transaction; a unit's end removes its earlier failure.
+
+    Args:
+        marks_units: Units that are through are marked as such, besides their pairs.
+    """
+    through = [unit for unit in ended if unit.failure is None]
     with db.write():
-        if pairs:
-            pairs_table.insert(db, pairs)
-            failures_table.forget(db, job_id, [(p.seed_id, p.step, p.sample) for p in pairs])
-        failures_table.save(db, failures)
+        if steps:
+            steps_table.save(db, steps)
+        if through:
+            _store(db, through)
+            failures_table.forget(db, job_id, [(u.seed_id, u.sample) for u in through])
+        if marks_units:
+            done = [(u.seed_id, u.sample, len(u.pairs)) for u in through]
+            steps_table.end_units(db, job_id, done)
+        for unit in ended:
+            steps_table.forget(db, job_id, unit.seed_id, unit.sample, unit.forgotten)
+        failures_table.save(db, [unit.failure for unit in ended if unit.failure is not None])
+
+
+def _store(db: Database, units: Sequence[UnitRows]) -> None:
+    """Pairs, new seeds and preferences; a new seed that equals an old one becomes that one."""
+    seeds = [seed for unit in units for seed in unit.seeds]
+    ids = seeds_table.insert(db, seeds) if seeds else {}
+    pairs = [
+        pair.model_copy(update={"seed_id": ids[pair.seed_id]}) if pair.seed_id in ids else pair
+        for unit in units
+        for pair in unit.pairs
+    ]
+    pairs_table.insert(db, pairs)
+    chosen = [
+        each.model_copy(update={"seed_id": ids.get(each.seed_id, each.seed_id)})
+        for unit in units
+        for each in unit.preferences
+    ]
+    if chosen:
+        preferences_table.insert(db, chosen)
 
 
 def answered(db: Database, job_id: str) -> Row:

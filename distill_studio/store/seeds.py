@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from distill_studio.core.records import Message, Seed
 from distill_studio.store.database import Database, Row
 
+_A_QUERY = 500
+
 _COLUMNS = "id, messages, topic, source, reference, extra, created_at"
 
 
@@ -42,15 +44,22 @@ def insert(db: Database, seeds: Sequence[Seed]) -> dict[str, str]:
     for seed in seeds:
         first_by_hash.setdefault(seed.content_hash, seed)
     with db.write():
-        db.insert("seeds", [to_row(s) for s in first_by_hash.values()], or_ignore=True)
-        stored = {
-            row["content_hash"]: row["id"]
-            for row in db.rows(
-                "SELECT content_hash, id FROM seeds WHERE content_hash IN (SELECT unnest(?))",
-                [list(first_by_hash)],
-            )
-        }
+        stored = _ids_by_hash(db, list(first_by_hash))
+        new = [seed for digest, seed in first_by_hash.items() if digest not in stored]
+        db.insert("seeds", [to_row(seed) for seed in new])
+    stored |= {seed.content_hash: seed.id for seed in new}
     return {seed.id: stored[seed.content_hash] for seed in seeds}
+
+
+def _ids_by_hash(db: Database, hashes: Sequence[str]) -> dict[str, str]:
+    """Content hash -> id of the seeds that are stored."""
+    found: dict[str, str] = {}
+    for start in range(0, len(hashes), _A_QUERY):
+        some = hashes[start : start + _A_QUERY]
+        marks = ", ".join("?" for _ in some)  # a list in SQL: the index finds them, a join scans
+        sql = f"SELECT content_hash, id FROM seeds WHERE content_hash IN ({marks})"
+        found |= {row["content_hash"]: row["id"] for row in db.rows(sql, some)}
+    return found
 
 
 def page(
@@ -88,6 +97,11 @@ def get(db: Database, ids: Sequence[str]) -> list[Seed]:
         f"SELECT {_COLUMNS} FROM seeds WHERE id IN (SELECT unnest(?)) ORDER BY id", [list(ids)]
     )
     return [from_row(row) for row in rows]
+
+
+def prompts(db: Database) -> list[str]:
+    """Every seed's prompt: the one list that is held in memory, to compare new ones with."""
+    return [row["prompt"] for row in db.rows("SELECT prompt FROM seeds ORDER BY id")]
 
 
 def delete(db: Database, ids: Sequence[str]) -> int:

@@ -32,8 +32,19 @@ from distill_studio.bootstrap import build_studio
 from distill_studio.core.actor import Actor, Role
 from distill_studio.core.ids import new_id
 from distill_studio.core.protocols import SamplingParams
-from distill_studio.core.records import JobState, Message, Pair, Seed, TeacherConfig, TeacherKind
+from distill_studio.core.records import (
+    JobState,
+    Message,
+    Pair,
+    Seed,
+    TeacherConfig,
+    TeacherKind,
+    UnitRows,
+)
 from distill_studio.core.settings import Settings
+from distill_studio.generate.effects import Ask
+from distill_studio.generate.recipes.base import request_for
+from distill_studio.services.generation_plan import GenerationPlan
 from distill_studio.services.workspace import Workspace
 from distill_studio.store import generation
 from distill_studio.store import seeds as seeds_table
@@ -95,11 +106,15 @@ def studio_rate(workspace: Workspace, teacher: str, sampling: SamplingParams) ->
 
 def bodies(workspace: Workspace, teacher: str, sampling: SamplingParams) -> list[dict[str, Any]]:
     """The very requests that a job over all seeds sends."""
-    from distill_studio.generate.recipes.base import answer_ask
-
     model = OpenAIChatModel(workspace.teachers.config(teacher))
-    seeds = seeds_table.page(workspace.db, limit=100_000)
-    return [model.body(answer_ask(seed, 0, sampling, "").request) for seed in seeds]
+    plan = GenerationPlan(teachers=(teacher,), recipe="direct", sampling=sampling)
+    settings = plan.settings()
+    found = []
+    for unit in plan.units_for(0, seeds_table.page(workspace.db, limit=100_000)):
+        ask = next(plan.recipe_object.steps(unit, settings))
+        assert isinstance(ask, Ask)
+        found.append(model.body(request_for(unit, ask, settings)))
+    return found
 
 
 async def bare_rate(url: str, requests: Sequence[dict[str, Any]], in_flight: int) -> float:
@@ -178,8 +193,9 @@ def store_alone(groups: int) -> dict[str, Any]:
                 )
                 for _ in range(GROUP)
             ]
+            ended = [UnitRows(seed_id=p.seed_id, sample=0, pairs=(p,)) for p in pairs]
             began = time.perf_counter()
-            generation.commit(db, "job", pairs, [])
+            generation.commit(db, "job", [], ended)
             took.append(time.perf_counter() - began)
         db.close()
     tenth = max(1, groups // 10)

@@ -1,25 +1,28 @@
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from distill_studio.core.errors import Cancelled, TeacherError, TeacherUnauthorised
 from distill_studio.core.progress import CancelToken
-from distill_studio.core.protocols import ChatReply, SamplingParams
+from distill_studio.core.protocols import ChatModel, ChatReply
 from distill_studio.core.records import Message, Seed
+from distill_studio.generate.drive import Ended
+from distill_studio.generate.effects import Dropped, Made, Unit
 from distill_studio.generate.meter import Meter, in_words
-from distill_studio.generate.recipes import RECIPES, Ask
-from distill_studio.generate.runner import Line, Outcome, Runner
+from distill_studio.generate.recipes import RECIPES, Settings
+from distill_studio.generate.runner import Commit, Endpoint, Line, Outcome, Runner
 from distill_studio.teachers.scripted import ScriptedChatModel
 
 
-def asks(count: int, pulled: list[int] | None = None) -> Iterator[Ask]:
+def units(teacher: str, count: int, pulled: list[int] | None = None) -> Iterator[Unit]:
     for i in range(count):
         if pulled is not None:
             pulled[0] += 1
-        seed = Seed(messages=(Message(role="user", content=f"Q{i}"),))
-        yield from RECIPES["direct"].requests_for(seed, 0, SamplingParams(), "")
+        yield Unit(Seed(messages=(Message(role="user", content=f"Q{i}"),)), 0, teacher)
 
 
 def answer(request) -> str:
@@ -27,20 +30,51 @@ def answer(request) -> str:
 
 
 class Rows:
-    """Takes commits and remembers when each came."""
+    """Takes commits and remembers how large each was."""
 
     def __init__(self) -> None:
-        self.outcomes: list[Outcome] = []
+        self.ended: list[Ended] = []
         self.groups: list[int] = []
 
     def commit(self, group: Sequence[Outcome]) -> None:
-        self.outcomes += group
+        self.ended += [outcome for outcome in group if isinstance(outcome, Ended)]
         self.groups.append(len(group))
 
+    @property
+    def texts(self) -> dict[str, str]:
+        """Prompt -> answer, of those answered."""
+        return {
+            e.unit.seed.prompt: e.result.drafts[0].reply.text
+            for e in self.ended
+            if isinstance(e.result, Made)
+        }
 
-def run(lines: list[Line], cancel: CancelToken | None = None) -> Rows:
+    @property
+    def failed(self) -> list[Dropped]:
+        return [e.result for e in self.ended if isinstance(e.result, Dropped)]
+
+
+@dataclass
+class Asking:
+    """A teacher and what it is asked."""
+
+    name: str
+    model: ChatModel
+    units: Iterator[Unit]
+    workers: int = 1
+
+
+def start(commit: Commit, asking: list[Asking], cancel: CancelToken | None = None) -> None:
+    points = [Endpoint(a.name, a.model, a.workers) for a in asking]
+    lines = [Line(a.units, (a.name,), a.workers) for a in asking]
+    no_help: Any = None  # the direct recipe only asks
+    runner = Runner(RECIPES["direct"], Settings(), points, no_help, commit, cancel or CancelToken())
+    asyncio.run(runner.run(lines))
+
+
+def run(asking: list[Asking]) -> Rows:
     rows = Rows()
-    asyncio.run(Runner(rows.commit, cancel or CancelToken()).run(lines))
+    start(rows.commit, asking)
     return rows
 
 
@@ -52,10 +86,9 @@ def test_everything_is_answered_once_and_pulled_only_when_there_is_room() -> Non
         answered[0] += 1
         return answer(request)
 
-    rows = run([Line("T", ScriptedChatModel("m", reply), asks(2000, pulled), workers=8)])
-    prompts = [o.ask.seed.prompt for o in rows.outcomes]
-    assert sorted(prompts) == sorted(f"Q{i}" for i in range(2000))
-    assert all(o.reply.text == f"A to {o.ask.seed.prompt}" for o in rows.outcomes)
+    rows = run([Asking("T", ScriptedChatModel("m", reply), units("T", 2000, pulled), workers=8)])
+    assert len(rows.ended) == 2000
+    assert rows.texts == {f"Q{i}": f"A to Q{i}" for i in range(2000)}
     assert furthest[0] <= 8 + 1
     assert max(rows.groups) <= 200
 
@@ -73,7 +106,7 @@ def test_replies_are_committed_soon_after_they_arrive() -> None:
         waits.extend(now - arrived.pop(0) for _ in group)
 
     model = ScriptedChatModel("m", reply, delay_s=0.01)
-    asyncio.run(Runner(commit, CancelToken()).run([Line("T", model, asks(100), workers=4)]))
+    start(commit, [Asking("T", model, units("T", 100), workers=4)])
     assert len(waits) == 100
     assert sorted(waits)[len(waits) // 2] < 0.05
 
@@ -89,37 +122,37 @@ def test_cancel_is_quick_and_keeps_what_arrived() -> None:
 
     slow = ScriptedChatModel("m", reply, delay_s=0.005)
     never = ScriptedChatModel("n", {}, delay_s=60)
-    lines = [Line("T", slow, asks(10_000), workers=2), Line("N", never, asks(5), workers=5)]
+    asking = [Asking("T", slow, units("T", 10_000), 2), Asking("N", never, units("N", 5), 5)]
     started = time.monotonic()
     with pytest.raises(Cancelled):
-        asyncio.run(Runner(rows.commit, cancel).run(lines))
+        start(rows.commit, asking, cancel)
     assert time.monotonic() - started < 5
-    assert 20 <= len(rows.outcomes) < 200
-    assert all(o.reply.is_ok for o in rows.outcomes)
+    assert 20 <= len(rows.texts) < 200
+    assert not rows.failed
 
 
 def test_a_teacher_that_refuses_the_key_is_asked_no_further_and_the_other_goes_on() -> None:
     bad, good = ScriptedChatModel("b", {}), ScriptedChatModel("g", answer)
     bad.fail_next(TeacherUnauthorised("Refused the key."), times=1000)
     rows = Rows()
-    lines = [Line("B", bad, asks(100), workers=3), Line("G", good, asks(50), workers=3)]
+    asking = [Asking("B", bad, units("B", 100), 3), Asking("G", good, units("G", 50), 3)]
     with pytest.raises(TeacherError, match="Stopped: Refused the key"):
-        asyncio.run(Runner(rows.commit, CancelToken()).run(lines))
+        start(rows.commit, asking)
     assert bad.calls <= 6
-    assert sum(o.reply.is_ok for o in rows.outcomes) == 50
-    assert sum(not o.reply.is_ok for o in rows.outcomes) == bad.calls
+    assert len(rows.texts) == 50
+    assert len(rows.failed) == bad.calls
 
 
 def test_failures_in_a_row_stop_a_line_but_scattered_ones_do_not() -> None:
     broken = ScriptedChatModel("b", {})  # every request fails
     with pytest.raises(TeacherError, match="The script has no answer"):
-        run([Line("B", broken, asks(100), workers=2)])
+        run([Asking("B", broken, units("B", 100), workers=2)])
     assert broken.calls <= 8
 
     flaky = ScriptedChatModel("f", {f"Q{i}": "x" for i in range(100) if i % 3})
-    rows = run([Line("F", flaky, asks(100), workers=2)])
-    assert len(rows.outcomes) == 100
-    assert sum(not o.reply.is_ok for o in rows.outcomes) == 34
+    rows = run([Asking("F", flaky, units("F", 100), workers=2)])
+    assert len(rows.ended) == 100
+    assert len(rows.failed) == 34
 
 
 def test_long_prompts_are_no_reason_to_stop() -> None:
@@ -128,8 +161,8 @@ def test_long_prompts_are_no_reason_to_stop() -> None:
             for request in requests:
                 yield ChatReply(key=request.key, error_code="context_too_long", error="long")
 
-    rows = run([Line("T", TooLong("m", {}), asks(50), workers=2)])
-    assert len(rows.outcomes) == 50
+    rows = run([Asking("T", TooLong("m", {}), units("T", 50), workers=2)])
+    assert [dropped.code for dropped in rows.failed] == ["context_too_long"] * 50
 
 
 def test_a_commit_that_fails_ends_the_run() -> None:
@@ -138,7 +171,7 @@ def test_a_commit_that_fails_ends_the_run() -> None:
 
     model = ScriptedChatModel("m", answer)
     with pytest.raises(OSError, match="disk full"):
-        asyncio.run(Runner(commit, CancelToken()).run([Line("T", model, asks(10))]))
+        start(commit, [Asking("T", model, units("T", 10))])
 
 
 def test_meter_counts_the_last_seconds() -> None:

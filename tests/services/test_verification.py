@@ -5,8 +5,8 @@ import pytest
 from distill_studio.core.errors import InvalidInput
 from distill_studio.core.protocols import SamplingParams
 from distill_studio.core.records import JobState, Message, Seed
+from distill_studio.generate.recipes.verified import held_against
 from distill_studio.services import teachers as teachers_service
-from distill_studio.services.verification import held_against
 from distill_studio.store import seeds
 from distill_studio.teachers.scripted import ScriptedChatModel
 from distill_studio.verify import VerifierKind

@@ -10,6 +10,7 @@ from distill_studio.core.records.run import Run, RunState
 from distill_studio.core.records.seed import Message, Seed
 from distill_studio.core.records.snapshot import Snapshot
 from distill_studio.core.records.teacher import TeacherConfig, TeacherKind
+from distill_studio.core.records.unit import UnitRows
 
 __all__ = [
     "Curation",
@@ -30,5 +31,6 @@ __all__ = [
     "Snapshot",
     "TeacherConfig",
     "TeacherKind",
+    "UnitRows",
     "Vote",
 ]

@@ -18,5 +18,5 @@ class Failure(Record):
     code: str = Field(description="Of the TeacherError, empty_answer or not_verified.")
     reason: str = Field(description="In the user's words.")
     text: str = Field(default="", description="What the teacher wrote, where a reply came.")
-    attempts: int = Field(default=1, ge=1, description="How often a run of the job ended so.")
+    attempts: int = Field(default=0, ge=0, description="How often a reply came and was no use.")
     created_at: datetime = Field(default_factory=utc_now, description="Of the last try, UTC.")

@@ -1,87 +1,120 @@
-"""What recipes share: their prompt file, and how a seed becomes a request."""
+"""What recipes share: their settings, and the plain question that most of them end with."""
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from pydantic import Field
-
 from distill_studio.core.ids import content_hash
-from distill_studio.core.protocols import ChatRequest, SamplingParams
-from distill_studio.core.records import Message, Record, Seed
+from distill_studio.core.protocols import ChatReply, ChatRequest, SamplingParams
+from distill_studio.core.records import Message
+from distill_studio.generate.effects import Ask, Draft, Steps, Unit
+from distill_studio.generate.prompts import OptionValue, Prompts
 
-ASSETS = Path(__file__).resolve().parents[3] / "assets" / "recipes"
+ANSWER = "answer"  # the step that makes a pair's answer, in every recipe
 _SEED_BITS = 31  # what every server takes as an integer
 
 
-class Prompts(Record):
-    """A recipe's file: its version goes into the provenance of each pair."""
+@dataclass(frozen=True)
+class Example:
+    """An accepted pair that shows a teacher how to answer."""
 
-    name: str = Field(description="Key of the recipe.")
-    version: str = Field(description="Changes with any text in the file.")
-    label: str = Field(description="Shown in the list of recipes.")
-    summary: str = Field(description="What it does, in a sentence or two.")
-    system_prompt: str = Field(default="", description="Used unless the user gives another.")
-    has_samples: bool = Field(default=False, description="True where the user chooses how many.")
-    is_verified: bool = Field(default=False, description="True where only what holds is kept.")
+    pair_id: str
+    seed_id: str
+    prompt: str
+    answer: str
 
 
 @dataclass(frozen=True)
-class Ask:
-    """One request of a recipe and what it is for."""
+class Settings:
+    """How the user wants a recipe run."""
 
-    seed: Seed
-    step: str
-    sample: int
-    request: ChatRequest
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+    system_prompt: str = ""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
+    examples: tuple[Example, ...] = ()
+    teachers: tuple[str, ...] = ()  # all of them, for recipes that ask several
+    judge: str = ""  # name of the teacher that judges
+
+    def number(self, name: str) -> int:
+        """A whole-number option."""
+        return int(self.options[name])
+
+    def real(self, name: str) -> float:
+        """A number option."""
+        return float(self.options[name])
+
+    def word(self, name: str) -> str:
+        """An option that is one of several words."""
+        return str(self.options[name])
 
 
 class Recipe(Protocol):
-    """How seeds become teacher requests."""
+    """How a seed becomes requests, and replies become pairs."""
 
     prompts: Prompts
 
     def samples(self, n: int) -> int:
-        """Answers that each teacher gives to each seed when the user asks for `n`."""
+        """Runs over each seed (and teacher, unless the recipe asks all) when the user asks `n`."""
         ...
 
-    def requests_for(
-        self, seed: Seed, sample: int, sampling: SamplingParams, system_prompt: str
-    ) -> Sequence[Ask]:
-        """The requests, one per recipe step, that make sample number `sample` of a seed."""
+    def steps(self, unit: Unit, settings: Settings) -> Steps:
+        """What one run over a seed asks, in order; returns what it made.
+
+        Raises:
+            Dropped: Nothing can be kept.
+        """
         ...
 
 
-def load_prompts(name: str) -> Prompts:
-    """The file `assets/recipes/<name>.json`."""
-    text = (ASSETS / f"{name}.json").read_text(encoding="utf-8")
-    return Prompts(**json.loads(text))
+def with_system(messages: Sequence[Message], system_prompt: str) -> tuple[Message, ...]:
+    """The system prompt first, unless the conversation brings one of its own."""
+    if not system_prompt or messages[0].role == "system":
+        return tuple(messages)
+    return (Message(role="system", content=system_prompt), *messages)
 
 
-def answer_ask(seed: Seed, sample: int, sampling: SamplingParams, system_prompt: str) -> Ask:
-    """Ask for the next turn of a seed's conversation.
-
-    The system prompt goes first, unless the seed brings one of its own.
-    """
-    messages = seed.messages
-    if system_prompt and messages[0].role != "system":
-        messages = (Message(role="system", content=system_prompt), *messages)
-    own = sampling.model_copy(update={"seed": sample_seed(seed, sample, sampling.seed or 0)})
-    request = ChatRequest(key=f"{seed.id}/answer/{sample}", messages=messages, sampling=own)
-    return Ask(seed, "answer", sample, request)
-
-
-def reseeded(ask: Ask, attempts: int) -> Ask:
-    """The same request with other luck: its answers so far did not hold."""
-    sampling = ask.request.sampling
-    seed = sample_seed(ask.seed, ask.sample, (sampling.seed or 0) + attempts)
-    fresh = ask.request.model_copy(update={"sampling": sampling.model_copy(update={"seed": seed})})
-    return replace(ask, request=fresh)
+def with_examples(
+    messages: Sequence[Message], examples: Sequence[Example], seed_id: str = ""
+) -> tuple[Message, ...]:
+    """People's examples as earlier turns, after a system prompt; none of the seed's own."""
+    turns: list[Message] = []
+    for example in examples:
+        if example.seed_id != seed_id:
+            turns.append(Message(role="user", content=example.prompt))
+            turns.append(Message(role="assistant", content=example.answer))
+    head = 1 if messages[0].role == "system" else 0
+    return (*messages[:head], *turns, *messages[head:])
 
 
-def sample_seed(seed: Seed, sample: int, base: int) -> int:
-    """The random seed of one request: the same prompt and sample give the same one anywhere."""
-    digest = content_hash([base, seed.content_hash, sample])
-    return int(digest[:16], 16) % (1 << _SEED_BITS)
+def answered(unit: Unit, settings: Settings) -> Generator[Ask, ChatReply, Draft]:
+    """Ask for the next turn of the seed's conversation; the pair that it makes."""
+    messages = with_system(unit.seed.messages, settings.system_prompt)
+    reply = yield Ask(ANSWER, with_examples(messages, settings.examples, unit.seed.id))
+    return Draft(reply, messages)
+
+
+def user(text: str) -> tuple[Message, ...]:
+    """A conversation of one question."""
+    return (Message(role="user", content=text),)
+
+
+def request_for(unit: Unit, ask: Ask, settings: Settings) -> ChatRequest:
+    """What is sent for an effect."""
+    sampling = ask.sampling or settings.sampling
+    seed = sample_seed(unit, ask.step, sampling.seed or 0)
+    return ChatRequest(
+        key=f"{unit.seed.id}/{unit.sample}/{ask.step}",
+        messages=ask.messages,
+        raw=ask.raw,
+        response_schema=ask.schema,
+        sampling=sampling.model_copy(update={"seed": seed}),
+    )
+
+
+def sample_seed(unit: Unit, step: str, base: int) -> int:
+    """The random seed of one request: the same prompt, sample, step and attempt give the same."""
+    parts: list[object] = [base + unit.attempt, unit.seed.content_hash, unit.sample]
+    if step != ANSWER:
+        parts.append(step)
+    return int(content_hash(parts)[:16], 16) % (1 << _SEED_BITS)

@@ -1,11 +1,9 @@
 """Best of n: several candidates per seed, for people (or a judge) to compare."""
 
-from collections.abc import Sequence
-
 from distill_studio.core.errors import InvalidInput
-from distill_studio.core.protocols import SamplingParams
-from distill_studio.core.records import Seed
-from distill_studio.generate.recipes.base import Ask, answer_ask, load_prompts
+from distill_studio.generate.effects import Made, Steps, Unit
+from distill_studio.generate.prompts import load_prompts
+from distill_studio.generate.recipes.base import Settings, answered
 
 MOST_SAMPLES = 64
 
@@ -27,8 +25,7 @@ class BestOfN:
             )
         return n
 
-    def requests_for(
-        self, seed: Seed, sample: int, sampling: SamplingParams, system_prompt: str
-    ) -> Sequence[Ask]:
+    def steps(self, unit: Unit, settings: Settings) -> Steps:
         """A single request for the next turn."""
-        return [answer_ask(seed, sample, sampling, system_prompt)]
+        draft = yield from answered(unit, settings)
+        return Made((draft,))

@@ -1,10 +1,8 @@
 """Direct answer: each teacher answers each seed once."""
 
-from collections.abc import Sequence
-
-from distill_studio.core.protocols import SamplingParams
-from distill_studio.core.records import Seed
-from distill_studio.generate.recipes.base import Ask, answer_ask, load_prompts
+from distill_studio.generate.effects import Made, Steps, Unit
+from distill_studio.generate.prompts import load_prompts
+from distill_studio.generate.recipes.base import Settings, answered
 
 
 class Direct:
@@ -16,8 +14,7 @@ class Direct:
         """One, whatever `n`."""
         return 1
 
-    def requests_for(
-        self, seed: Seed, sample: int, sampling: SamplingParams, system_prompt: str
-    ) -> Sequence[Ask]:
+    def steps(self, unit: Unit, settings: Settings) -> Steps:
         """A single request for the next turn."""
-        return [answer_ask(seed, sample, sampling, system_prompt)]
+        draft = yield from answered(unit, settings)
+        return Made((draft,))

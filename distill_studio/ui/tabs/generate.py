@@ -185,7 +185,7 @@ def _build_which() -> list[Any]:
 def fill(opened: Workspace, actor: Actor, *values: Any) -> tuple[tuple[Any, ...], list[Any]]:  # noqa: ANN401
     """Choices of the lists as they are now, and the form's values made to fit them."""
     names = [t.name for t in opened.teachers.page(actor)]
-    recipes = opened.generate.recipes(actor)
+    recipes = opened.recipes.page(actor)
     facets = opened.generate.facets(actor)
     has_seeds = opened.generate.count(actor)["seeds"] > 0
     teachers = [t for t in values[0] or [] if t in names] or names[:1]
@@ -247,7 +247,7 @@ def describe(opened: Workspace, actor: Actor, *values: Any) -> tuple[Any, ...]: 
     arguments = asked(*values)
     counts = opened.generate.count(actor, arguments["seeds"])
     configs = {t.name: t for t in opened.teachers.page(actor)}
-    recipes = opened.generate.recipes(actor)
+    recipes = opened.recipes.page(actor)
     terms = "".join(
         note(f"{name}: {configs[name].licence_note or 'no note on its terms'}")
         for name in arguments["teachers"]

@@ -1,0 +1,76 @@
+"""Input of a generation job: everything that decides what is asked, fixed when it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pydantic import Field
+
+from distill_studio.core.protocols import SamplingParams
+from distill_studio.core.records import Record, Seed
+from distill_studio.generate.effects import Unit
+from distill_studio.generate.prompts import OptionValue, Prompts
+from distill_studio.generate.recipes import RECIPES, Recipe, Settings
+from distill_studio.generate.recipes.base import Example
+
+
+class GenerationPlan(Record):
+    """What is asked of whom. Two runs of one plan ask the same."""
+
+    selection: str = Field(default="", description="Id of the fixed list of seeds.")
+    teachers: tuple[str, ...] = Field(min_length=1, description="Names of the teachers.")
+    recipe: str = Field(description="Key of RECIPES.")
+    n: int = Field(default=1, ge=1, description="Answers per seed and teacher, as asked for.")
+    sampling: SamplingParams = Field(default=SamplingParams(), description="How to sample.")
+    system_prompt: str = Field(default="", description="Put before seeds that have none.")
+    texts: dict[str, str] = Field(default_factory=dict, description="The recipe's, where edited.")
+    options: dict[str, OptionValue] = Field(default_factory=dict, description="The recipe's.")
+    judge: str = Field(default="", description="Name of the teacher that judges.")
+    examples: tuple[str, ...] = Field(default=(), description="Ids of pairs shown as examples.")
+
+    @property
+    def recipe_object(self) -> Recipe:
+        """The recipe itself."""
+        return RECIPES[self.recipe]
+
+    @property
+    def prompts(self) -> Prompts:
+        """The recipe's file with the texts as edited."""
+        return self.recipe_object.prompts.with_texts(self.texts)
+
+    @property
+    def samples(self) -> int:
+        """Runs over each seed and line, as the recipe makes them."""
+        return self.recipe_object.samples(self.n)
+
+    @property
+    def lines(self) -> tuple[tuple[str, ...], ...]:
+        """The teachers of each stream of units: one each, or all in one."""
+        if self.prompts.asks_all:
+            return (self.teachers,)
+        return tuple((name,) for name in self.teachers)
+
+    @property
+    def everyone(self) -> tuple[str, ...]:
+        """All models that are asked, the judge too."""
+        judge = (self.judge,) if self.judge and self.prompts.needs_judge else ()
+        return tuple(dict.fromkeys((*self.teachers, *judge)))
+
+    def settings(self, examples: Sequence[Example] = ()) -> Settings:
+        """What the recipe works by."""
+        return Settings(
+            sampling=self.sampling,
+            system_prompt=self.system_prompt or self.prompts.system_prompt,
+            texts={text.name: text.text for text in self.prompts.texts},
+            options=self.prompts.chosen(self.options),
+            examples=tuple(examples),
+            teachers=self.teachers,
+            judge=self.judge,
+        )
+
+    def units_for(self, line: int, seeds: Sequence[Seed]) -> Iterator[Unit]:
+        """The units of a line; each line has its own range of sample numbers."""
+        teacher = self.lines[line][0]
+        for seed in seeds:
+            for sample in range(line * self.samples, (line + 1) * self.samples):
+                yield Unit(seed, sample, teacher)

@@ -1,0 +1,139 @@
+"""From what a person wishes to a plan that can work, with a clear word where it cannot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from distill_studio.core.errors import InvalidInput
+from distill_studio.core.protocols import ChatRequest, SamplingParams
+from distill_studio.core.records import Seed, TeacherKind
+from distill_studio.generate.effects import Ask, Draw
+from distill_studio.generate.prompts import OptionValue
+from distill_studio.generate.recipes.base import request_for
+from distill_studio.services.generation_help import GenerationHelp, examples
+from distill_studio.services.generation_plan import GenerationPlan
+from distill_studio.store import generation as table
+from distill_studio.store.generation import SeedFilter
+from distill_studio.teachers.openai_compatible import OpenAIChatModel
+
+if TYPE_CHECKING:
+    from distill_studio.services.workspace import Workspace
+
+_MOST_EXAMPLES = 8
+
+
+@dataclass(frozen=True)
+class GenerationWish:
+    """The arguments of a generation, as given; see `GenerateService.start`."""
+
+    teachers: list[str]
+    recipe: str
+    n: int
+    sampling: SamplingParams
+    system_prompt: str
+    options: dict[str, OptionValue] = field(default_factory=dict)
+    judge: str = ""
+    examples: int = 0
+
+
+def make_plan(workspace: Workspace, wish: GenerationWish) -> GenerationPlan:
+    """The plan, without its seeds.
+
+    Raises:
+        InvalidInput: The settings cannot work; says what to change.
+        NotFound: No such teacher or recipe.
+    """
+    names = tuple(dict.fromkeys(wish.teachers))
+    if not names:
+        raise InvalidInput("No teacher is chosen.", "Pick at least one.")
+    for name in names:
+        workspace.teachers.config(name)
+    prompts = workspace.recipes.in_force(wish.recipe)
+    if wish.n < 1:
+        raise InvalidInput("At least one answer per seed is needed.")
+    if prompts.needs_judge:
+        workspace.teachers.config(wish.judge or names[0])
+    plan = GenerationPlan(
+        teachers=names,
+        recipe=wish.recipe,
+        n=wish.n,
+        sampling=wish.sampling,
+        system_prompt=wish.system_prompt.strip(),
+        texts={text.name: text.text for text in prompts.texts},
+        options=prompts.chosen(wish.options),
+        judge=(wish.judge or names[0]) if prompts.needs_judge else "",
+        examples=_examples(workspace, wish),
+    )
+    if plan.samples > 1 and wish.sampling.temperature == 0:
+        raise InvalidInput(
+            "With temperature 0 all candidates of a seed would be the same.",
+            "Raise the temperature, or ask for one answer.",
+        )
+    return plan
+
+
+def fitting(plan: GenerationPlan, seeds: SeedFilter) -> SeedFilter:
+    """The filter, narrowed to what the recipe can work on."""
+    if not plan.prompts.is_verified:
+        return seeds
+    return seeds.model_copy(update={"only_verifiable": True})
+
+
+def is_local(workspace: Workspace, plan: GenerationPlan) -> bool:
+    """Whether this machine itself computes."""
+    kinds = {workspace.teachers.config(name).kind for name in plan.everyone}
+    return TeacherKind.LOCAL in kinds
+
+
+def first_request(workspace: Workspace, plan: GenerationPlan, seed: Seed) -> dict[str, Any] | None:
+    """What is sent first, in the form that the teacher gets; None where nothing is asked."""
+    request = _request(workspace, plan, seed)
+    if request is None:
+        return None
+    config = workspace.teachers.config(plan.teachers[0])
+    if config.kind is TeacherKind.LOCAL:
+        return {
+            "model": config.model,
+            "messages": [m.model_dump() for m in request.messages],
+            "sampling": request.sampling.model_dump(mode="json"),
+        } | ({"raw": request.raw} if request.raw else {})
+    has_key = config.needs_key or bool(config.key_env)
+    return {
+        "method": "POST",
+        "url": f"{config.base_url}/{'completions' if request.raw else 'chat/completions'}",
+        "headers": {"Authorization": "Bearer [key]"} if has_key else {},
+        "body": OpenAIChatModel(config).body(request),
+    }
+
+
+def _request(workspace: Workspace, plan: GenerationPlan, seed: Seed) -> ChatRequest | None:
+    """The first request of the first unit: examples are drawn as they would be."""
+    unit = next(plan.units_for(0, [seed]))
+    settings = plan.settings(examples(workspace.db, plan.examples))
+    steps = plan.recipe_object.steps(unit, settings)
+    helper = GenerationHelp(workspace, plan.selection, "")
+    effect: Any = next(steps, None)
+    while effect is not None and not isinstance(effect, Ask):
+        if isinstance(effect, tuple):
+            effect = next((each for each in effect if isinstance(each, Ask)), None)
+        elif isinstance(effect, Draw):
+            effect = steps.send(helper.draw(unit, effect))
+        else:
+            effect = None
+    steps.close()
+    return None if effect is None else request_for(unit, effect, settings)
+
+
+def _examples(workspace: Workspace, wish: GenerationWish) -> tuple[str, ...]:
+    if not 0 <= wish.examples <= _MOST_EXAMPLES:
+        raise InvalidInput(f"Choose 0 to {_MOST_EXAMPLES} examples.")
+    if not wish.examples:
+        return ()
+    found = table.choose_examples(workspace.db, wish.examples, wish.sampling.seed or 0)
+    if not found:
+        raise InvalidInput(
+            "No accepted answer can serve as an example yet.",
+            "Accept some in Review first, or ask for none.",
+        )
+    return tuple(found)
