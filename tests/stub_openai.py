@@ -38,6 +38,12 @@ def completion(text: str, **message: Any) -> dict[str, Any]:
     }
 
 
+def continuation(text: str, **fields: Any) -> dict[str, Any]:
+    """What /completions answers: `text` goes on where the prompt ended."""
+    choice = {"index": 0, "finish_reason": "stop", "text": text, **fields}
+    return {"id": "x", "object": "text_completion", "model": "stub-1", "choices": [choice]}
+
+
 def failure(status: int, message: str, **fields: Any) -> Answer:
     """An error as OpenAI-compatible servers send it."""
     return Answer({"error": {"message": message, **fields}}, status)
@@ -45,7 +51,14 @@ def failure(status: int, message: str, **fields: Any) -> Answer:
 
 def echo(body: dict[str, Any]) -> Answer:
     """Answer with the prompt."""
+    if "prompt" in body:
+        return Answer(continuation(f" after {body['prompt']}"))
     return Answer(completion(f"Answer to: {body['messages'][-1]['content']}"))
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 512  # a burst of connections is not refused
 
 
 class StubServer:
@@ -54,13 +67,14 @@ class StubServer:
     def __init__(self, behave: Callable[[dict[str, Any]], Answer] = echo) -> None:
         self.behave = behave
         self.models = ["stub-1", "stub-2"]
+        self.owner = "stub"  # "vllm": as vLLM answers when asked for its models
+        self.paths: list[str] = []
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.in_flight = self.most_in_flight = 0
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"stub": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -96,14 +110,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.stub.headers.append(self._lower())
+        self.stub.paths.append(self.path)
         if self.path == "/v1/models":
-            self._send(Answer({"data": [{"id": m} for m in self.stub.models]}))
+            self._send(
+                Answer({"data": [{"id": m, "owned_by": self.stub.owner} for m in self.stub.models]})
+            )
         else:
             self._send(failure(404, "not found"))
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.path != "/v1/chat/completions":
+        self.stub.paths.append(self.path)
+        if self.path not in ("/v1/chat/completions", "/v1/completions"):
             self._send(failure(404, "no such page"))
             return
         with self.stub.counted(body, self._lower()):

@@ -117,3 +117,9 @@ class TeacherMalformedReply(TeacherError):
 
     code = "malformed_reply"
     is_retryable = True
+
+
+class TeacherSpendLimit(TeacherError):
+    """What one generation may cost is spent; nothing more is asked."""
+
+    code = "spend_limit"

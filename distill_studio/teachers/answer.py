@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from distill_studio.teachers.answer_text import AnswerText
 
 if TYPE_CHECKING:
-    from distill_studio.teachers.sampling import RowSampler
+    from distill_studio.teachers.sampling import RowSampler, TokenChoice
 
 DROPPED = "dropped"  # finish reason of an answer that nobody wants any more
 FAILED = "error"
@@ -23,6 +23,7 @@ class Answer:
     Attributes:
         on_piece: Called with each certain piece of text.
         on_end: Called once, last.
+        top_logprobs: How many of the likeliest tokens are kept in `choices`, per written token.
         is_unwanted: Asked before each step; True drops the sequence.
         finish_reason: stop, length, or `DROPPED`, `FAILED`.
         error: The failure, when there is one.
@@ -36,6 +37,8 @@ class Answer:
     on_end: Callable[[Answer], None]
     is_unwanted: Callable[[], bool]
     is_urgent: bool = False
+    top_logprobs: int = 0
+    choices: list[TokenChoice] = field(default_factory=list)
     pieces: list[str] = field(default_factory=list)
     tokens: int = 0
     finish_reason: str = ""

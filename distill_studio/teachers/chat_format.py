@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import TemplateError
 
 from distill_studio.core.errors import TeacherContextTooLong, TeacherError
-from distill_studio.core.protocols import ChatRequest
+from distill_studio.core.protocols import ChatRequest, TokenLogprobs
 from distill_studio.core.records.seed import Message
 from distill_studio.teachers.answer import Answer
 from distill_studio.teachers.answer_text import AnswerText
@@ -19,6 +19,8 @@ from distill_studio.teachers.sampling import RowSampler
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from distill_studio.teachers.sampling import TokenChoice
 
 _PLAIN_NAMES = {"system": "System", "user": "User", "assistant": "Assistant"}
 _PLAIN_STOP = "\nUser:"
@@ -37,6 +39,8 @@ class ChatFormat:
         self.context_tokens = _context_tokens(tokenizer, model)
         self.end_ids = _end_ids(tokenizer, model)
         self.has_template = bool(tokenizer.chat_template)
+        self._begins_with = _added_beginning(tokenizer)
+        self._token_texts: dict[int, str] = {}
 
     def answer(
         self,
@@ -52,7 +56,7 @@ class ChatFormat:
             TeacherContextTooLong: Prompt plus answer do not fit.
             TeacherError: The template refuses the conversation.
         """
-        prompt_ids = self.prompt_ids(request.messages)
+        prompt_ids = self.raw_ids(request.raw) if request.raw else self.prompt_ids(request.messages)
         sampling = request.sampling
         if len(prompt_ids) + sampling.max_tokens > self.context_tokens:
             raise TeacherContextTooLong(
@@ -60,7 +64,8 @@ class ChatFormat:
                 f"{sampling.max_tokens}, but the model reads {self.context_tokens} in all.",
                 "Shorten the prompt or allow fewer tokens in the answer.",
             )
-        stops = sampling.stop if self.has_template else (*sampling.stop, _PLAIN_STOP)
+        needs_stop = not (self.has_template or request.raw)
+        stops = (*sampling.stop, _PLAIN_STOP) if needs_stop else sampling.stop
         return Answer(
             prompt_ids=prompt_ids,
             max_tokens=sampling.max_tokens,
@@ -69,6 +74,7 @@ class ChatFormat:
             on_piece=on_piece,
             on_end=on_end,
             is_unwanted=is_unwanted,
+            top_logprobs=sampling.top_logprobs,
         )
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
@@ -89,6 +95,57 @@ class ChatFormat:
                 ) from err
         ids = self._tokenizer(text, add_special_tokens=False).input_ids
         return ids
+
+    def raw_ids(self, text: str) -> list[int]:
+        """Token ids of text as it stands, special tokens recognised.
+
+        What the tokenizer puts before every text (BOS) comes first, once.
+        """
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False).input_ids
+        start = self._begins_with
+        return ids if ids[: len(start)] == start else [*start, *ids]
+
+    def turn_prefix(self) -> str:
+        """What the template writes before a user's first words: Magpie lets the model go on there.
+
+        Raises:
+            TeacherError: The model has no chat template, or one that hides the user's words.
+        """
+        mark = "\ue000user\ue000"
+        if self.has_template:
+            text: str = self._tokenizer.apply_chat_template(
+                [{"role": "user", "content": mark}], add_generation_prompt=False, tokenize=False
+            )
+            before, found, _ = text.partition(mark)
+            if found and before:
+                return before
+        raise TeacherError(
+            "This model has no chat template to continue.",
+            "Take an instruction-tuned model whose tokenizer has a chat template.",
+        )
+
+    def logprobs(self, choices: Sequence[TokenChoice]) -> tuple[TokenLogprobs, ...]:
+        """The engine's token choices with their texts."""
+        return tuple(
+            TokenLogprobs(
+                token=self.token_text(choice.token_id),
+                token_id=choice.token_id,
+                logprob=choice.logprob,
+                top=tuple(
+                    (self.token_text(i), i, logprob)
+                    for i, logprob in zip(choice.top_ids, choice.top_logprobs, strict=True)
+                ),
+            )
+            for choice in choices
+        )
+
+    def token_text(self, token_id: int) -> str:
+        """One token as text, special ones by name."""
+        if token_id not in self._token_texts:
+            self._token_texts[token_id] = self._tokenizer.decode(
+                [token_id], skip_special_tokens=False, clean_up_tokenization_spaces=False
+            )
+        return self._token_texts[token_id]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of the tokens, without special ones."""
@@ -130,6 +187,16 @@ def _context_tokens(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) 
     config = model.config.get_text_config()
     limits = [getattr(config, "max_position_embeddings", None), tokenizer.model_max_length]
     return int(min((n for n in limits if n), default=2048))
+
+
+def _added_beginning(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The ids that the tokenizer itself puts before a text."""
+    bare: list[int] = tokenizer("a", add_special_tokens=False).input_ids
+    full: list[int] = tokenizer("a").input_ids
+    for start in range(len(full) - len(bare) + 1):
+        if full[start : start + len(bare)] == bare:
+            return full[:start]
+    return []
 
 
 def _end_ids(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> set[int]:

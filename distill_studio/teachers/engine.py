@@ -20,7 +20,7 @@ import torch
 
 from distill_studio.teachers.answer import DROPPED, FAILED, Answer
 from distill_studio.teachers.kv_cache import growing_layers, new_cache
-from distill_studio.teachers.sampling import next_tokens
+from distill_studio.teachers.sampling import likeliest, next_tokens
 
 if TYPE_CHECKING:
     from transformers import DynamicCache, PreTrainedModel
@@ -239,7 +239,7 @@ class Engine:
         return Reading(group, ids_BT.to(device), mask_BT.to(device), new_cache(self.model.config))
 
     def _join(self, new: Batch, logits_BV: torch.Tensor) -> None:
-        new.last_tokens = next_tokens(logits_BV, [a.sampler for a in new.answers])
+        new.last_tokens = _choose(new.answers, logits_BV)
         old = self._batch
         if old is None:
             self._batch = new
@@ -265,7 +265,7 @@ class Engine:
         ids_B1 = torch.tensor(batch.last_tokens, device=device)[:, None]
         batch.mask_BT = torch.cat([batch.mask_BT, torch.ones_like(ids_B1)], dim=1)
         logits_BV = self._forward(ids_B1, batch.mask_BT, batch.cache)
-        batch.last_tokens = next_tokens(logits_BV, [a.sampler for a in batch.answers])
+        batch.last_tokens = _choose(batch.answers, logits_BV)
         self._note_tokens(0)
 
     def _forward(
@@ -330,6 +330,19 @@ class Engine:
                 layer.keep(index_B, spare)
         batch.answers = [batch.answers[i] for i in rows]
         batch.last_tokens = [batch.last_tokens[i] for i in rows]
+
+
+def _choose(answers: list[Answer], logits_BV: torch.Tensor) -> list[int]:
+    """The next token of each row; rows that asked for log-probabilities get them noted."""
+    tokens = next_tokens(logits_BV, [a.sampler for a in answers])
+    asking = [i for i, answer in enumerate(answers) if answer.top_logprobs]
+    if asking:
+        wanted_BV = logits_BV if len(asking) == len(answers) else logits_BV[asking]
+        counts = [answers[i].top_logprobs for i in asking]
+        noted = likeliest(wanted_BV, [tokens[i] for i in asking], counts)
+        for i, choice in zip(asking, noted, strict=True):
+            answers[i].choices.append(choice)
+    return tokens
 
 
 def _pad(mask_BT: torch.Tensor, width: int) -> torch.Tensor:

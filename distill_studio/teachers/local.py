@@ -124,6 +124,10 @@ class LocalChatModel:
         """Tokens of a text, by the model's own tokenizer; loads the model when it is not."""
         return self.load().chat.count(text)
 
+    def turn_prefix(self) -> str:
+        """What the model's template writes before a user's words; see `ChatFormat.turn_prefix`."""
+        return self.load().chat.turn_prefix()
+
     def unload(self) -> None:
         """Give the memory back; running answers end as failures."""
         with self._guard:
@@ -214,6 +218,7 @@ class LocalChatModel:
             prompt_tokens=len(answer.prompt_ids),
             completion_tokens=answer.tokens,
             latency_ms=answer.latency_s * 1000,
+            logprobs=loaded.chat.logprobs(answer.choices),
         )
 
 

@@ -1,24 +1,20 @@
 """A teacher behind any OpenAI-compatible URL: vLLM, hosted APIs, Ollama, llama.cpp, TGI.
 
-Start from `OpenAIChatModel`. It sends a bounded number of requests at a time, tries again what
-may pass (with back-off, and as long as the server's `Retry-After` wishes), and tells each way to
-fail in the user's words. The key is held in memory and appears in no message. The client library
-takes half a second to import and loads on first use.
+Start from `OpenAIChatModel`. It sends a bounded number of requests at a time to one or several
+URLs, tries again what may pass (with back-off, and as long as the server's `Retry-After` wishes),
+and tells each way to fail in the user's words. The key is held in memory and appears in no
+message. The client library takes half a second to import and loads on first use.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import re
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable
 from itertools import islice
 from operator import length_hint
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import httpx2
 from tenacity import (
@@ -34,49 +30,51 @@ from distill_studio.core.progress import CancelToken
 from distill_studio.core.protocols import ChatReply, ChatRequest
 from distill_studio.core.records import TeacherConfig
 from distill_studio.teachers import openai_errors as errors
-from distill_studio.teachers.answer_text import split_reasoning
+from distill_studio.teachers import openai_wire as wire
+from distill_studio.teachers.endpoints import Endpoint, Endpoints, new_client
+from distill_studio.teachers.prices import price_of, tokens_in
+from distill_studio.teachers.rate_limit import RateLimit
+from distill_studio.teachers.spending import SpendMeter
 
 if TYPE_CHECKING:
     import openai
 
-_CONNECT_S = 10.0
 _POLL_S = 0.1  # how soon a cancel is noticed
-_CONNECTIONS_A_CLIENT = 16  # its pool looks at each of them, twice for every request
-_ADAPTABLE = {"max_tokens", "temperature", "top_p", "seed", "stop"}
-# A server whose template opened `<think>` in the prompt leaves a closing tag on a line of its own.
-_CLOSING_LINE = re.compile(r"(?:^|\n)[ \t]*</think>[ \t]*(?:\n|$)")
+_FIRST_GUESS = 256  # tokens of an answer, until the first ones have come
+_NEWEST_WEIGHT = 0.1  # of an answer's length in the running average
 _back_off = wait_random_exponential(multiplier=0.5, min=0.2, max=30.0)
-
-
-@dataclass
-class _Shared:
-    """A client and how many requests it carries."""
-
-    client: openai.AsyncOpenAI
-    in_flight: int = 0
 
 
 class OpenAIChatModel:
     """Implements `ChatModel` over HTTP.
 
     Args:
-        config: Address, model, limits.
-        api_key: Sent as bearer token; empty for servers that want none.
+        config: Addresses, model, limits.
+        api_key: Sent as bearer token to these addresses; empty for servers that want none.
+        limit: Shared by all that ask this teacher; its own without one.
+        spent_usd: What the generation cost before a restart; counts towards the spend limit.
     """
 
-    def __init__(self, config: TeacherConfig, api_key: str = "") -> None:
+    def __init__(
+        self,
+        config: TeacherConfig,
+        api_key: str = "",
+        *,
+        limit: RateLimit | None = None,
+        spent_usd: float = 0.0,
+    ) -> None:
         import openai
 
         self.name = config.name
         self.config = config
+        self.spending = SpendMeter(config.name, price_of(config), config.spend_limit_usd, spent_usd)
         self._api_key = api_key
         # Without a key the client insists that the header be left out expressly.
         self._headers: dict[str, Any] = {} if api_key else {"Authorization": openai.Omit()}
-        self._not_before = 0.0  # monotonic; a 429 holds back every request, not only its own
         self._refused: set[str] = set()  # parameters this model does not take
-        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, list[_Shared]] = (
-            WeakKeyDictionary()
-        )
+        self._endpoints = Endpoints(config)
+        self._limit = limit or RateLimit(config.requests_per_min, config.tokens_per_min)
+        self._answer_tokens: float | None = None  # running average
 
     # -- ChatModel ------------------------------------------------------------------------
 
@@ -118,102 +116,66 @@ class OpenAIChatModel:
             TeacherError: In any of its forms.
             Cancelled: After `cancel`.
         """
-        import openai
-
-        body = self.body(request) | {"stream": True}
-        async with self._new_client() as client:
+        endpoint = self._endpoints.next_after(())
+        config = endpoint.config if endpoint else self.config
+        async with new_client(config, self._api_key) as client:
             try:
-                chunks = await client.chat.completions.create(**body, extra_headers=self._headers)
-                async for chunk in chunks:
+                async for chunk in await self._open_stream(client, request):
                     if cancel is not None:
                         cancel.raise_if_cancelled()
-                    choices = chunk.choices or []
-                    piece = choices[0].delta.content if choices and choices[0].delta else None
-                    if piece:
+                    if piece := _piece_of(chunk):
                         yield piece
-            except openai.APIError as err:
-                raise errors.translate(err, self.config, self._api_key) from err
-            except (httpx2.HTTPError, ValueError) as err:  # cut off, or no JSON
-                raise errors.malformed(
-                    self.config, "a broken stream", str(err).encode(), self._api_key
-                ) from err
+            except TeacherError as err:
+                if endpoint:
+                    endpoint.note_failure(err)  # the next stream asks another one
+                raise
 
     # -- beyond ChatModel -----------------------------------------------------------------
 
     async def list_models(self) -> list[str]:
-        """Ids of the models that the server offers, sorted.
+        """Ids of the models that the first URL which answers offers, sorted.
 
         Raises:
             TeacherError: In any of its forms.
         """
-        async with self._new_client() as client:
-            response = await self._guarded(
-                client.get("/models", cast_to=httpx2.Response, options={"headers": self._headers})
-            )
-        data = self._json(response)
+        data = await self._first_that_answers(self._models_at)
         models = data.get("data", data.get("models")) if isinstance(data, dict) else data
         if not isinstance(models, list):
             raise errors.malformed(
-                self.config, "no list of models", response.content, self._api_key
+                self.config, "no list of models", json.dumps(data).encode(), self._api_key
             )
         ids = (m.get("id") or m.get("name") if isinstance(m, dict) else m for m in models)
         return sorted({str(i) for i in ids if i})
 
     async def ask(self, request: ChatRequest) -> ChatReply:
-        """One request, one attempt.
+        """One request, one attempt: it fails when no URL serves it.
 
         Raises:
             TeacherError: In any of its forms.
         """
-        started = time.perf_counter()
-        body = self.body(request)
-        import openai
 
-        try:
-            with self._client() as client:
-                async with asyncio.timeout(self.config.timeout_s):
-                    response = await client.post(
-                        "/chat/completions",
-                        cast_to=httpx2.Response,
-                        body=body,
-                        options={"headers": self._headers},
-                    )
-        except TimeoutError as err:
-            raise errors.timed_out(self.config) from err
-        except openai.APIError as err:
-            refused = errors.unsupported_parameter(err)
-            if refused in _ADAPTABLE and refused in body:
-                self._refused.add(refused)
-                return await self.ask(request)
-            raise errors.translate(err, self.config, self._api_key) from err
-        return self._parse(request, response, 1000 * (time.perf_counter() - started))
+        async def at(endpoint: Endpoint) -> ChatReply:
+            await endpoint.hold_back()
+            if endpoint.is_vllm is None and (request.raw or request.sampling.top_logprobs):
+                await self._learn(endpoint)
+            return await self._ask_at(endpoint, request)
+
+        reply: ChatReply = await self._first_that_answers(at)
+        return reply
+
+    def path(self, request: ChatRequest) -> str:
+        """Where a request is sent, below the base URL."""
+        return wire.path_of(request)
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
-        """The JSON that is sent for a request."""
-        sampling = request.sampling
-        fields: dict[str, Any] = {
-            "max_tokens": sampling.max_tokens,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-        }
-        if sampling.stop:
-            fields["stop"] = list(sampling.stop)
-        if sampling.seed is not None:
-            fields["seed"] = sampling.seed
-        if "max_tokens" in self._refused:  # newer OpenAI models want it under another name
-            fields["max_completion_tokens"] = sampling.max_tokens
-        return {
-            "model": self.config.model,
-            "messages": [m.model_dump() for m in request.messages],
-            **{name: value for name, value in fields.items() if name not in self._refused},
-        }
+        """The JSON that is sent for a request (vLLM is asked for token ids as well)."""
+        return wire.body_of(request, self.config.model, refused=self._refused)
 
     async def aclose(self) -> None:
         """Close the connections that belong to the running event loop."""
-        for shared in self._clients.pop(asyncio.get_running_loop(), []):
-            await shared.client.close()
+        await self._endpoints.aclose()
 
-    # -- inside ---------------------------------------------------------------------------
+    # -- one request ----------------------------------------------------------------------
 
     async def _reply(self, request: ChatRequest) -> ChatReply:
         """The answer, after as many attempts as allowed; else the failure as a reply."""
@@ -228,7 +190,6 @@ class OpenAIChatModel:
                 reraise=True,
             ):
                 with attempt:
-                    await self._hold_back()
                     return await self._attempt(request)
         except TeacherError as err:
             return ChatReply(
@@ -241,106 +202,150 @@ class OpenAIChatModel:
         raise AssertionError("tenacity ends with a result or an exception")
 
     async def _attempt(self, request: ChatRequest) -> ChatReply:
+        """Ask in its turn and within the limits; counts tokens and cost."""
+        if not self._limit.is_limited and not self.spending.limit_usd:
+            reply = await self.ask(request)
+            self._count(request, reply)
+            return reply
+        prompt_tokens = _prompt_tokens(request)
+        async with self.spending.reserve(prompt_tokens, request.sampling.max_tokens):
+            guess = self._answer_tokens or min(request.sampling.max_tokens, _FIRST_GUESS)
+            reserved = prompt_tokens + guess
+            await asyncio.sleep(self._limit.reserve(reserved))
+            reply = await self.ask(request)
+            self._limit.settle(reserved, self._count(request, reply))
+            return reply
+
+    def _count(self, request: ChatRequest, reply: ChatReply) -> float:
+        """Count the cost; returns the tokens, guessed from the text where the server is silent."""
+        read, written = reply.prompt_tokens, reply.completion_tokens
+        if read is None:
+            read = _prompt_tokens(request)
+        if written is None:
+            written = tokens_in(len(reply.text) + len(reply.reasoning))
+        self.spending.add(read, written)
+        before = self._answer_tokens
+        self._answer_tokens = (
+            float(written) if before is None else before + _NEWEST_WEIGHT * (written - before)
+        )
+        return read + written
+
+    async def _first_that_answers(self, call: Any) -> Any:  # noqa: ANN401  (async function, its result)
+        """`call(endpoint)` at one URL after the other until one answers."""
+        tried: list[Endpoint] = []
+        failed: TeacherError | None = None
+        while (endpoint := self._endpoints.next_after(tried, failed)) is not None:
+            tried.append(endpoint)
+            try:
+                result = await call(endpoint)
+            except TeacherError as err:
+                if not endpoint.note_failure(err):
+                    raise
+                if failed is None or (err.is_retryable and not failed.is_retryable):
+                    failed = err
+            else:
+                endpoint.note_answer()
+                return result
+        raise failed or TeacherError(f"{self.name} has no address.")
+
+    async def _ask_at(self, endpoint: Endpoint, request: ChatRequest) -> ChatReply:
+        import openai
+
+        started = time.perf_counter()
+        config = endpoint.config
+        is_vllm = bool(endpoint.is_vllm)
+        body = wire.body_of(request, config.model, refused=self._refused, is_vllm=is_vllm)
         try:
-            return await self.ask(request)
-        except TeacherRateLimited as err:
-            if err.is_retryable and err.retry_after_s is not None:
-                self._not_before = max(self._not_before, time.monotonic() + err.retry_after_s)
-            raise
-
-    async def _hold_back(self) -> None:
-        while (wait_s := self._not_before - time.monotonic()) > 0:
-            await asyncio.sleep(wait_s)
-
-    def _parse(self, request: ChatRequest, response: Any, latency_ms: float) -> ChatReply:  # noqa: ANN401
-        data = self._json(response)
-        choices = data.get("choices") if isinstance(data, dict) else None
-        choice = choices[0] if isinstance(choices, list) and choices else None
-        message = choice.get("message") if isinstance(choice, dict) else None
-        content = message.get("content") if isinstance(message, dict) else None
-        if not isinstance(message, dict) or not isinstance(content, str | None):
-            raise errors.malformed(
-                self.config, "no chat completion", response.content, self._api_key
-            )
-        text = content or ""
-        is_open = "<think>" not in text and bool(_CLOSING_LINE.search(text))
-        thought, answer = split_reasoning(text, is_open=is_open)
-        apart = message.get("reasoning_content") or message.get("reasoning")
-        usage = data.get("usage") if isinstance(data.get("usage"), dict) else {}
-        return ChatReply(
-            key=request.key,
-            text=answer,
-            reasoning=apart if isinstance(apart, str) else thought,
-            model=str(data.get("model") or self.config.model),
-            finish_reason=str(choice.get("finish_reason") or "") if choice else "",
-            prompt_tokens=_count(usage.get("prompt_tokens")),
-            completion_tokens=_count(usage.get("completion_tokens")),
-            latency_ms=latency_ms,
-            extra={"left_out": sorted(self._refused)} if self._refused else {},
+            with endpoint.client(self._api_key) as client:
+                async with asyncio.timeout(config.timeout_s):
+                    response = await client.post(
+                        wire.path_of(request),
+                        cast_to=httpx2.Response,
+                        body=body,
+                        options={"headers": self._headers},
+                    )
+        except TimeoutError as err:
+            raise errors.timed_out(config) from err
+        except openai.APIError as err:
+            refused = errors.refused_parameter(err, body)
+            if refused in wire.ADAPTABLE:
+                self._refused.add(refused)
+                return await self._ask_at(endpoint, request)
+            raise errors.translate(err, config, self._api_key, is_raw=bool(request.raw)) from err
+        reply = wire.reply_from(request, self._json(config, response), config.model)
+        if reply is None:
+            raise errors.malformed(config, "no chat completion", response.content, self._api_key)
+        left_out = wire.left_out(request, self._refused)
+        return reply.model_copy(
+            update={
+                "latency_ms": 1000 * (time.perf_counter() - started),
+                "extra": {"left_out": left_out} if left_out else {},
+            }
         )
 
-    def _json(self, response: Any) -> Any:  # noqa: ANN401  (any JSON value)
+    # -- inside ---------------------------------------------------------------------------
+
+    async def _learn(self, endpoint: Endpoint) -> None:
+        """Find out whether vLLM answers there; asked once, however many requests want to know."""
+        task = endpoint.learning
+        if task is None or task.get_loop() is not asyncio.get_running_loop():
+            task = endpoint.learning = asyncio.create_task(self._is_vllm(endpoint))
+        endpoint.is_vllm = await asyncio.shield(task)
+
+    async def _is_vllm(self, endpoint: Endpoint) -> bool:
+        try:
+            return wire.is_vllm_list(await self._models_at(endpoint))
+        except TeacherError:  # it lists no models; the request itself will say what is wrong
+            return False
+
+    async def _models_at(self, endpoint: Endpoint) -> Any:  # noqa: ANN401  (any JSON value)
+        import openai
+
+        config = endpoint.config
+        try:
+            async with new_client(config, self._api_key) as client:
+                async with asyncio.timeout(config.timeout_s):
+                    response = await client.get(
+                        "/models", cast_to=httpx2.Response, options={"headers": self._headers}
+                    )
+        except TimeoutError as err:
+            raise errors.timed_out(config) from err
+        except openai.APIError as err:
+            raise errors.translate(err, config, self._api_key) from err
+        return self._json(config, response)
+
+    async def _open_stream(
+        self, client: openai.AsyncOpenAI, request: ChatRequest
+    ) -> AsyncIterator[Any]:
+        import openai
+
+        create: Any = client.completions.create if request.raw else client.chat.completions.create
+        body = self.body(request) | {"stream": True}
+        try:
+            chunks = await create(**body, extra_headers=self._headers)
+        except openai.APIError as err:
+            raise errors.translate(err, self.config, self._api_key) from err
+
+        async def pieces() -> AsyncIterator[Any]:
+            try:
+                async for chunk in chunks:
+                    yield chunk
+            except openai.APIError as err:
+                raise errors.translate(err, self.config, self._api_key) from err
+            except (httpx2.HTTPError, ValueError) as err:  # cut off, or no JSON
+                raise errors.malformed(
+                    self.config, "a broken stream", str(err).encode(), self._api_key
+                ) from err
+
+        return pieces()
+
+    def _json(self, config: TeacherConfig, response: Any) -> Any:  # noqa: ANN401  (any JSON value)
         try:
             return json.loads(response.content)
         except ValueError as err:
             raise errors.malformed(
-                self.config, "something that is not JSON", response.content, self._api_key
+                config, "something that is not JSON", response.content, self._api_key
             ) from err
-
-    async def _guarded(self, call: Any) -> Any:  # noqa: ANN401  (the client's awaitable)
-        import openai
-
-        try:
-            async with asyncio.timeout(self.config.timeout_s):
-                return await call
-        except TimeoutError as err:
-            raise errors.timed_out(self.config) from err
-        except openai.APIError as err:
-            raise errors.translate(err, self.config, self._api_key) from err
-
-    @contextmanager
-    def _client(self) -> Iterator[openai.AsyncOpenAI]:
-        """The least busy client of the running event loop: connections cannot move between loops.
-
-        With 256 requests in flight a single client would spend most of its time on its pool.
-        """
-        count = -(-self.config.concurrency // _CONNECTIONS_A_CLIENT)
-        all_shared = self._clients.setdefault(asyncio.get_running_loop(), [])
-        shared = min(all_shared, key=lambda each: each.in_flight, default=None)
-        if shared is None or (shared.in_flight and len(all_shared) < count):
-            shared = _Shared(self._new_client(_CONNECTIONS_A_CLIENT))
-            all_shared.append(shared)
-        shared.in_flight += 1
-        try:
-            yield shared.client
-        finally:
-            shared.in_flight -= 1
-
-    def _new_client(self, connections: int = 1) -> openai.AsyncOpenAI:
-        import openai
-
-        # Nothing but what the user configured: no key, organisation or project that the client
-        # would find in the environment, and no redirect that would carry the key elsewhere.
-        unset: dict[str, Any] = {
-            name: openai.Omit() for name in ("OpenAI-Organization", "OpenAI-Project")
-        }
-        is_here = httpx2.URL(self.config.base_url).host in ("127.0.0.1", "localhost", "::1")
-        return openai.AsyncOpenAI(
-            api_key=self._api_key or "none",
-            base_url=self.config.base_url,
-            max_retries=0,  # ours, which know of the other requests
-            default_headers=unset,
-            http_client=httpx2.AsyncClient(
-                timeout=httpx2.Timeout(
-                    self.config.timeout_s, connect=min(_CONNECT_S, self.config.timeout_s), pool=None
-                ),
-                limits=httpx2.Limits(
-                    max_connections=connections, max_keepalive_connections=connections
-                ),
-                follow_redirects=False,
-                trust_env=not is_here,  # a proxy cannot reach this machine's own servers
-            ),
-        )
 
 
 def _wait_s(state: RetryCallState) -> float:
@@ -350,5 +355,13 @@ def _wait_s(state: RetryCallState) -> float:
     return _back_off(state) if asked is None else asked
 
 
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+def _piece_of(chunk: Any) -> str:  # noqa: ANN401  (a chat or completion chunk)
+    choices = chunk.choices or []
+    if not choices:
+        return ""
+    delta = getattr(choices[0], "delta", None)
+    return (delta.content if delta else getattr(choices[0], "text", "")) or ""
+
+
+def _prompt_tokens(request: ChatRequest) -> int:
+    return tokens_in(len(request.raw) + sum(len(m.content) for m in request.messages))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +31,29 @@ _CONTEXT = re.compile(
     re.IGNORECASE,
 )
 _QUOTA = re.compile(r"insufficient_quota|exceeded your current quota|billing", re.IGNORECASE)
+# Statuses with which servers refuse a parameter.
+_REFUSALS = (400, 403, 422, 501)
+_OPTIONAL = {
+    "response_format": re.compile(r"response.?format|json.?schema|guided|structured.?output"),
+    "return_tokens_as_token_ids": re.compile(r"return_tokens_as_token_ids"),
+    "logprobs": re.compile(r"logprobs"),
+    "add_special_tokens": re.compile(r"add_special_tokens"),
+}
+_UNSUPPORTED = re.compile(r"unsupported (?:parameter|value):? *['\"`]?(\w+)")
+_UNKNOWN = re.compile(
+    r"(?:unrecognized|unknown) (?:request )?(?:argument|parameter|field)s?(?: supplied)?:? *"
+    r"\\?['\"`]?(\w+)"
+)
 _NO_MODEL = re.compile(r"model", re.IGNORECASE)
 
 
-def translate(err: openai.APIError, config: TeacherConfig, api_key: str) -> TeacherError:
-    """The TeacherError that tells `err`; a key echoed by the server is blanked."""
+def translate(
+    err: openai.APIError, config: TeacherConfig, api_key: str, *, is_raw: bool = False
+) -> TeacherError:
+    """The TeacherError that tells `err`; a key echoed by the server is blanked.
+
+    `is_raw`: the request was raw text to continue, which not every server does.
+    """
     import openai
 
     if isinstance(err, openai.APITimeoutError):
@@ -43,6 +62,8 @@ def translate(err: openai.APIError, config: TeacherConfig, api_key: str) -> Teac
         return _unreachable(err, config)
     if isinstance(err, openai.APIStatusError):
         said = quote(_said(err), api_key)
+        if is_raw and err.status_code in (404, 405) and not _NO_MODEL.search(said):
+            return _no_continuation(config, err.status_code)
         return _from_status(err, config, said)
     return TeacherMalformedReply(
         f"{config.name} broke off its answer: {quote(err.message, api_key) or 'no reason given.'}",
@@ -77,20 +98,35 @@ def quote(text: str, api_key: str) -> str:
     return text if not text or text[-1] in ".!?" else f"{text}."
 
 
-def unsupported_parameter(err: openai.APIError) -> str:
-    """The parameter that this model refuses to take, or ''."""
+def refused_parameter(err: openai.APIError, sent: Mapping[str, Any]) -> str:
+    """The sent parameter that this model refuses to take, or ''.
+
+    Optional ones (a schema, log-probabilities) count as refused when the refusal names them:
+    servers word it in many ways, and the answer is worth more than the extra.
+    """
     import openai
 
-    code = (err.code or "").lower()
-    said = err.message.lower()
+    if not isinstance(err, openai.APIStatusError) or err.status_code not in _REFUSALS:
+        return ""
+    said = f"{err.message} {json.dumps(err.body, default=str)}".lower()
+    for name, mark in _OPTIONAL.items():
+        if name in sent and mark.search(said):
+            return name
+    if err.status_code == 403:  # of a key, but for OpenAI's log-probabilities above
+        return ""
+    named = _named_parameter(err, said)
+    return named if named in sent else ""
+
+
+def _named_parameter(err: openai.APIStatusError, said: str) -> str:
+    code = (err.code or "").lower() if isinstance(err.code, str) else ""
     is_refusal = code.startswith("unsupported") or "unsupported parameter" in said
     is_refusal = is_refusal or ("does not support" in said and bool(err.param))
-    if not (isinstance(err, openai.BadRequestError) and is_refusal):
-        return ""
-    if err.param:
+    if is_refusal and err.param:
         return str(err.param)
-    named = re.search(r"unsupported (?:parameter|value):? *['\"`]?(\w+)", said)
-    return named.group(1) if named else ""
+    pattern = _UNKNOWN if not is_refusal else _UNSUPPORTED
+    found = pattern.search(said)
+    return found.group(1) if found else ""
 
 
 def _unreachable(err: openai.APIConnectionError, config: TeacherConfig) -> TeacherUnreachable:
@@ -147,6 +183,13 @@ def _not_found(config: TeacherConfig, said: str) -> TeacherError:
     return TeacherUnknownModel(
         f"There is no chat API at {config.base_url} (404).",
         "Check the address: it usually ends in /v1. Or the model's name is wrong.",
+    )
+
+
+def _no_continuation(config: TeacherConfig, status: int) -> TeacherError:
+    return TeacherError(
+        f"{config.name} does not continue raw text: it has no /completions ({status}).",
+        "Recipes such as Magpie need vLLM, llama.cpp, Ollama or a model of this machine.",
     )
 
 

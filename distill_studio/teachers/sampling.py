@@ -1,6 +1,7 @@
 """The next token of each row, each by its own temperature, nucleus and random stream.
 
-A row's draw depends on its own logits and seed only, not on the other rows of its batch.
+`likeliest` tells how sure the model itself was of it. A row's draw depends on its own logits and
+seed only, not on the other rows of its batch.
 """
 
 from dataclasses import dataclass
@@ -27,6 +28,34 @@ class RowSampler:
         else:
             random.manual_seed(seed)
         return cls(temperature, top_p, random)
+
+
+@dataclass(frozen=True)
+class TokenChoice:
+    """A written token and the likeliest ones in its place, by the model's own distribution."""
+
+    token_id: int
+    logprob: float
+    top_ids: tuple[int, ...]
+    top_logprobs: tuple[float, ...]
+
+
+def likeliest(logits_BV: torch.Tensor, tokens: list[int], counts: list[int]) -> list[TokenChoice]:
+    """Log-probabilities of the tokens just drawn and of the `counts` likeliest, row by row.
+
+    Of the raw distribution: before temperature and nucleus, which shape the draw only. That is
+    what distillation learns from, and what vLLM returns by default.
+    """
+    logits_BV = logits_BV.float()
+    norm_B1 = logits_BV.logsumexp(-1, keepdim=True)
+    drawn_B1 = torch.tensor(tokens, device=logits_BV.device)[:, None]
+    chosen: list[float] = (logits_BV.gather(1, drawn_B1) - norm_B1)[:, 0].tolist()
+    top_BK, ids_BK = torch.topk(logits_BV, min(max(counts), logits_BV.shape[-1]), dim=-1)
+    logprobs, ids = (top_BK - norm_B1).tolist(), ids_BK.tolist()
+    return [
+        TokenChoice(token, chosen[i], tuple(ids[i][:count]), tuple(logprobs[i][:count]))
+        for i, (token, count) in enumerate(zip(tokens, counts, strict=True))
+    ]
 
 
 def next_tokens(logits_BV: torch.Tensor, samplers: list[RowSampler]) -> list[int]:

@@ -14,8 +14,8 @@ class ScriptedChatModel:
 
     Args:
         name: Shown as the model.
-        replies: Last user message -> answer, or a function of the request. It may raise a
-            TeacherError, which becomes a failure reply (and is raised by `stream`).
+        replies: Last user message (or raw text) -> answer, or a function of the request. It may
+            raise a TeacherError, which becomes a failure reply (and is raised by `stream`).
         delay_s: Wait before each answer.
     """
 
@@ -62,7 +62,10 @@ class ScriptedChatModel:
                 text=text,
                 model=self.name,
                 finish_reason="stop",
-                prompt_tokens=sum(len(m.content.split()) for m in request.messages),
+                prompt_tokens=sum(
+                    len(text.split())
+                    for text in (request.raw, *(m.content for m in request.messages))
+                ),
                 completion_tokens=len(text.split()),
                 latency_ms=self.delay_s * 1000,
             )
@@ -85,7 +88,7 @@ class ScriptedChatModel:
                 raise self._failures.pop(0)
         if callable(self.replies):
             return self.replies(request)
-        prompt = request.messages[-1].content
+        prompt = request.raw or request.messages[-1].content
         if prompt not in self.replies:
             raise TeacherError(f"The script has no answer to {prompt[:60]!r}.")
         return self.replies[prompt]
