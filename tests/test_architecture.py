@@ -16,7 +16,7 @@ from distill_studio.services import operations
 
 PACKAGE = Path(__file__).parents[1] / "distill_studio"
 STAGES = {"seeds", "generate", "curate", "review", "prefer", "freeze", "distill", "evaluate"}
-BELOW_SERVICES = {"core", "store", "teachers", "sandbox", "verify"} | STAGES
+BELOW_SERVICES = {"core", "store", "teachers", "sandbox", "verify", "judge"} | STAGES
 
 # Room -> the rooms of this package that it may import, besides itself.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "teachers": {"core"},
     "sandbox": {"core"},
     "verify": {"core", "sandbox"},
+    "judge": {"core"},
     **{stage: {"core"} for stage in STAGES},
     "services": BELOW_SERVICES,
     "ui": BELOW_SERVICES | {"services"},
@@ -34,8 +35,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
 }
 # The training child is a program of its own: it finds and reads models as the app does.
-# Verified recipes keep the answers that hold.
-EXTRA: dict[str, set[str]] = {"distill": {"teachers"}, "generate": {"verify"}}
+# Verified recipes keep the answers that hold, judged ones those that a judge prefers.
+EXTRA: dict[str, set[str]] = {
+    "distill": {"teachers"},
+    "generate": {"verify", "judge"},
+    "evaluate": {"judge"},
+}
 VENDORS_ONLY_IN: dict[str, set[str]] = {
     "duckdb": {"store"},
     "gradio": {"ui", "web"},

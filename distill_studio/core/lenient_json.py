@@ -41,6 +41,10 @@ class Unreadable(InvalidInput):
     code = "unreadable"
 
 
+class Ambiguous(Unreadable):
+    """A reply that says different things in the same place."""
+
+
 class _SaidTwice(ValueError):
     """An object that says two things under one name."""
 
@@ -126,7 +130,7 @@ def _candidates(text: str) -> list[Found]:
 def _only(values: list[Value]) -> Value:
     different = [value for i, value in enumerate(values) if value not in values[:i]]
     if len(different) > 1:
-        raise Unreadable(f"The reply holds {len(different)} different JSON values, not one.")
+        raise Ambiguous(f"The reply holds {len(different)} different JSON values, not one.")
     return different[0]
 
 
@@ -155,7 +159,7 @@ def _strict(text: str, start: int, whole: str = "") -> Found | None:
         else:
             value, end = _DECODER.raw_decode(text, start)
     except _SaidTwice as err:
-        raise Unreadable(f"The JSON of the reply gives {err} twice, differently.") from err
+        raise Ambiguous(f"The JSON of the reply gives {err} twice, differently.") from err
     except ValueError:
         return None
     return Found(_storable(value), start, end)
