@@ -126,6 +126,7 @@ class Runner:
         self._keeps_steps = keeps_steps
         self._group: list[Outcome] = []
         self._has_replies = asyncio.Event()
+        self._was_cut_off = False  # a unit ended early because of `cancel`
         self._writing: asyncio.Task[None] | None = None
 
     async def run(self, lines: Sequence[Line]) -> None:
@@ -145,6 +146,8 @@ class Runner:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
+            if self._was_cut_off:
+                raise Cancelled("Stopped.")
         finally:
             for task in tasks:
                 task.cancel()
@@ -224,7 +227,7 @@ class Runner:
         try:
             self._arrived(await drive.run())
         except Cancelled:
-            return
+            self._was_cut_off = True
 
     def _taken(self, unit: Unit, asked: Sequence[Asked]) -> None:
         if self._keeps_steps:

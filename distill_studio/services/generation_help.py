@@ -83,8 +83,9 @@ class GenerationHelp:
 
 
 def examples(db: Database, pair_ids: Sequence[str]) -> list[Example]:
-    """Accepted pairs as examples, as people left them."""
+    """Accepted pairs as examples, as people left them, in the given order."""
+    found = {pair.id: pair for pair in pairs_table.get(db, pair_ids)}
     return [
         Example(pair.id, pair.seed_id, pair.prompt, pair.final_answer)
-        for pair in pairs_table.get(db, pair_ids)
+        for pair in (found[i] for i in pair_ids if i in found)
     ]

@@ -117,11 +117,12 @@ def made_prompts(db: Database, job_id: str, limit: int) -> list[str]:
 
 
 def choose_examples(db: Database, count: int, chance: int) -> list[str]:
-    """Ids of accepted pairs to show a teacher, edited ones first, else at random by `chance`."""
+    """Ids of accepted pairs to show a teacher, one a seed: edited ones first, then by `chance`."""
     rows = db.rows(
         f"""SELECT id FROM pairs WHERE status = ? AND curation = ? AND {pairs_table.IS_ANSWER}
         AND json_array_length(messages) <= 2
         AND length(prompt) + length(coalesce(edited_answer, answer)) <= ?
+        QUALIFY row_number() OVER (PARTITION BY seed_id ORDER BY edited_answer IS NULL, id) = 1
         ORDER BY edited_answer IS NULL, hash(id || ?::VARCHAR) LIMIT ?""",
         [PairStatus.ACCEPTED.value, Curation.KEPT.value, _LONGEST_EXAMPLE, chance, count],
     )
