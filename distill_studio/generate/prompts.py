@@ -77,6 +77,9 @@ class Prompts(Record):
         default=False, description="True where replies lead to further requests: each is stored."
     )
     needs_judge: bool = Field(default=False, description="True where a model judges.")
+    may_judge: bool = Field(
+        default=False, description="True where another model may take a part, else the teacher."
+    )
     asks_all: bool = Field(
         default=False, description="True where one run over a seed asks every teacher."
     )

@@ -8,7 +8,7 @@ from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import Conflict, InvalidInput, NotFound
 from distill_studio.core.ids import new_id
 from distill_studio.core.protocols import SamplingParams
-from distill_studio.core.records import Failure, Job, Pair
+from distill_studio.core.records import Failure, Job, JobState, Pair
 from distill_studio.generate.prompts import OptionValue
 from distill_studio.services.base import Service
 from distill_studio.services.generation import GenerationRun
@@ -40,6 +40,7 @@ KIND_LOCAL = "generate_local"  # computes here: one at a time
 KINDS = (KIND_HTTP, KIND_LOCAL)
 KIND_TRY = "generate_try"
 KIND_TRY_LOCAL = "generate_try_local"
+TRIAL_KINDS = (KIND_TRY, KIND_TRY_LOCAL)
 _TRIAL_SELECTION = 200  # seeds to draw examples from
 _DEFAULT_SAMPLING = SamplingParams()
 _DEFAULT_SEEDS = SeedFilter()
@@ -87,7 +88,8 @@ class GenerateService(Service):
         Returns:
             `seeds`, `requests`, and `first`: for a server `method`, `url`, `headers` (key
             blanked) and `body`; for a model of this machine `model`, `messages`, `sampling`.
-            `first` is None where no seed is chosen.
+            `first` is None where no seed is chosen. `tried`: a dry run of these settings has
+            ended; `has_steps`: the recipe is one that should be tried first.
         """
         actor.require(Role.VIEWER)
         wish = GenerationWish(
@@ -101,6 +103,8 @@ class GenerateService(Service):
             "seeds": chosen,
             "requests": chosen * plan.samples * len(plan.lines),
             "first": first_request(self.workspace, plan, seed) if seed else None,
+            "has_steps": plan.prompts.has_steps,
+            "tried": self._was_tried(actor, plan),
         }
 
     def try_out(
@@ -190,6 +194,11 @@ class GenerateService(Service):
         actor.require(Role.VIEWER)
         return failures_table.by_reason(self.db, job_id)
 
+    def trials(self, actor: Actor, limit: int = 1) -> list[Job]:
+        """Dry runs, newest first; `result["tried"]` holds a TriedSeed for each seed."""
+        actor.require(Role.VIEWER)
+        return self.workspace.jobs.page(actor, kinds=list(TRIAL_KINDS), limit=limit)
+
     def steps(self, actor: Actor, pair_id: str) -> list[StoredStep]:
         """The requests and replies that led to an answer, where its recipe has several steps."""
         actor.require(Role.VIEWER)
@@ -232,6 +241,13 @@ class GenerateService(Service):
         if count == 0:
             raise _nothing_to_ask(table.counts(self.db, seeds), plan)
         return plan, count
+
+    def _was_tried(self, actor: Actor, plan: GenerationPlan) -> bool:
+        trials = self.workspace.jobs.page(actor, kinds=list(TRIAL_KINDS), limit=20)
+        return any(
+            job.state is JobState.DONE and plan.asks_the_same(GenerationPlan(**job.params["plan"]))
+            for job in trials
+        )
 
     def _handle(self, context: JobContext) -> dict[str, Any]:
         return GenerationRun(self.workspace, context).run()

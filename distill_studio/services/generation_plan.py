@@ -53,8 +53,12 @@ class GenerationPlan(Record):
     @property
     def everyone(self) -> tuple[str, ...]:
         """All models that are asked, the judge too."""
-        judge = (self.judge,) if self.judge and self.prompts.needs_judge else ()
-        return tuple(dict.fromkeys((*self.teachers, *judge)))
+        return tuple(dict.fromkeys((*self.teachers, *(name for name in [self.judge] if name))))
+
+    def asks_the_same(self, other: GenerationPlan) -> bool:
+        """Whether a dry run of the other shows what this one does: seeds and luck aside."""
+        aside = {"selection", "sampling", "n", "examples"}
+        return self.model_dump(exclude=aside) == other.model_dump(exclude=aside)
 
     def settings(self, examples: Sequence[Example] = ()) -> Settings:
         """What the recipe works by."""

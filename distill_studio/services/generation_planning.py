@@ -9,7 +9,7 @@ from distill_studio.core.errors import InvalidInput
 from distill_studio.core.protocols import ChatRequest, SamplingParams
 from distill_studio.core.records import Seed, TeacherKind
 from distill_studio.generate.effects import Ask, Draw
-from distill_studio.generate.prompts import OptionValue
+from distill_studio.generate.prompts import OptionValue, Prompts
 from distill_studio.generate.recipes.base import request_for
 from distill_studio.services.generation_help import GenerationHelp, examples
 from distill_studio.services.generation_plan import GenerationPlan
@@ -52,8 +52,9 @@ def make_plan(workspace: Workspace, wish: GenerationWish) -> GenerationPlan:
     prompts = workspace.recipes.in_force(wish.recipe)
     if wish.n < 1:
         raise InvalidInput("At least one answer per seed is needed.")
-    if prompts.needs_judge:
-        workspace.teachers.config(wish.judge or names[0])
+    judge = _judge(prompts, wish.judge, names[0])
+    if judge:
+        workspace.teachers.config(judge)
     plan = GenerationPlan(
         teachers=names,
         recipe=wish.recipe,
@@ -62,7 +63,7 @@ def make_plan(workspace: Workspace, wish: GenerationWish) -> GenerationPlan:
         system_prompt=wish.system_prompt.strip(),
         texts={text.name: text.text for text in prompts.texts},
         options=prompts.chosen(wish.options),
-        judge=(wish.judge or names[0]) if prompts.needs_judge else "",
+        judge=judge,
         examples=_examples(workspace, wish),
     )
     if plan.samples > 1 and wish.sampling.temperature == 0:
@@ -123,6 +124,12 @@ def _request(workspace: Workspace, plan: GenerationPlan, seed: Seed) -> ChatRequ
             effect = None
     steps.close()
     return None if effect is None else request_for(unit, effect, settings)
+
+
+def _judge(prompts: Prompts, wished: str, teacher: str) -> str:
+    if prompts.needs_judge:
+        return wished or teacher
+    return wished if prompts.may_judge else ""
 
 
 def _examples(workspace: Workspace, wish: GenerationWish) -> tuple[str, ...]:

@@ -9,19 +9,27 @@ import gradio as gr
 from distill_studio.core.actor import Actor
 from distill_studio.core.errors import StudioError
 from distill_studio.core.protocols import SamplingParams
+from distill_studio.generate.recipes import RECIPES
 from distill_studio.services.workspace import Workspace
 from distill_studio.store.generation import SeedFilter
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
 from distill_studio.ui.events import QUIET
 from distill_studio.ui.html import empty_state, esc, note, number, page_head
+from distill_studio.ui.panels.generation_fields import build_how, build_which
 from distill_studio.ui.panels.generation_live import build_live_panel
+from distill_studio.ui.panels.recipe_form import RecipeForm, build_recipe_form, options_from
 from distill_studio.ui.panels.server_panel import ServerPanel, build_server_panel
 from distill_studio.ui.panels.teacher_form import TeacherForm, build_teacher_form
+from distill_studio.ui.panels.trial_panel import build_trial_panel
 
 LABEL = "Generate"
-_TO_LIVE = """() => document.getElementById('generate-live-panel')
+_SCROLL = """() => document.getElementById('%s')
 ?.scrollIntoView({behavior: 'smooth', block: 'start'})"""
+_TO_LIVE = _SCROLL % "generate-live-panel"
+_TO_TRIAL = _SCROLL % "generate-trial-panel"
+_TOPIC = 9  # place of the first field about seeds
+_JUDGE = 15
 
 
 @dataclass(frozen=True)
@@ -32,22 +40,24 @@ class _Form:
     fields: list[Any]
     count: gr.HTML
     preview: gr.HTML
+    try_out: gr.Button
     run: gr.Button
     terms: gr.HTML
+    n: gr.Slider
+    recipe: RecipeForm
     teachers: TeacherForm
     servers: ServerPanel
 
     @property
     def facts(self) -> list[Any]:
         """What `describe` fills."""
-        return [self.count, self.preview, self.run, self.fields[2], self.terms]
+        return [self.count, self.preview, self.try_out, self.run, self.n, self.terms]
 
     @property
     def lists(self) -> list[Any]:
         """What `fill` fills, after the empty state."""
-        teachers, recipe, *_ = self.fields
-        topic, source = self.fields[9:11]
-        return [self.whole, teachers, recipe, topic, source]
+        topic, source = self.fields[_TOPIC : _TOPIC + 2]
+        return [self.whole, self.fields[0], *self.recipe.filled, topic, source]
 
 
 def build(ui: Ui) -> TabView:
@@ -57,6 +67,7 @@ def build(ui: Ui) -> TabView:
         gr.HTML(empty_state("No seeds yet", "Teachers need prompts: bring some in first."))
         to_seeds = gr.Button("Go to Seeds", variant="primary", elem_id="generate-to-seeds")
     form = _build_form(ui)
+    trial = build_trial_panel(ui)
     live = build_live_panel(ui)
 
     def show(
@@ -66,11 +77,12 @@ def build(ui: Ui) -> TabView:
         *values: Any,  # noqa: ANN401
     ) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
-        choices, fixed = fill(opened, actor, *values)
+        choices, fixed = fill(form.recipe, opened, actor, *values)
         return (
             *choices,
             *form.teachers.show(request, workspace),
             *describe(opened, actor, *fixed),
+            *trial.poll(request, workspace),
             *live.poll(request, workspace, chosen_job),
         )
 
@@ -91,15 +103,28 @@ def build(ui: Ui) -> TabView:
         opened.generate.start(actor, **asked(*values))
         return (*live.poll(request, workspace, ""), "", *describe(opened, actor, *values))
 
+    @guarded
+    def on_try(request: gr.Request, workspace: str, *values: Any) -> Any:  # noqa: ANN401
+        opened, actor = ui.open(request, workspace)
+        opened.generate.try_out(actor, **asked(*values))
+        return trial.poll(request, workspace)
+
     inputs = [ui.workspace, *form.fields]
     changes = [field.change for field in form.fields]
+    changes.append(trial.ended.change)  # Run may be free now
     gr.on(changes, on_change, inputs, form.facts, trigger_mode="always_last", **QUIET)
+    form.recipe.after_edit(on_change, inputs, form.facts)
+    tried = form.try_out.click(on_try, inputs, trial.outputs, **QUIET)
+    tried.success(None, None, None, js=_TO_TRIAL, **QUIET)
     started = form.run.click(on_run, inputs, [*live.outputs, live.chosen, *form.facts], **QUIET)
     started.success(None, None, None, js=_TO_LIVE, **QUIET)
     form.teachers.after_change(on_teachers, form.fields[:1], form.fields[:1])
     form.servers.after_ready(on_teachers, form.fields[:1], form.fields[:1])
     to_seeds.click(lambda: gr.Tabs(selected="seeds"), None, ui.tabs, **QUIET)
-    outputs = [empty, *form.lists, *form.teachers.outputs, *form.facts, *live.outputs]
+    outputs = [
+        *(empty, *form.lists, *form.teachers.outputs),
+        *(*form.facts, *trial.outputs, *live.outputs),
+    ]
     return TabView(show=show, inputs=[live.chosen, *form.fields], outputs=outputs)
 
 
@@ -110,97 +135,49 @@ def _build_form(ui: Ui) -> _Form:
             terms = gr.HTML(elem_id="generate-terms")
             teacher_form = build_teacher_form(ui)
             servers = build_server_panel(ui)
-            how = _build_how()
+            recipe = build_recipe_form(ui)
+            how = build_how()
         with gr.Column(scale=2, min_width=340):
-            which = _build_which()
+            which = build_which()
             count = gr.HTML(elem_id="generate-count")
-            run = gr.Button("Run", variant="primary", size="lg", elem_id="generate-run")
+            with gr.Row():
+                try_out = gr.Button("Try on 3 seeds", size="lg", elem_id="generate-try")
+                run = gr.Button("Run", variant="primary", size="lg", elem_id="generate-run")
             with gr.Accordion(
                 "The exact first request", open=False, elem_id="generate-preview-box"
             ):
                 preview = gr.HTML(elem_id="generate-preview", apply_default_css=False)
-    return _Form(whole, [teachers, *how, *which], count, preview, run, terms, teacher_form, servers)
-
-
-def _build_how() -> list[Any]:
-    """Recipe and sampling."""
-    recipe = gr.Radio([], label="Recipe", elem_id="generate-recipe")
-    n = gr.Slider(
-        1,
-        16,
-        2,
-        step=1,
-        label="Candidates per seed and teacher",
-        visible=False,
-        elem_id="generate-n",
+    *how, examples = how
+    fields = [teachers, recipe.recipe, *how, *which, examples, recipe.judge, *recipe.options]
+    return _Form(
+        *(whole, fields, count, preview, try_out, run, terms, how[0]),
+        *(recipe, teacher_form, servers),
     )
-    with gr.Row():
-        temperature = gr.Slider(
-            0, 2, 0.7, step=0.05, label="Temperature", elem_id="generate-temperature"
-        )
-        max_tokens = gr.Number(
-            256,
-            label="Longest answer, tokens",
-            minimum=1,
-            maximum=131072,
-            precision=0,
-            elem_id="generate-max-tokens",
-        )
-    with gr.Accordion("More settings", open=False, elem_id="generate-more"):
-        with gr.Row():
-            top_p = gr.Slider(0.05, 1, 0.95, step=0.05, label="Top p", elem_id="generate-top-p")
-            seed = gr.Number(
-                0, label="Random seed", precision=0, minimum=0, elem_id="generate-seed"
-            )
-        stop = gr.Textbox(
-            label="Stop at", info="One string a line.", lines=1, elem_id="generate-stop-at"
-        )
-        system = gr.Textbox(
-            label="System prompt",
-            lines=2,
-            elem_id="generate-system",
-            info="Put before each seed that has none of its own.",
-        )
-    return [recipe, n, temperature, max_tokens, top_p, seed, stop, system]
 
 
-def _build_which() -> list[Any]:
-    """Which seeds."""
-    with gr.Row():
-        topic = gr.Dropdown([("all", "")], value="", label="Topic", elem_id="generate-topic")
-        source = gr.Dropdown([("all", "")], value="", label="Source", elem_id="generate-source")
-    with gr.Row():
-        search = gr.Textbox(
-            label="Search", placeholder="part of a prompt", elem_id="generate-search"
-        )
-        limit = gr.Number(
-            0, label="At most (0 = all)", minimum=0, precision=0, elem_id="generate-limit"
-        )
-    unanswered = gr.Checkbox(
-        True, label="Only seeds without an answer", elem_id="generate-unanswered"
-    )
-    return [topic, source, search, limit, unanswered]
-
-
-def fill(opened: Workspace, actor: Actor, *values: Any) -> tuple[tuple[Any, ...], list[Any]]:  # noqa: ANN401
+def fill(
+    form: RecipeForm,
+    opened: Workspace,
+    actor: Actor,
+    *values: Any,  # noqa: ANN401
+) -> tuple[tuple[Any, ...], list[Any]]:
     """Choices of the lists as they are now, and the form's values made to fit them."""
     names = [t.name for t in opened.teachers.page(actor)]
-    recipes = opened.recipes.page(actor)
     facets = opened.generate.facets(actor)
     has_seeds = opened.generate.count(actor)["seeds"] > 0
     teachers = [t for t in values[0] or [] if t in names] or names[:1]
-    recipe = values[1] or recipes[0].name
-    topic = values[9] if values[9] in facets["topic"] else ""
-    source = values[10] if values[10] in facets["source"] else ""
+    recipe = values[1] or next(iter(RECIPES))
+    topic = values[_TOPIC] if values[_TOPIC] in facets["topic"] else ""
+    source = values[_TOPIC + 1] if values[_TOPIC + 1] in facets["source"] else ""
     choices = (
         gr.Column(visible=not has_seeds),
         gr.Row(visible=has_seeds),
         gr.CheckboxGroup(names, value=teachers),
-        gr.Radio([(r.label, r.name) for r in recipes], value=recipe),
+        *form.fill(opened, actor, recipe, values[_JUDGE] or ""),
         gr.Dropdown([("all", ""), *((t, t) for t in facets["topic"])], value=topic),
         gr.Dropdown([("all", ""), *((s, s) for s in facets["source"])], value=source),
     )
-    return choices, [teachers, recipe, *values[2:9], topic, source, *values[11:]]
+    return choices, [teachers, recipe, *values[2:_TOPIC], topic, source, *values[_TOPIC + 2 :]]
 
 
 def asked(
@@ -218,6 +195,9 @@ def asked(
     search: str,
     limit: float,
     only_unanswered: bool,
+    examples: float,
+    judge: str,
+    *options: Any,  # noqa: ANN401
 ) -> dict[str, Any]:
     """The form as arguments of `generate_start` and `generate_preview`."""
     return {
@@ -239,35 +219,53 @@ def asked(
             limit=int(limit or 0),
             only_unanswered=only_unanswered,
         ),
+        "options": options_from(recipe, options),
+        "judge": judge or "",
+        "examples": int(examples or 0),
     }
 
 
 def describe(opened: Workspace, actor: Actor, *values: Any) -> tuple[Any, ...]:  # noqa: ANN401
-    """What the form would do: counts, first request, the button, candidates, terms."""
+    """What the form would do: counts, first request, the buttons, candidates, terms."""
     arguments = asked(*values)
     counts = opened.generate.count(actor, arguments["seeds"])
     configs = {t.name: t for t in opened.teachers.page(actor)}
-    recipes = opened.recipes.page(actor)
     terms = "".join(
         note(f"{name}: {configs[name].licence_note or 'no note on its terms'}")
         for name in arguments["teachers"]
         if name in configs
     )
+    requests, must_try = 0, False
     try:
         seen = opened.generate.preview(actor, **arguments)
     except StudioError as err:  # shown in place: the form is just not complete yet
-        shown, requests = note(str(err), "warn"), 0
+        shown = note(str(err), "warn")
     else:
         shown, requests = preview_html(seen["first"]), seen["requests"]
-    label = f"Run {requests:,} request{'' if requests == 1 else 's'}"
+        must_try = seen["has_steps"] and not seen["tried"]
+    recipe = RECIPES.get(values[1] or "")
+    words = count_html(counts, requests, arguments["seeds"].only_unanswered)
+    if not requests and counts["chosen"]:
+        words += shown
+    if requests and must_try:
+        words += note("Try it first: what it makes of three seeds shows below, nothing is stored.")
     return (
-        count_html(counts, requests, arguments["seeds"].only_unanswered)
-        + (shown if not requests and counts["chosen"] else ""),
+        words,
         shown,
-        gr.Button(label if requests else "Run", interactive=requests > 0),
-        gr.Slider(visible=any(r.name == values[1] and r.has_samples for r in recipes)),
+        gr.Button(
+            interactive=requests > 0, variant="primary" if requests and must_try else "secondary"
+        ),
+        run_button(requests, must_try),
+        gr.Slider(visible=recipe is not None and recipe.prompts.has_samples),
         terms,
     )
+
+
+def run_button(requests: int, must_try: bool) -> Any:  # noqa: ANN401  (an update)
+    """The Run button: free once there is something to do, and it was tried where it must be."""
+    label = f"Run {requests:,} request{'' if requests == 1 else 's'}" if requests else "Run"
+    is_free = requests > 0 and not must_try
+    return gr.Button(label, interactive=is_free, variant="primary" if is_free else "secondary")
 
 
 def count_html(counts: dict[str, int], requests: int, only_unanswered: bool) -> str:

@@ -1,0 +1,235 @@
+"""Which recipe, with its own settings and its texts. Start from `build_recipe_form`."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from distill_studio.core.actor import Actor
+from distill_studio.core.records import TeacherConfig
+from distill_studio.generate.prompts import Option, OptionValue, Prompts
+from distill_studio.generate.recipes import RECIPES
+from distill_studio.services.workspace import Workspace
+from distill_studio.ui.context import Ui
+from distill_studio.ui.errors import guarded
+from distill_studio.ui.events import QUIET, SAYING
+from distill_studio.ui.html import chip, esc
+
+# A recipe's options take the first fields of their kind; the rest stay hidden.
+NUMBERS = 4
+WORDS = 3
+OWN_TEACHER = ""  # as the judge
+
+
+@dataclass(frozen=True)
+class RecipeForm:
+    """The components; `options` and `judge` belong to the arguments of a generation."""
+
+    recipe: gr.Radio
+    about: gr.HTML
+    judge: gr.Dropdown
+    options: list[Any]
+    editor: "_Editor"
+
+    def fill(self, opened: Workspace, actor: Actor, recipe: str | None, judge: str) -> list[Any]:
+        """The lists as they are now; for `filled`."""
+        recipes = opened.recipes.page(actor)
+        name = recipe if recipe in RECIPES else recipes[0].name
+        return [
+            gr.Radio([(r.label, r.name) for r in recipes], value=name),
+            about_html(RECIPES[name].prompts),
+            _judge_field(RECIPES[name].prompts, opened.teachers.page(actor), judge),
+        ]
+
+    @property
+    def filled(self) -> list[Any]:
+        """What `fill` fills."""
+        return [self.recipe, self.about, self.judge]
+
+    def after_edit(
+        self, handler: Callable[..., Any], inputs: list[Any], outputs: list[Any]
+    ) -> None:
+        """Run `handler` after the recipe's texts have changed."""
+        for event in self.editor.changes:
+            event.success(handler, inputs, outputs, **QUIET)
+
+
+@dataclass(frozen=True)
+class _Editor:
+    """The accordion with a recipe's texts."""
+
+    whole: gr.Accordion
+    choice: gr.Dropdown
+    text: gr.Textbox
+    version: gr.HTML
+    changes: list[Any]
+
+    @property
+    def outputs(self) -> list[Any]:
+        return [self.whole, self.choice, self.text, self.version]
+
+
+def build_recipe_form(ui: Ui) -> RecipeForm:
+    """Make the components."""
+    recipe = gr.Radio([], label="Recipe", elem_id="generate-recipe")
+    about = gr.HTML(elem_id="generate-about", apply_default_css=False)
+    options = _build_options()
+    judge = gr.Dropdown(
+        [("the teacher itself", OWN_TEACHER)],
+        value=OWN_TEACHER,
+        label="Judge",
+        visible=False,
+        elem_id="generate-judge",
+    )
+    editor = _build_editor(ui, recipe)
+
+    @guarded
+    def on_recipe(request: gr.Request, workspace: str, name: str, judge_now: str) -> list[Any]:
+        opened, actor = ui.open(request, workspace)
+        prompts = RECIPES[name].prompts
+        return [
+            about_html(prompts),
+            _judge_field(prompts, opened.teachers.page(actor), judge_now or ""),
+            *option_fields(prompts.options),
+            *_editor_values(opened.recipes.in_force(name), None),
+        ]
+
+    outputs = [about, judge, *options, *editor.outputs]
+    recipe.change(on_recipe, [ui.workspace, recipe, judge], outputs, **QUIET)
+    return RecipeForm(recipe, about, judge, options, editor)
+
+
+def _build_options() -> list[Any]:
+    numbers: list[Any] = []
+    with gr.Row(elem_classes="ds-options"):
+        for n in range(NUMBERS):
+            field = gr.Number(visible=False, min_width=150, elem_id=f"generate-number-{n}")
+            numbers.append(field)
+    words: list[Any] = []
+    with gr.Row(elem_classes="ds-options"):
+        for n in range(WORDS):
+            chosen = gr.Dropdown(
+                [""], value="", visible=False, min_width=180, elem_id=f"generate-word-{n}"
+            )
+            words.append(chosen)
+    return [*numbers, *words]
+
+
+def _build_editor(ui: Ui, recipe: gr.Radio) -> _Editor:
+    whole = gr.Accordion("The recipe's texts", open=False, visible=False, elem_id="generate-texts")
+    with whole:
+        choice = gr.Dropdown([], label="Text", elem_id="generate-text-choice")
+        text = gr.Textbox(
+            label="What is sent",
+            info="${name} stands for what the recipe fills in and must stay.",
+            lines=8,
+            max_lines=24,
+            elem_id="generate-text",
+        )
+        version = gr.HTML(elem_id="generate-text-version", apply_default_css=False)
+        with gr.Row(elem_classes="ds-live-actions"):
+            save = gr.Button("Use this text", size="sm", elem_id="generate-text-save")
+            reset = gr.Button("Back to the shipped texts", size="sm", elem_id="generate-text-reset")
+
+    @guarded
+    def on_choice(request: gr.Request, workspace: str, name: str, which: str) -> list[Any]:
+        opened, _ = ui.open(request, workspace)
+        return _editor_values(opened.recipes.in_force(name), which)
+
+    @guarded
+    def on_save(
+        request: gr.Request, workspace: str, name: str, which: str, words: str
+    ) -> list[Any]:
+        opened, actor = ui.open(request, workspace)
+        prompts = opened.recipes.edit(actor, name, {which: words or ""})
+        gr.Info(f"Later runs use it, as version {prompts.version}.")
+        return _editor_values(prompts, which)
+
+    @guarded
+    def on_reset(request: gr.Request, workspace: str, name: str, which: str) -> list[Any]:
+        opened, actor = ui.open(request, workspace)
+        prompts = opened.recipes.reset(actor, name)
+        gr.Info("The shipped texts are in force again.")
+        return _editor_values(prompts, which)
+
+    outputs = [whole, choice, text, version]
+    where = [ui.workspace, recipe, choice]
+    choice.input(on_choice, where, outputs, **QUIET)
+    saved = save.click(on_save, [*where, text], outputs, **SAYING)
+    taken_back = reset.click(on_reset, where, outputs, **SAYING)
+    return _Editor(whole, choice, text, version, [saved, taken_back])
+
+
+def _editor_values(prompts: Prompts, which: str | None) -> list[Any]:
+    texts = {text.name: text for text in prompts.texts}
+    if not texts:
+        return [gr.Accordion(visible=False), gr.skip(), gr.skip(), gr.skip()]
+    chosen = texts.get(which or "", prompts.texts[0])
+    is_edited = "-edited-" in prompts.version
+    label = chip(f"version {prompts.version}", "info" if is_edited else "")
+    return [
+        gr.Accordion(visible=True),
+        gr.Dropdown([(t.label, t.name) for t in prompts.texts], value=chosen.name),
+        chosen.text,
+        f'<div class="ds-note">{label} It stands in the provenance of each answer.</div>',
+    ]
+
+
+def option_fields(options: Sequence[Option]) -> list[Any]:
+    """The pool of fields as the options want them, at their defaults."""
+    numbers = [o for o in options if not o.choices]
+    words = [o for o in options if o.choices]
+    fields: list[Any] = [_number_field(o) for o in numbers]
+    fields += [gr.Number(visible=False)] * (NUMBERS - len(numbers))
+    fields += [
+        gr.Dropdown(
+            list(o.choices), value=o.default, label=o.label, info=o.info or None, visible=True
+        )
+        for o in words
+    ]
+    return fields + [gr.Dropdown(visible=False)] * (WORDS - len(words))
+
+
+def _number_field(option: Option) -> Any:  # noqa: ANN401  (an update of a component)
+    return gr.Number(
+        value=float(option.default),
+        label=option.label,
+        info=option.info or None,
+        minimum=option.minimum,
+        maximum=option.maximum,
+        precision=0 if option.is_whole else None,
+        step=1 if option.is_whole else 0.05,
+        visible=True,
+    )
+
+
+def options_from(recipe: str, fields: Sequence[Any]) -> dict[str, OptionValue]:
+    """The recipe's options out of the pool of fields; an empty field means the default."""
+    options = RECIPES[recipe].prompts.options if recipe in RECIPES else ()
+    numbers = [o for o in options if not o.choices]
+    words = [o for o in options if o.choices]
+    given: dict[str, OptionValue] = {}
+    for option, value in zip(numbers, fields[:NUMBERS], strict=False):
+        if value is not None:
+            given[option.name] = value
+    for option, value in zip(words, fields[NUMBERS:], strict=False):
+        if value in option.choices:
+            given[option.name] = value
+    return given
+
+
+def _judge_field(prompts: Prompts, teachers: Sequence[TeacherConfig], judge: str) -> Any:  # noqa: ANN401
+    names = [t.name for t in teachers]
+    first = "the first teacher" if prompts.needs_judge else "the teacher itself"
+    return gr.Dropdown(
+        [(first, OWN_TEACHER), *((name, name) for name in names)],
+        value=judge if judge in names else OWN_TEACHER,
+        visible=prompts.needs_judge or prompts.may_judge,
+    )
+
+
+def about_html(prompts: Prompts) -> str:
+    """What the recipe does, and after whom."""
+    source = f" <cite>{esc(prompts.source)}</cite>" if prompts.source else ""
+    return f'<p class="ds-about">{esc(prompts.summary)}{source}</p>'
