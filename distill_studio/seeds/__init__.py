@@ -2,7 +2,8 @@
 
 `detect.detect_format` names the importer of a file; `IMPORTERS[...]` streams its rows;
 `columns.guess_mapping` says which column is what; `rows.to_drafts` turns a row into prompts and
-answers. Nothing here raises for one bad row: it becomes a problem with its line and reason.
+answers. Texts are cut into passages (`documents.DOCUMENTS`), long conversations into several
+(`splitting`). Nothing here raises for one bad row: it becomes a problem with its line and reason.
 """
 
 from distill_studio.seeds.csv_file import read_csv

@@ -57,6 +57,15 @@ class ColumnMapping(Record):
     split_thinking: bool = Field(
         default=False, description="Take <think>...</think> out of answers, as their reasoning."
     )
+    split_tokens: int = Field(
+        default=0,
+        ge=0,
+        le=1_000_000,
+        description="Cut longer conversations at turn bounds; about 4 bytes a token; 0 = never.",
+    )
+    passage_words: int = Field(
+        default=0, ge=0, le=100_000, description="Of documents: words in a passage; 0 = 350."
+    )
 
     def columns(self) -> dict[str, str]:
         """Part to column, for the parts that have one."""
@@ -66,7 +75,7 @@ class ColumnMapping(Record):
 PARTS: tuple[str, ...] = tuple(
     name
     for name in ColumnMapping.model_fields
-    if not name.startswith("default_") and name != "split_thinking"
+    if not name.startswith(("default_", "split_", "passage_"))
 )
 
 

@@ -13,6 +13,7 @@ from distill_studio.seeds import IMPORTERS
 from distill_studio.seeds.columns import ColumnMapping, guess_mapping
 from distill_studio.seeds.conversation import RowError
 from distill_studio.seeds.detect import detect_format
+from distill_studio.seeds.documents import DOCUMENTS
 from distill_studio.seeds.rows import Draft, to_drafts
 from distill_studio.seeds.source import SourceRow
 
@@ -33,13 +34,18 @@ class OpenFile:
     """A file whose format and columns are known."""
 
     path: Path
-    format: str
+    format: str  # a key of IMPORTERS or DOCUMENTS
     columns: dict[str, str]  # name -> an example, shortened
     mapping: ColumnMapping
 
+    @property
+    def is_documents(self) -> bool:
+        """True when its rows are passages of texts."""
+        return self.format in DOCUMENTS
+
     def rows(self) -> Iterator[DraftedRow]:
         """Every row, in the file's order."""
-        for row in IMPORTERS[self.format](self.path):
+        for row in _source_rows(self.path, self.format, self.mapping.passage_words):
             yield _draft(row, self.mapping)
 
 
@@ -51,9 +57,10 @@ def open_file(path: Path, mapping: ColumnMapping | None = None) -> OpenFile:
             the file does not have.
     """
     file_format = detect_format(path)
+    words = mapping.passage_words if mapping else 0
     sample = [
         row.values
-        for row in islice(IMPORTERS[file_format](path), _SAMPLE_ROWS)
+        for row in islice(_source_rows(path, file_format, words), _SAMPLE_ROWS)
         if row.values is not None
     ]
     columns: dict[str, str] = {}
@@ -82,6 +89,12 @@ def check_usable(file: OpenFile) -> None:
         )
     if bool(mapping.chosen) != bool(mapping.rejected):
         raise InvalidInput("Choose both a chosen and a rejected answer, or neither.")
+
+
+def _source_rows(path: Path, file_format: str, passage_words: int) -> Iterator[SourceRow]:
+    if reader := DOCUMENTS.get(file_format):
+        return reader(path, passage_words)
+    return IMPORTERS[file_format](path)
 
 
 def _draft(row: SourceRow, mapping: ColumnMapping) -> DraftedRow:

@@ -16,6 +16,11 @@ from distill_studio.seeds.conversation import (
     unpack,
 )
 from distill_studio.seeds.json_text import describe
+from distill_studio.seeds.splitting import (
+    ConversationPiece,
+    estimated_tokens,
+    split_conversation,
+)
 
 _GSM8K_ANSWER = re.compile(r"\n#### *(.+?)\s*\Z")
 _THINKING = re.compile(r"\A\s*<think>(.*?)</think>\s*", re.DOTALL)
@@ -43,6 +48,8 @@ class Draft:
         messages: The conversation before the answer; ends with a user turn.
         answers: None, one, or two where the row compares two (the better one first).
         outcome: '' or, for two answers, `win`, `tie` or `both_bad`.
+        is_split: True for a part of a conversation that was too long.
+        remark: What is odd about it although it goes in.
     """
 
     messages: tuple[Message, ...]
@@ -51,6 +58,8 @@ class Draft:
     topic: str = ""
     reference: str | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+    is_split: bool = False
+    remark: str = ""
 
 
 def to_drafts(row: Row, mapping: ColumnMapping) -> list[Draft]:
@@ -59,6 +68,8 @@ def to_drafts(row: Row, mapping: ColumnMapping) -> list[Draft]:
     Raises:
         RowError: The row has no prompt, or a value of the wrong kind; says which column.
     """
+    if mapping.messages and mapping.split_tokens:
+        return _split_drafts(row, mapping)
     topic = _cell(row, mapping.topic) or mapping.default_topic
     extra = _extra(row, mapping)
     return [
@@ -72,6 +83,44 @@ def to_drafts(row: Row, mapping: ColumnMapping) -> list[Draft]:
         )
         for messages, answers, outcome in _contents(row, mapping)
     ]
+
+
+def _split_drafts(row: Row, mapping: ColumnMapping) -> list[Draft]:
+    """A conversation in pieces of a limited length; each piece with a prompt and its answer.
+
+    What the row says of its answer (reference, reasoning) is said of the last one.
+    """
+    messages, reasoning = to_messages(row.get(mapping.messages), mapping.messages)
+    whole = _with_system(messages, row, mapping)
+    _cut(whole, reasoning, row, mapping)  # refuses what would be refused whole
+    pieces = split_conversation(whole, mapping.split_tokens)
+    topic = _cell(row, mapping.topic) or mapping.default_topic
+    drafts = []
+    for number, piece in enumerate(pieces, start=1):
+        is_last = number == len(pieces)
+        own = mapping if is_last else mapping.model_copy(update={"reasoning": ""})
+        asked, answers, _ = _cut(piece.messages, reasoning if is_last else "", row, own)
+        extra = _extra(row, mapping)
+        if len(pieces) > 1:
+            extra["split_conversation"] = {"part": number, "of": len(pieces)}
+        draft = Draft(
+            messages=tuple(asked),
+            answers=tuple(_finish(answer, mapping) for answer in answers),
+            topic=topic,
+            reference=_reference(row, mapping, answers) if is_last else None,
+            extra=extra,
+            is_split=len(pieces) > 1,
+            remark=_too_long(piece, number, mapping.split_tokens),
+        )
+        drafts.append(draft)
+    return drafts
+
+
+def _too_long(piece: ConversationPiece, number: int, limit: int) -> str:
+    if not piece.is_long:
+        return ""
+    about = estimated_tokens(piece.messages)
+    return f"Part {number} is one exchange of about {about:,} tokens (limit {limit:,}): kept whole."
 
 
 _Content = tuple[list[Message], list[AnswerDraft], str]

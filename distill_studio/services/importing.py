@@ -41,7 +41,9 @@ _PREVIEW_ROWS = 20_000
 class ImportProblem(Record):
     """A row that could not go in."""
 
-    line: int = Field(description="Line of the file (for Parquet: number of the row).")
+    line: int = Field(
+        description="Line of the file (Parquet: number of the row; ZIP: of the passage)."
+    )
     reason: str = Field(description="Why, and where it can be told, what to do.")
 
 
@@ -56,6 +58,7 @@ class ImportExample(Record):
     teachers: tuple[str, ...] = Field(default=(), description="Who wrote them.")
     topic: str = Field(default="", description="Topic label.")
     reference: str | None = Field(default=None, description="Known right answer.")
+    place: str = Field(default="", description="Of a passage: its document and part.")
 
 
 class ImportCounts(Record):
@@ -73,6 +76,12 @@ class ImportCounts(Record):
     problems: list[ImportProblem] = Field(
         default_factory=list, description="The first 1,000 of them."
     )
+    split: int = Field(default=0, description="Long conversations cut into several.")
+    documents: int = Field(default=0, description="Text files cut into passages.")
+    remark_count: int = Field(default=0, description="Rows that went in with a remark.")
+    remarks: list[ImportProblem] = Field(
+        default_factory=list, description="The first 1,000 remarks."
+    )
 
 
 class ImportPreview(Record):
@@ -81,7 +90,7 @@ class ImportPreview(Record):
     upload_id: str = Field(description="The upload.")
     file_name: str = Field(description="Its name.")
     size_bytes: int = Field(description="Its size.")
-    format: str = Field(description="jsonl, json, csv or parquet.")
+    format: str = Field(description="jsonl, json, csv, parquet, text or zip.")
     layout: str = Field(description="What its rows are, in words; '' when not recognised.")
     columns: dict[str, str] = Field(description="Column name to an example.")
     mapping: ColumnMapping = Field(description="Which column is what, guessed or as given.")
@@ -103,8 +112,10 @@ class ImportReport(Record):
 class _Tally:
     """Counts while rows stream by."""
 
+    is_documents: bool = False
     counts: Counter[str] = field(default_factory=Counter)
     problems: list[ImportProblem] = field(default_factory=list)
+    remarks: list[ImportProblem] = field(default_factory=list)
     occurrences: Counter[bytes] = field(default_factory=Counter)
     seen_seeds: set[bytes] = field(default_factory=set)
     answers: int = 0
@@ -120,12 +131,23 @@ class _Tally:
                     self.problems.append(ImportProblem(line=row.line, reason=row.problem))
             else:
                 good.append(row)
-                self.counts["unanswered"] += any(not draft.answers for draft in row.drafts)
+                self._count_row(row)
         return good
+
+    def _count_row(self, row: DraftedRow) -> None:
+        self.counts["unanswered"] += any(not draft.answers for draft in row.drafts)
+        self.counts["split"] += any(draft.is_split for draft in row.drafts)
+        self.counts["documents"] += self.is_documents and any(
+            draft.extra.get("part") == 1 for draft in row.drafts
+        )
+        for remark in (draft.remark for draft in row.drafts if draft.remark):
+            self.counts["remark_count"] += 1
+            if len(self.remarks) < _KEPT_PROBLEMS:
+                self.remarks.append(ImportProblem(line=row.line, reason=remark))
 
     def result(self) -> ImportCounts:
         """The counts so far."""
-        return ImportCounts(**self.counts, problems=self.problems)
+        return ImportCounts(**self.counts, problems=self.problems, remarks=self.remarks)
 
 
 @dataclass(frozen=True)
@@ -155,7 +177,7 @@ def preview(
         check_usable(file)
     except InvalidInput as err:
         hint = str(err)
-    tally, examples, is_complete = _Tally(), list[ImportExample](), True
+    tally, examples, is_complete = _Tally(file.is_documents), list[ImportExample](), True
     if not hint:
         rows = file.rows()
         for chunk in _chunks(islice(rows, _PREVIEW_ROWS)):
@@ -168,7 +190,7 @@ def preview(
         file_name=path.name,
         size_bytes=path.stat().st_size,
         format=file.format,
-        layout=layout_name(file.mapping),
+        layout="passages of documents" if file.is_documents else layout_name(file.mapping),
         columns=file.columns,
         mapping=file.mapping,
         examples=examples[:_EXAMPLES],
@@ -214,7 +236,7 @@ class _Import:
         self.user = user
         self.source = source
         self.mark_accepted = mark_accepted
-        self.tally = _Tally()
+        self.tally = _Tally(file.is_documents)
         self.job_id = f"import:{_file_key(file)}"
 
     def store(self, rows: list[DraftedRow]) -> None:
@@ -371,7 +393,16 @@ def _example(line: int, draft: Draft) -> ImportExample:
         teachers=tuple(answer.teacher for answer in draft.answers),
         topic=draft.topic,
         reference=draft.reference,
+        place=_place_of(draft),
     )
+
+
+def _place_of(draft: Draft) -> str:
+    """Where in a document or a long conversation the example stands."""
+    found = draft.extra.get("split_conversation") if draft.is_split else draft.extra
+    if not isinstance(found, dict) or "part" not in found or "of" not in found:
+        return ""
+    return f"{found.get('document', '')} {found['part']} of {found['of']}".strip()
 
 
 def _chunks(rows: Iterable[DraftedRow]) -> Iterator[list[DraftedRow]]:

@@ -218,3 +218,60 @@ def test_real_files(
     report = workspace.seeds.import_file(owner, studio.uploads.add(shared_data / name))
     assert news(report.counts) == (seeds, answers, judged)
     assert report.counts.problem_count == problems
+
+
+def test_texts_become_one_seed_a_passage(
+    studio: Studio, workspace: Workspace, owner: Actor, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        text = "\n\n".join(f"{name}{n} " + "word " * 30 for n in range(4))
+        (tmp_path / name / "notes.md").write_text(text)
+    upload_id = studio.uploads.add_files([tmp_path / n / "notes.md" for n in ("a", "b")])
+    mapping = workspace.seeds.preview(owner, upload_id).mapping
+    shorter = mapping.model_copy(update={"passage_words": 70})
+    preview = workspace.seeds.preview(owner, upload_id, shorter)
+    assert (preview.format, preview.layout) == ("zip", "passages of documents")
+    assert (preview.counts.rows, preview.counts.documents) == (4, 2)
+    assert news(preview.counts) == (4, 0, 0)
+    assert preview.examples[3].place == "notes_2.md 2 of 2"
+    report = workspace.seeds.import_file(owner, upload_id, shorter)
+    assert report.counts == preview.counts
+    seeds = workspace.seeds.page(owner)
+    assert {seed.source for seed in seeds} == {"notes_and_1_more.zip"}
+    assert [seed.extra for seed in seeds] == [
+        {"document": name, "part": part, "of": 2}
+        for name in ("notes.md", "notes_2.md")
+        for part in (1, 2)
+    ]
+    assert seeds[0].messages[0].content.startswith("a0 word")
+
+
+def test_several_files_must_be_texts(studio: Studio, tmp_path: Path) -> None:
+    for name in ("a.txt", "b.jsonl"):
+        (tmp_path / name).write_text("x")
+    with pytest.raises(InvalidInput, match=r"b\.jsonl is not"):
+        studio.uploads.add_files([tmp_path / "a.txt", tmp_path / "b.jsonl"])
+
+
+def test_long_conversations_are_split_when_asked(
+    studio: Studio, workspace: Workspace, owner: Actor, tmp_path: Path
+) -> None:
+    turns = [
+        turn
+        for n in range(4)
+        for turn in ({"from": "human", "value": f"Q{n}"}, {"from": "gpt", "value": "A" * 90})
+    ]
+    upload_id = upload(studio, tmp_path, "c.json", json.dumps([{"conversations": turns}]))
+    whole = workspace.seeds.preview(owner, upload_id)
+    assert (news(whole.counts), whole.counts.split) == ((1, 1, 0), 0)
+    short = whole.mapping.model_copy(update={"split_tokens": 70})
+    report = workspace.seeds.import_file(owner, upload_id, short)
+    assert (news(report.counts), report.counts.split) == ((2, 2, 0), 1)
+    again = workspace.seeds.import_file(owner, upload_id, short).counts
+    assert (news(again), again.pairs_known) == ((0, 0, 0), 2)
+    tiny = workspace.seeds.preview(
+        owner, upload_id, whole.mapping.model_copy(update={"split_tokens": 10})
+    )
+    assert (tiny.counts.remark_count, tiny.counts.rows) == (4, 1)
+    assert "kept whole" in tiny.counts.remarks[0].reason

@@ -21,19 +21,29 @@ def add_to(app: typer.Typer) -> None:
 
 def import_file(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(help="JSONL, JSON, CSV or Parquet.")],
+    file: Annotated[
+        Path, typer.Argument(help="JSONL, JSON, CSV, Parquet, text, or a ZIP of texts.")
+    ],
     accept: Annotated[bool, typer.Option("--accept", help="Mark the answers as accepted.")] = False,
     map_: Annotated[
         list[str] | None,
         typer.Option("--map", help="Correct a column: prompt=question. May be repeated."),
     ] = None,
+    split: Annotated[
+        int, typer.Option("--split", help="Cut conversations longer than about N tokens.")
+    ] = 0,
+    passage_words: Annotated[
+        int, typer.Option("--passage-words", help="Words in a passage of a text (default 350).")
+    ] = 0,
     source: Annotated[str, typer.Option(help="Source name (default: the file's).")] = "",
     preview: Annotated[bool, typer.Option("--preview", help="Look; store nothing.")] = False,
 ) -> None:
-    """Import prompts, answers and preferences; rows that cannot go in are named."""
+    """Import prompts, answers, preferences and texts; rows that cannot go in are named."""
     session = session_of(ctx)
     upload_id = session.client.upload(check_file(file))
     changes = _changes(map_ or [])
+    options = {"split_tokens": split, "passage_words": passage_words}
+    changes |= {name: value for name, value in options.items() if value}
     if preview:
         seen = _preview(session, upload_id, changes)
         session.answer(seen, lambda: _show_preview(seen))
@@ -91,14 +101,19 @@ def _show(report: dict[str, Any]) -> None:
         f" ({counts['pairs_known']} known), {counts['preferences']} preferences,"
         f" {counts['accepted']} accepted."
     )
+    if counts["split"]:
+        print(f"{counts['split']} long conversations cut into several.")
     _show_problems(counts)
 
 
 def _show_problems(counts: dict[str, Any]) -> None:
-    if not counts["problem_count"]:
-        return
-    print(f"{counts['problem_count']} rows could not go in:")
-    for problem in counts["problems"][:_SHOWN_PROBLEMS]:
-        print(f"  line {problem['line']}: {clean(problem['reason'])}")
-    if counts["problem_count"] > _SHOWN_PROBLEMS:
-        print("  ... (all with --json)")
+    for rows, total, what in (
+        (counts["problems"], counts["problem_count"], "could not go in"),
+        (counts["remarks"], counts["remark_count"], "with a remark"),
+    ):
+        if total:
+            print(f"{total} rows {what}:")
+        for row in rows[:_SHOWN_PROBLEMS]:
+            print(f"  line {row['line']}: {clean(row['reason'])}")
+        if total > _SHOWN_PROBLEMS:
+            print("  ... (all with --json)")

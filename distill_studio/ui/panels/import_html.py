@@ -1,10 +1,24 @@
 """What the Seeds tab shows of files: summary, rows as they will be stored, problems, results."""
 
-from distill_studio.services.importing import ImportCounts, ImportPreview
+from distill_studio.services.importing import (
+    ImportCounts,
+    ImportExample,
+    ImportPreview,
+    ImportProblem,
+)
 from distill_studio.ui.html import chip, empty_state, esc, note, number, size, table
 
 _SHOWN_PROBLEMS = 100
-_FORMATS = {"jsonl": "JSON Lines", "json": "JSON", "csv": "CSV", "parquet": "Parquet"}
+_FORMATS = {
+    "jsonl": "JSON Lines",
+    "json": "JSON",
+    "csv": "CSV",
+    "parquet": "Parquet",
+    "text": "Text",
+    "zip": "ZIP of texts",
+}
+_ROW_WORDS = {"parquet": "Row", "zip": "Passage"}
+_DOCUMENTS = ("text", "zip")
 
 
 def counted(count: int, one: str, many: str = "") -> str:
@@ -17,13 +31,26 @@ def listed(parts: list[str]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
+def is_documents(preview: ImportPreview) -> bool:
+    """True for texts, whose passages become seeds."""
+    return preview.format in _DOCUMENTS
+
+
+def row_word(preview: ImportPreview) -> str:
+    """What the number of a row counts."""
+    return _ROW_WORDS.get(preview.format, "Line")
+
+
 def summary_html(preview: ImportPreview) -> str:
     """Name, format, layout and counts of an upload."""
     counts = preview.counts
     chips = [chip(_FORMATS[preview.format], "info")]
     if preview.layout:
         chips.append(chip(preview.layout))
-    chips.append(chip(counted(counts.rows, "row") + ("" if preview.is_complete else " and more")))
+    if counts.documents:
+        chips.append(chip(counted(counts.documents, "document")))
+    row = "passage" if is_documents(preview) else "row"
+    chips.append(chip(counted(counts.rows, row) + ("" if preview.is_complete else " and more")))
     if counts.problem_count:
         chips.append(chip(counted(counts.problem_count, "row") + " with problems", "warn"))
     head = f"<strong>{esc(preview.file_name)}</strong> {size(preview.size_bytes)}"
@@ -38,7 +65,12 @@ def summary_html(preview: ImportPreview) -> str:
 
 
 def _unused(preview: ImportPreview) -> str:
-    """The columns that no part takes: they stay with their rows."""
+    """The columns that no part takes: they stay with their rows. For texts, what is made."""
+    if is_documents(preview):
+        return (
+            "Each passage becomes a seed with its text as it stands. A recipe that starts from"
+            " documents lets a teacher write the request that the passage answers."
+        )
     used = {str(name) for name in preview.mapping.model_dump().values()}
     others = [name for name in preview.columns if name not in used]
     if not others:
@@ -52,7 +84,7 @@ def examples_html(preview: ImportPreview) -> str:
     rows = [
         [
             f'<span class="ds-note">{example.line}</span>',
-            _prompt_cell(example.prompt, example.system, example.turns),
+            _prompt_cell(example),
             "<hr>".join(f'<div class="ds-cut">{esc(text, 300)}</div>' for text in example.answers)
             or '<span class="ds-note">none</span>',
             "<br>".join(
@@ -63,9 +95,10 @@ def examples_html(preview: ImportPreview) -> str:
         ]
         for example in preview.examples
     ]
-    columns = ["Row" if preview.format == "parquet" else "Line"]
-    columns += ["Prompt", "Answer", "Written by", "Topic", "Reference"]
-    filled = [0, 1, 2, *(i for i in (3, 4, 5) if any(row[i] for row in rows))]
+    columns = [row_word(preview), "Passage" if is_documents(preview) else "Prompt", "Answer"]
+    columns += ["Written by", "Topic", "Reference"]
+    always = [0, 1] if is_documents(preview) else [0, 1, 2]
+    filled = [*always, *(i for i in (3, 4, 5) if any(row[i] for row in rows))]
     return table(
         [columns[i] for i in filled],
         [[row[i] for i in filled] for row in rows],
@@ -75,16 +108,20 @@ def examples_html(preview: ImportPreview) -> str:
 
 
 def problems_html(counts: ImportCounts, row_word: str = "Line") -> str:
-    """The rows that cannot go in, with their line and reason."""
-    if not counts.problem_count:
+    """The rows that cannot go in, with line and reason, and those that go in with a remark."""
+    out = _listed_rows(counts.problems, counts.problem_count, "cannot go in", row_word)
+    return out + _listed_rows(counts.remarks, counts.remark_count, "with a remark", row_word)
+
+
+def _listed_rows(rows: list[ImportProblem], total: int, what: str, row_word: str) -> str:
+    if not total:
         return ""
-    shown = counts.problems[:_SHOWN_PROBLEMS]
-    more = counts.problem_count - len(shown)
-    body = table(
-        [row_word, "Why it cannot go in"], [[number(p.line), esc(p.reason)] for p in shown]
-    )
+    shown = rows[:_SHOWN_PROBLEMS]
+    more = total - len(shown)
+    reason = "Why it cannot go in" if what == "cannot go in" else "Remark"
+    body = table([row_word, reason], [[number(row.line), esc(row.reason)] for row in shown])
     rest = note(f"And {counted(more, 'more row')}.") if more else ""
-    title = f"{counted(counts.problem_count, 'row')} cannot go in"
+    title = f"{counted(total, 'row')} {what}"
     return f'<details class="ds-problems" open><summary>{title}</summary>{body}{rest}</details>'
 
 
@@ -149,13 +186,18 @@ def _known(counts: ImportCounts) -> str:
     facts = [f"Stored already: {listed(known)}."] if known else []
     if counts.unanswered and counts.pairs_new + counts.pairs_known:
         facts.append(f"{counted(counts.unanswered, 'row')} without an answer.")
+    if counts.split:
+        facts.append(f"{counted(counts.split, 'long conversation')} cut into several.")
     return " ".join(facts)
 
 
-def _prompt_cell(prompt: str, system: str, turns: int) -> str:
+def _prompt_cell(example: ImportExample) -> str:
     marks = []
-    if system:
+    turns = example.turns - bool(example.system)
+    if example.system:
         marks.append(chip("system prompt"))
-    if turns - bool(system) > 1:
-        marks.append(chip(f"{turns - bool(system)} turns"))
-    return f'<div class="ds-cut">{esc(prompt, 300)}</div>{"".join(marks)}'
+    if turns > 1:
+        marks.append(chip(f"{turns} turns"))
+    if example.place:
+        marks.append(chip(example.place))
+    return f'<div class="ds-cut">{esc(example.prompt, 300)}</div>{"".join(marks)}'

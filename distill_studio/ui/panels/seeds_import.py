@@ -8,6 +8,8 @@ from typing import Any
 import gradio as gr
 
 from distill_studio.seeds.columns import PARTS, ColumnMapping
+from distill_studio.seeds.documents import TEXT_ENDINGS
+from distill_studio.seeds.passages import MAX_WORDS
 from distill_studio.services.importing import ImportPreview, ImportReport
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
@@ -32,7 +34,8 @@ _LABELS = {
     "reference": "Right answer",
     "reasoning": "Reasoning",
 }
-_TYPES = [".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet"]
+_TYPES = [".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".zip", *TEXT_ENDINGS]
+_TOKENS = 2048  # Vicuna's length
 _JOB_FROM_BYTES = 8 * 1024 * 1024
 _SLOW: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
 
@@ -52,23 +55,34 @@ def build_seeds_import(ui: Ui) -> SeedsImport:
     """Make it. After an import, `refresh(request, workspace)` fills the outputs wired to it."""
     upload_id = gr.State("")
     file = gr.File(
-        label="File of prompts (JSONL, JSON, CSV or Parquet)",
+        label="Prompts (JSONL, JSON, CSV, Parquet), or documents (text, Markdown, a ZIP of them)",
         file_types=_TYPES,
+        file_count="multiple",
         elem_id="seeds-upload",
         height=132,
     )
     result = gr.HTML(elem_id="seeds-result")
     with gr.Column(visible=False, elem_id="seeds-preview", elem_classes="ds-card") as panel:
         summary = gr.HTML(elem_id="seeds-summary")
-        gr.HTML('<h3 class="ds-h3">Which column is what</h3>')
-        with gr.Row(elem_classes="ds-parts", elem_id="seeds-columns"):
-            parts = [_part(name) for name in PARTS]
+        with gr.Column() as columns:
+            gr.HTML('<h3 class="ds-h3">Which column is what</h3>')
+            with gr.Row(elem_classes="ds-parts", elem_id="seeds-columns"):
+                parts = [_part(name) for name in PARTS]
         with gr.Row(elem_classes="ds-fields"):
             topic = gr.Textbox(label="Topic, where the file names none", elem_id="seeds-topic")
-            teacher = gr.Textbox(
-                label="Who wrote the answers, where it does not say", elem_id="seeds-teacher"
-            )
-        with gr.Row(elem_classes="ds-fields"):
+            with gr.Column() as writer:
+                teacher = gr.Textbox(
+                    label="Who wrote the answers, where it does not say", elem_id="seeds-teacher"
+                )
+            with gr.Column(visible=False) as passages:
+                words = gr.Number(
+                    MAX_WORDS,
+                    label="Words in a passage, at most",
+                    precision=0,
+                    minimum=20,
+                    elem_id="seeds-words",
+                )
+        with gr.Row(elem_classes="ds-fields") as answers:
             accepted = gr.Checkbox(
                 label="Mark the answers as accepted",
                 info="They need no review; of two compared answers, the better one.",
@@ -79,6 +93,19 @@ def build_seeds_import(ui: Ui) -> SeedsImport:
                 info="They are kept as the answer's reasoning.",
                 elem_id="seeds-thinking",
             )
+        with gr.Row(elem_classes="ds-fields", visible=False) as splitting:
+            is_split = gr.Checkbox(
+                label="Split long conversations",
+                info="Cut between an answer and the next request; each part is a row of its own.",
+                elem_id="seeds-split",
+            )
+            tokens = gr.Number(
+                _TOKENS,
+                label="Tokens in a part, about",
+                precision=0,
+                minimum=64,
+                elem_id="seeds-split-tokens",
+            )
         with gr.Row():
             start = gr.Button("Import", variant="primary", elem_id="seeds-import")
             leave = gr.Button("Do not import", elem_id="seeds-leave")
@@ -86,16 +113,18 @@ def build_seeds_import(ui: Ui) -> SeedsImport:
         examples = gr.HTML(elem_id="seeds-examples", apply_default_css=False)
     jobs = build_jobs_panel(ui, ["import"], "seeds-jobs", limit=1)
 
-    settings: list[Any] = [*parts, topic, teacher, thinking]
-    watched: list[Any] = [*parts, thinking, accepted]
-    shown = [panel, summary, examples, problems, start, *parts]
+    settings: list[Any] = [*parts, topic, teacher, thinking, is_split, tokens, words]
+    watched: list[Any] = [*parts, thinking, accepted, is_split]
+    kinds = [columns, writer, answers, passages, splitting]
+    shown = [panel, summary, examples, problems, start, *kinds, *parts]
 
     @guarded
-    def on_upload(request: gr.Request, workspace: str, path: str) -> tuple[Any, ...]:
+    def on_upload(request: gr.Request, workspace: str, paths: list[str]) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
-        stored = ui.studio.uploads.add(Path(path))
+        stored = ui.studio.uploads.add_files([Path(path) for path in paths])
         preview = opened.seeds.preview(actor, stored)
-        return (stored, "", "", "", False, False, *_shown(preview, accept=False))
+        shown = _shown(preview, accept=False)
+        return (stored, "", "", "", False, False, False, _TOKENS, MAX_WORDS, *shown)
 
     @guarded
     def on_change(
@@ -115,14 +144,14 @@ def build_seeds_import(ui: Ui) -> SeedsImport:
     file.upload(
         on_upload,
         [ui.workspace, file],
-        [upload_id, result, topic, teacher, accepted, thinking, *shown],
+        [upload_id, result, topic, teacher, accepted, thinking, is_split, tokens, words, *shown],
         **_SLOW,
     )
     file.clear(lambda: gr.Column(visible=False), None, panel, **QUIET)
     leave.click(on_leave, None, [file, panel], **QUIET)
     for control in watched:
         control.input(on_change, [ui.workspace, upload_id, accepted, *settings], shown, **_SLOW)
-    for box in (topic, teacher):
+    for box in (topic, teacher, tokens, words):
         box.blur(on_change, [ui.workspace, upload_id, accepted, *settings], shown, **QUIET)
 
     def wire(refresh: Refresh, outputs: list[Any]) -> None:
@@ -162,19 +191,21 @@ def _part(name: str) -> gr.Dropdown:
 
 
 def _mapping(*values: Any) -> ColumnMapping:  # noqa: ANN401  (values of the controls)
-    *parts, topic, teacher, thinking = values
+    *parts, topic, teacher, thinking, is_split, tokens, words = values
     chosen = {name: value or "" for name, value in zip(PARTS, parts, strict=True)}
     return ColumnMapping(
         **chosen,
         default_topic=(topic or "").strip(),
         default_teacher=(teacher or "").strip(),
         split_thinking=bool(thinking),
+        split_tokens=int(tokens or _TOKENS) if is_split else 0,
+        passage_words=int(words or 0),
     )
 
 
 def _shown(preview: ImportPreview, accept: bool) -> tuple[Any, ...]:
     choices = [("none", ""), *((name, name) for name in preview.columns)]
-    row_word = "Row" if preview.format == "parquet" else "Line"
+    row_word, is_documents = import_html.row_word(preview), import_html.is_documents(preview)
     return (
         gr.Column(visible=True),
         import_html.summary_html(preview),
@@ -184,6 +215,10 @@ def _shown(preview: ImportPreview, accept: bool) -> tuple[Any, ...]:
             import_html.button_text(preview, accept),
             interactive=import_html.is_importable(preview, accept),
         ),
+        *(gr.Column(visible=not is_documents) for _ in ("columns", "writer")),
+        gr.Row(visible=not is_documents),
+        gr.Column(visible=is_documents),
+        gr.Row(visible=bool(preview.mapping.messages)),
         *(gr.Dropdown(choices, value=getattr(preview.mapping, name)) for name in PARTS),
     )
 

@@ -29,7 +29,8 @@ def build(ui: Ui) -> TabView:
     gr.HTML(
         page_head(
             "Seeds: what the teachers are asked",
-            "Bring prompts in from files, with or without answers, or type them.",
+            "Bring prompts in from files, with or without answers, or type them. A text or Markdown"
+            " file becomes one seed for each of its passages.",
         )
     )
     before = gr.State([])  # the ids that earlier pages began after
