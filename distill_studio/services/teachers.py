@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -23,9 +24,15 @@ from distill_studio.core.protocols import ChatModel, ChatReply, ChatRequest, Sam
 from distill_studio.core.records import JobState, Message, Record, TeacherConfig, TeacherKind
 from distill_studio.services.base import Service
 from distill_studio.services.jobs import NeedsKey
+from distill_studio.services.teacher_costs import Estimate, TeacherPrice, estimated, priced
 from distill_studio.store import teachers as table
 from distill_studio.teachers.addresses import checked_url, checked_variable
 from distill_studio.teachers.openai_compatible import OpenAIChatModel
+from distill_studio.teachers.prices import price_of
+from distill_studio.teachers.rate_limit import RateLimit
+
+if TYPE_CHECKING:
+    from distill_studio.services.workspace import Workspace
 
 STARTER = TeacherConfig(
     id="starter",
@@ -57,6 +64,10 @@ class TeachersService(Service):
 
     word = "teachers"
 
+    def __init__(self, workspace: "Workspace") -> None:
+        super().__init__(workspace)
+        self._limits: dict[tuple[str, int, int], RateLimit] = {}
+
     # -- operations -----------------------------------------------------------------------
 
     def page(self, actor: Actor) -> list[TeacherConfig]:
@@ -73,7 +84,7 @@ class TeachersService(Service):
         """Add a teacher, or replace the one of the same name.
 
         Any address is allowed, also of the own network; the key is sent there. A session key
-        stays in memory until the app stops, and is dropped when the address changes.
+        stays in memory until the app stops, and is dropped when an address is added or changed.
         """
         actor.require(Role.OWNER)
         if teacher.name == STARTER.name:
@@ -81,7 +92,7 @@ class TeachersService(Service):
         old = next((t for t in table.everyone(self.db) if t.name == teacher.name), None)
         checked = _checked(teacher)
         session_key = session_key.strip() if checked.kind is TeacherKind.OPENAI else ""
-        keeps_key = old is not None and old.needs_key and old.base_url == checked.base_url
+        keeps_key = old is not None and old.needs_key and set(checked.urls) <= set(old.urls)
         has_key = bool(session_key) or (keeps_key and not checked.key_env)
         same = {"id": old.id, "created_at": old.created_at} if old else {}
         checked = checked.model_copy(update={"needs_key": has_key, **same})
@@ -164,17 +175,57 @@ class TeachersService(Service):
             sample=said[:300],
         )
 
+    def prices(self, actor: Actor) -> list[TeacherPrice]:
+        """What each teacher's tokens cost: its own prices, else the table that comes along."""
+        actor.require(Role.VIEWER)
+        return [priced(teacher) for teacher in (STARTER, *table.everyone(self.db))]
+
+    def estimate(
+        self,
+        actor: Actor,
+        name: str,
+        requests: int,
+        prompt_characters: int,
+        max_tokens: int = 256,
+    ) -> Estimate:
+        """About what so many requests to a teacher will take and cost.
+
+        Args:
+            name: Of the teacher.
+            requests: How many.
+            prompt_characters: Of all their prompts together.
+            max_tokens: Of one answer; counted as half where the teacher has not answered yet.
+        """
+        actor.require(Role.VIEWER)
+        mean = table.mean_completion_tokens(self.db, name)
+        return estimated(self._config(name), requests, prompt_characters, max_tokens, mean)
+
     # -- for other services ---------------------------------------------------------------
 
-    def model(self, name: str) -> ChatModel:
-        """The teacher of that name, ready to be asked.
+    def cost(self, name: str, prompt_tokens: float, completion_tokens: float) -> float | None:
+        """What so many tokens of a teacher cost in USD; None where its price is unknown.
+
+        Raises:
+            NotFound: No teacher of that name.
+        """
+        price = price_of(self._config(name))
+        return None if price is None else price.cost(prompt_tokens, completion_tokens)
+
+    def model(self, name: str, spent_usd: float = 0.0) -> ChatModel:
+        """The teacher of that name, ready to be asked, for one generation.
+
+        All models of one teacher share its rate limit; each counts its own spending.
+
+        Args:
+            name: Of the teacher.
+            spent_usd: What this generation cost before a restart (see `cost`).
 
         Raises:
             NotFound: No teacher of that name.
             NeedsKey: Its key was given for a session that is over.
             Unavailable: The variable that should hold its key is empty.
         """
-        return self._chat_model(self.config(name))
+        return self._chat_model(self.config(name), spent_usd=spent_usd)
 
     def licence_notes(self) -> dict[str, str]:
         """Teacher name -> what its terms say of training on its outputs ('' where unknown)."""
@@ -203,11 +254,15 @@ class TeachersService(Service):
                 return config
         raise NotFound(f"There is no teacher '{name}' in this workspace.", "Add it first.")
 
-    def _chat_model(self, config: TeacherConfig, session_key: str = "") -> ChatModel:
+    def _chat_model(
+        self, config: TeacherConfig, session_key: str = "", spent_usd: float = 0.0
+    ) -> ChatModel:
         if config.kind is TeacherKind.LOCAL:
             return self.workspace.studio.models.chat_model(config.model)
         key = session_key or self._key_of(config)
-        return OpenAIChatModel(config, key)
+        pace = (config.name, config.requests_per_min, config.tokens_per_min)
+        limit = self._limits.setdefault(pace, RateLimit(*pace[1:]))
+        return OpenAIChatModel(config, key, limit=limit, spent_usd=spent_usd)
 
     def _key_of(self, config: TeacherConfig) -> str:
         key = self._keys.get(self._key_id(config.name), "")
@@ -259,17 +314,34 @@ def _checked(teacher: TeacherConfig) -> TeacherConfig:
     """The configuration in canonical form.
 
     Raises:
-        InvalidInput: Its address or variable name cannot be used.
+        InvalidInput: An address, variable name or limit cannot be used.
     """
     if teacher.kind is TeacherKind.LOCAL:
-        return teacher.model_copy(update={"base_url": "", "key_env": "", "needs_key": False})
-    return teacher.model_copy(
+        nothing = {"base_url": "", "base_urls": (), "key_env": "", "needs_key": False}
+        return teacher.model_copy(update=nothing)
+    checked = teacher.model_copy(
         update={
             "base_url": checked_url(teacher.base_url),
+            "base_urls": _more_urls(teacher),
             "key_env": checked_variable(teacher.key_env),
             "model": teacher.model.strip(),
         }
     )
+    if (checked.price_in is None) != (checked.price_out is None):
+        raise InvalidInput("Only one of the two prices is given.", "Give both, or none of them.")
+    if checked.spend_limit_usd and price_of(checked) is None:
+        raise InvalidInput(
+            f"Nobody knows what {checked.model} costs at that address, so a spend limit cannot"
+            " hold.",
+            "Give its prices per million tokens, or take the limit away.",
+        )
+    return checked
+
+
+def _more_urls(teacher: TeacherConfig) -> tuple[str, ...]:
+    first = checked_url(teacher.base_url)
+    others = (checked_url(url) for url in teacher.base_urls if url.strip())
+    return tuple(url for url in dict.fromkeys(others) if url != first)
 
 
 def _key_from(key_env: str, teacher: str) -> str:

@@ -29,6 +29,12 @@ def everyone(db: Database) -> list[TeacherConfig]:
     return [TeacherConfig(**json.loads(row["config"])) for row in rows]
 
 
+def mean_completion_tokens(db: Database, name: str) -> float | None:
+    """Tokens of the teacher's answers so far, on average; None without any."""
+    mean = db.value("SELECT avg(completion_tokens) FROM pairs WHERE teacher = ?", [name])
+    return None if mean is None else float(mean)
+
+
 def delete(db: Database, name: str) -> None:
     """Forget a teacher; its pairs stay."""
     with db.write() as cursor:

@@ -30,8 +30,10 @@ class PriceRow(Record):
     model: str = Field(description="Pattern of model ids, as in file names (*).")
     usd_in: float = Field(ge=0, description="Per million tokens read.")
     usd_out: float = Field(ge=0, description="Per million tokens written.")
-    source: str = Field(description="Where the figures stand.")
-    as_of: date = Field(description="When they stood there.")
+    source: str = Field(description="The seller's own page of prices.")
+    via: str = Field(default="", description="The page that quoted it, where read second-hand.")
+    note: str = Field(default="", description="What the two figures leave out.")
+    as_of: date = Field(description="When the figures stood there.")
 
 
 class Price(Record):

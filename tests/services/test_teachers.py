@@ -5,11 +5,13 @@ import pytest
 
 from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import Conflict, InvalidInput, NotAllowed, NotFound
-from distill_studio.core.records import TeacherConfig, TeacherKind
+from distill_studio.core.records import Message, Pair, TeacherConfig, TeacherKind
 from distill_studio.services import operations
 from distill_studio.services.jobs import NeedsKey
 from distill_studio.services.teachers import STARTER
 from distill_studio.services.workspace import Workspace
+from distill_studio.store import pairs as pairs_table
+from distill_studio.teachers.openai_compatible import OpenAIChatModel
 from tests.stub_openai import StubServer, failure
 
 KEY = "sk-very-secret-0123456789"
@@ -140,3 +142,78 @@ def test_lists_models_and_explains_failure(
     assert result.hint
     with pytest.raises(InvalidInput):
         workspace.teachers.models(owner, "file:///etc/passwd")
+
+
+def test_a_key_goes_to_no_address_added_later(
+    workspace: Workspace, owner: Actor, stub: StubServer
+) -> None:
+    second = StubServer()
+    try:
+        both = config(stub.url, base_urls=(second.url, f"{stub.url}/chat/completions"))
+        saved = workspace.teachers.save(owner, both, session_key=KEY)
+        assert saved.urls == (stub.url, second.url), "canonical, each once"
+        kept = workspace.teachers.save(owner, config(second.url))
+        assert kept.needs_key, "an address less is no new one"
+        more = workspace.teachers.save(owner, config(second.url, base_urls=("http://x.example",)))
+        assert not more.needs_key
+        assert KEY not in workspace.studio.session_keys.values()
+        with pytest.raises(InvalidInput):
+            workspace.teachers.save(owner, config(stub.url, base_urls=("http://me:pw@x/v1",)))
+    finally:
+        second.close()
+
+
+def test_prices_costs_and_estimates(workspace: Workspace, owner: Actor) -> None:
+    teachers = workspace.teachers
+    at_openai = config("https://api.openai.com/v1").model_copy(update={"model": "gpt-4.1-mini"})
+    teachers.save(owner, at_openai.model_copy(update={"name": "Mini", "spend_limit_usd": 0.01}))
+    teachers.save(owner, config("https://unknown.example/v1"))
+    prices = {price.teacher: price for price in teachers.prices(VIEWER)}
+    assert (prices[STARTER.name].usd_in, prices[STARTER.name].is_known) == (0.0, True)
+    assert (prices["Mini"].usd_in, prices["Mini"].usd_out) == (0.4, 1.6)
+    assert prices["Mini"].as_of >= "2026"
+    assert not prices["Stub"].is_known
+    assert teachers.cost("Mini", 1_000_000, 500_000) == pytest.approx(1.2)
+    assert teachers.cost("Stub", 1, 1) is None
+    assert teachers.cost(STARTER.name, 1e6, 1e6) == 0
+    guess = teachers.estimate(VIEWER, "Mini", 100, 40_000, max_tokens=200)
+    assert (guess.prompt_tokens, guess.completion_tokens) == (10_000, 10_000)
+    assert guess.usd == pytest.approx(0.02)
+    assert guess.is_over_limit
+    assert "half" in guess.basis
+    pairs_table.insert(
+        workspace.db,
+        [
+            Pair(
+                seed_id=f"s{n}", messages=(Message(role="user", content="q"),), answer="a",
+                teacher="Mini", completion_tokens=n,
+            )
+            for n in (20, 40)
+        ],
+    )  # fmt: skip
+    known = teachers.estimate(VIEWER, "Mini", 100, 40_000, max_tokens=200)
+    assert (known.completion_tokens, known.basis) == (3000, "its answers so far")
+    assert not known.is_over_limit
+    assert teachers.estimate(VIEWER, "Stub", 1, 1).usd is None
+
+
+def test_limits_that_cannot_hold_are_refused(workspace: Workspace, owner: Actor) -> None:
+    somewhere = "https://unknown.example/v1"
+    with pytest.raises(InvalidInput, match="cannot hold"):
+        workspace.teachers.save(owner, config(somewhere, spend_limit_usd=1.0))
+    with pytest.raises(InvalidInput, match="one of the two prices"):
+        workspace.teachers.save(owner, config(somewhere, price_in=1.0))
+    priced = config(somewhere, spend_limit_usd=1.0, price_in=1.0, price_out=2.0)
+    assert workspace.teachers.save(owner, priced).spend_limit_usd == 1.0
+
+
+def test_models_of_one_teacher_share_its_pace(workspace: Workspace, owner: Actor) -> None:
+    workspace.teachers.save(owner, config("http://127.0.0.1:9/v1", requests_per_min=60))
+    first, second = workspace.teachers.model("Stub"), workspace.teachers.model("Stub")
+    assert isinstance(first, OpenAIChatModel)
+    assert isinstance(second, OpenAIChatModel)
+    assert first._limit is second._limit
+    assert first.spending is not second.spending
+    spent = workspace.teachers.model("Stub", spent_usd=0.5)
+    assert isinstance(spent, OpenAIChatModel)
+    assert spent.spending.spent_usd == 0.5
