@@ -22,7 +22,7 @@ class TrialPanel:
     """The panel's components and its `poll(request, workspace)`."""
 
     outputs: list[Any]
-    ended: gr.State  # changes when a dry run ends
+    ticked: Any  # the event of each look at a dry run that goes on
     poll: Callable[..., Any]
 
 
@@ -40,21 +40,19 @@ def build_trial_panel(ui: Ui) -> TrialPanel:
                 elem_id="generate-try-stop",
             )
         view = gr.HTML(elem_id="generate-trial", apply_default_css=False)
-    ended = gr.State("")
     timer = gr.Timer(_BUSY_S, active=False)
-    outputs = [panel, view, stop, ended, timer]
+    outputs = [panel, view, stop, timer]
 
     def poll(request: gr.Request, workspace: str) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
         job = next(iter(opened.generate.trials(actor)), None)
         if job is None:
-            return gr.Column(visible=False), "", gr.skip(), "", gr.Timer(active=False)
+            return gr.Column(visible=False), "", gr.skip(), gr.Timer(active=False)
         is_active = job.state.is_active
         return (
             gr.Column(visible=True),
             trial_html(job),
             gr.Button(visible=is_active),
-            "" if is_active else job.id,
             gr.Timer(active=is_active),
         )
 
@@ -65,9 +63,9 @@ def build_trial_panel(ui: Ui) -> TrialPanel:
             opened.jobs.cancel(actor, job.id)
         return poll(request, workspace)
 
-    timer.tick(guarded(poll), ui.workspace, outputs, **QUIET)
+    ticked = timer.tick(guarded(poll), ui.workspace, outputs, **QUIET)
     stop.click(on_stop, ui.workspace, outputs, **QUIET)
-    return TrialPanel(outputs, ended, poll)
+    return TrialPanel(outputs, ticked, poll)
 
 
 def trial_html(job: Job) -> str:

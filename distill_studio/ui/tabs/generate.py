@@ -111,9 +111,9 @@ def build(ui: Ui) -> TabView:
 
     inputs = [ui.workspace, *form.fields]
     changes = [field.change for field in form.fields]
-    changes.append(trial.ended.change)  # Run may be free now
     gr.on(changes, on_change, inputs, form.facts, trigger_mode="always_last", **QUIET)
     form.recipe.after_edit(on_change, inputs, form.facts)
+    trial.ticked.success(on_change, inputs, form.facts, **QUIET)  # Run may be free now
     tried = form.try_out.click(on_try, inputs, trial.outputs, **QUIET)
     tried.success(None, None, None, js=_TO_TRIAL, **QUIET)
     started = form.run.click(on_run, inputs, [*live.outputs, live.chosen, *form.facts], **QUIET)
