@@ -1,0 +1,199 @@
+"""Several answers to one seed from several teachers, and what a judge makes of them."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from distill_studio.core.lenient_json import Unreadable
+from distill_studio.core.protocols import ChatReply, ChatRequest
+from distill_studio.core.records import Message
+from distill_studio.generate.effects import UNREADABLE, Ask, Draft, Dropped, Unit
+from distill_studio.generate.recipes.base import Settings, with_examples, with_system
+from distill_studio.judge import (
+    PairwiseResult,
+    Scores,
+    pairwise_requests,
+    read_pairwise,
+    read_scores,
+    rubric_request,
+)
+
+CANDIDATE = "candidate"
+SCORE = "score"
+COMPARE = "compare"
+Asking = Generator[tuple[Ask, ...], tuple[ChatReply, ...], Any]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One answer. `place` counts over teachers and their samples."""
+
+    place: int
+    teacher: str
+    reply: ChatReply
+    messages: tuple[Message, ...]
+    score: float | None = None  # higher is better
+    judged: dict[str, Any] | None = None  # what the judge said
+
+    def draft(self, **params: Any) -> Draft:  # noqa: ANN401
+        """The pair to be."""
+        judged = {} if self.judged is None else {"judged": self.judged}
+        return Draft(
+            self.reply,
+            self.messages,
+            sample=self.place,
+            teacher=self.teacher,
+            judge_score=self.score,
+            params=judged | params,
+        )
+
+
+def ask_candidates(
+    unit: Unit, settings: Settings, each: int, least: int
+) -> Generator[tuple[Ask, ...], tuple[ChatReply, ...], list[Candidate]]:
+    """`each` answers of every teacher to the seed, equal ones once.
+
+    Args:
+        least: So many different answers are needed.
+
+    Raises:
+        Dropped: There are fewer.
+    """
+    messages = with_system(unit.seed.messages, settings.system_prompt)
+    sent = with_examples(messages, settings.examples, unit.seed.id)
+    teachers = [name for name in settings.teachers for _ in range(each)]
+    replies = yield tuple(
+        Ask(f"{CANDIDATE}/{place}", sent, teacher=name, may_fail=True)
+        for place, name in enumerate(teachers)
+    )
+    found: dict[str, Candidate] = {}
+    failed: list[tuple[int, ChatReply]] = []
+    for place, (teacher, reply) in enumerate(zip(teachers, replies, strict=True)):
+        if reply.is_ok and reply.text.strip():
+            candidate = Candidate(place, teacher, reply, messages)
+            found.setdefault(reply.text.strip(), candidate)
+        else:
+            failed.append((place, reply))
+    if len(found) < least:
+        raise _too_few(len(found), len(teachers), failed)
+    return list(found.values())
+
+
+def _too_few(found: int, asked: int, failed: Sequence[tuple[int, ChatReply]]) -> Dropped:
+    if failed:
+        place, reply = failed[0]
+        reason = reply.error or "An answer was empty."
+        code = reply.error_code or UNREADABLE
+        return Dropped(f"{CANDIDATE}/{place}", code, reason)
+    reason = f"Only {found} of {asked} answers differ: there is nothing to compare."
+    return Dropped(f"{CANDIDATE}/0", UNREADABLE, reason)
+
+
+def score_all(candidates: Sequence[Candidate], unit: Unit, settings: Settings) -> Asking:
+    """The candidates with the judge's mean score, 1 to 5; None where its reply is unreadable."""
+    conversation, reference = unit.seed.messages, unit.seed.reference or ""
+    requests = [
+        rubric_request("", conversation, c.reply.text, reference=reference) for c in candidates
+    ]
+    asks = zip(candidates, requests, strict=True)
+    replies = yield tuple(_judge(f"{SCORE}/{c.place}", r, settings) for c, r in asks)
+    judge = settings.judge or unit.teacher
+    return [_scored(c, reply, judge) for c, reply in zip(candidates, replies, strict=True)]
+
+
+def _scored(candidate: Candidate, reply: ChatReply, judge: str) -> Candidate:
+    judged: dict[str, Any] = {"judge": judge, "model": reply.model}
+    try:
+        scores: Scores = read_scores(reply.text)
+    except Unreadable as err:
+        return _with(candidate, None, judged | {"unreadable": reply.error or str(err)})
+    return _with(
+        candidate,
+        scores.overall,
+        judged | scores.model_dump(mode="json"),
+    )
+
+
+def compare_all(candidates: Sequence[Candidate], unit: Unit, settings: Settings) -> Asking:
+    """The candidates with their share of wins, 0 to 1; every two compared in both orders.
+
+    A tie, and a verdict that changes with the order, gives each half a win. A comparison whose
+    replies are unreadable counts for neither.
+    """
+    conversation, reference = unit.seed.messages, unit.seed.reference or ""
+    asks: list[Ask] = []
+    couples = list(combinations(candidates, 2))
+    for a, b in couples:
+        both = pairwise_requests("", conversation, a.reply.text, b.reply.text, reference=reference)
+        for order, request in zip(("forward", "swapped"), both, strict=True):
+            asks.append(_judge(f"{COMPARE}/{a.place}-{b.place}/{order}", request, settings))
+    replies = yield tuple(asks)
+    wins: dict[int, list[float]] = {c.place: [] for c in candidates}
+    said: dict[int, list[dict[str, Any]]] = {c.place: [] for c in candidates}
+    for (a, b), forward, swapped in zip(couples, replies[::2], replies[1::2], strict=True):
+        result = _read(forward, swapped)
+        for one, other, side in ((a, b, "first"), (b, a, "second")):
+            told: dict[str, Any] = {"against": other.place}
+            if result is not None:
+                wins[one.place].append(_points(result, side))
+                told |= {"winner": result.winner, "consistent": result.is_consistent}
+            said[one.place].append(told)
+    model = next((reply.model for reply in replies if reply.model), "")
+    return [
+        _with(
+            c,
+            sum(wins[c.place]) / len(wins[c.place]) if wins[c.place] else None,
+            {"judge": settings.judge or unit.teacher, "model": model, "compared": said[c.place]},
+        )
+        for c in candidates
+    ]
+
+
+def _read(forward: ChatReply, swapped: ChatReply) -> PairwiseResult | None:
+    try:
+        return read_pairwise(forward.text, swapped.text)
+    except Unreadable:
+        return None
+
+
+def _points(result: PairwiseResult, side: str) -> float:
+    if result.winner == "tie":
+        return 0.5
+    return 1.0 if result.winner == side else 0.0
+
+
+def _judge(step: str, request: ChatRequest, settings: Settings) -> Ask:
+    return Ask(
+        step,
+        request.messages,
+        sampling=request.sampling,
+        schema=request.response_schema,
+        teacher=settings.judge,
+        may_fail=True,
+    )
+
+
+def _with(candidate: Candidate, score: float | None, judged: dict[str, Any]) -> Candidate:
+    return Candidate(
+        candidate.place, candidate.teacher, candidate.reply, candidate.messages, score, judged
+    )
+
+
+def judged_or_dropped(candidates: Sequence[Candidate], least: int) -> list[Candidate]:
+    """Those with a score, best first; equal ones in the order in which they were asked.
+
+    Raises:
+        Dropped: The judge's replies could be read for fewer than `least`.
+    """
+    scored = [c for c in candidates if c.score is not None]
+    if len(scored) < least:
+        first = next(c for c in candidates if c.score is None)
+        judged = first.judged or {}
+        why = judged.get("unreadable", "its verdicts could not be read.")
+        step = f"{SCORE}/{first.place}"
+        if "compared" in judged:
+            a, b, *_ = candidates
+            step = f"{COMPARE}/{a.place}-{b.place}/forward"
+        raise Dropped(step, UNREADABLE, f"The judge gave too few usable verdicts: {why}")
+    return sorted(scored, key=lambda c: (-(c.score or 0.0), c.place))
