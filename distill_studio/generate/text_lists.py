@@ -9,7 +9,10 @@ from dataclasses import dataclass
 
 from distill_studio.core.lenient_json import Unreadable
 
-_NUMBER = r"(?:(?:task|question|item|instruction|example)\s+)?(?P<number>\d{1,4})"
+_ITEM = (
+    "task|question|item|instruction|example|exercise|problem|title|topic|subtopic|section|chapter"
+)
+_NUMBER = rf"(?:(?:{_KIND})\s+)?(?P<number>\d{{1,4}})"
 _MARK = re.compile(
     rf"""(?P<indent>[ \t]*)(?:[*_]{{2}})?(?:
         (?P<numbered>[(\[]?\#?{_NUMBER}(?:[.)\]:]|\s+[-–—:])+)
