@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from distill_studio.core.lenient_json import Unreadable
 
-_ITEM = (
+_KIND = (
     "task|question|item|instruction|example|exercise|problem|title|topic|subtopic|section|chapter"
 )
 _NUMBER = rf"(?:(?:{_KIND})\s+)?(?P<number>\d{{1,4}})"
