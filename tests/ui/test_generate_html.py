@@ -5,6 +5,7 @@ from distill_studio.core.records import Job, JobState, Message, Pair, TeacherKin
 from distill_studio.services.teachers import TeacherTest
 from distill_studio.ui.panels.generation_live import live_html, replies_html
 from distill_studio.ui.panels.teacher_form import outcome_html, teacher_from
+from distill_studio.ui.panels.teacher_limits import limit_values
 from distill_studio.ui.tabs.generate import asked, count_html, preview_html
 
 HOSTILE = "<img src=x onerror=alert(1)> ${7*7} {{value}}"
@@ -79,3 +80,15 @@ def test_without_an_address_the_model_runs_here() -> None:
     assert (there.kind, there.concurrency, there.licence_note) == (TeacherKind.OPENAI, 3, "free")
     with pytest.raises(InvalidInput, match="No model"):
         teacher_from("T", " ", "http://h/v1", "", 8, 120, "")
+
+
+def test_limits_and_prices_come_back_as_they_went_in() -> None:
+    given = ("http://a/v1\n\n http://b/v1 ", 60, 0, 2.5, 0.4, 1.6)
+    teacher = teacher_from("T", "m", "http://h/v1", "", 8, 120, "", *given)
+    assert teacher.base_urls == ("http://a/v1", "http://b/v1")
+    assert (teacher.requests_per_min, teacher.spend_limit_usd) == (60, 2.5)
+    assert limit_values(teacher) == ("http://a/v1\nhttp://b/v1", 60, 0, 2.5, 0.4, 1.6)
+    empty = teacher_from(
+        "T", "m", "http://h/v1", "", 8, 120, "", None, None, None, None, None, None
+    )
+    assert limit_values(empty) == ("", 0, 0, 0.0, None, None)

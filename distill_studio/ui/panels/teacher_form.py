@@ -13,6 +13,12 @@ from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
 from distill_studio.ui.events import QUIET
 from distill_studio.ui.html import chip, esc, note
+from distill_studio.ui.panels.teacher_limits import (
+    LimitParts,
+    build_limits,
+    limit_values,
+    limits_from,
+)
 
 _SLOW: dict[str, Any] = {"concurrency_limit": 8, "api_visibility": "private"}
 _OTHER = "Another address"
@@ -34,6 +40,7 @@ class _Parts:
     flight: gr.Number
     timeout_s: gr.Number
     licence: gr.Textbox
+    limits: LimitParts
     test: gr.Button
     save: gr.Button
     delete: gr.Button
@@ -43,7 +50,7 @@ class _Parts:
     def fields(self) -> list[Any]:
         """What `teacher_from` reads, in its order."""
         first = [self.name, self.model, self.url, self.key_env]
-        return [*first, self.flight, self.timeout_s, self.licence]
+        return [*first, self.flight, self.timeout_s, self.licence, *self.limits.fields]
 
 
 class TeacherForm:
@@ -100,7 +107,7 @@ class TeacherForm:
         if t is None:
             return (*[gr.skip()] * len(self._parts.fields), gr.Button(visible=False))
         values = (t.name, t.model, t.base_url, t.key_env, t.concurrency, t.timeout_s)
-        return (*values, t.licence_note, gr.Button(visible=True))
+        return (*values, t.licence_note, *limit_values(t), gr.Button(visible=True))
 
     def on_fetch(
         self, request: gr.Request, workspace: str, url: str, key: str, key_env: str, now: str
@@ -200,6 +207,7 @@ def build_teacher_form(ui: Ui) -> TeacherForm:
         licence = gr.Textbox(
             label="What its terms say of training on its answers", elem_id="generate-licence"
         )
+        limits = build_limits()
         with gr.Row():
             test = gr.Button("Test the connection", elem_id="generate-test")
             save = gr.Button("Save the teacher", elem_id="generate-save")
@@ -209,7 +217,7 @@ def build_teacher_form(ui: Ui) -> TeacherForm:
         result = gr.HTML(elem_id="generate-test-result", apply_default_css=False)
     parts = _Parts(
         saved, preset, url, key, key_env, model, fetch, name, flight, timeout_s, licence,
-        test, save, delete, result,
+        limits, test, save, delete, result,
     )  # fmt: skip
     return TeacherForm(ui, parts)
 
@@ -222,8 +230,12 @@ def teacher_from(
     flight: float,
     timeout_s: float,
     licence: str,
+    *limits: Any,  # noqa: ANN401
 ) -> TeacherConfig:
-    """The configuration that the fields describe; without an address it runs in this app."""
+    """The configuration that the fields describe; without an address it runs in this app.
+
+    `limits` are the values of `LimitParts.fields`.
+    """
     model = (model or "").strip()
     if not model:
         raise InvalidInput("No model is chosen.", "Fetch the list and pick one, or type its name.")
@@ -237,6 +249,7 @@ def teacher_from(
         concurrency=int(flight or 8),
         timeout_s=float(timeout_s or 120),
         licence_note=licence or "",
+        **limits_from(*limits),
     )
 
 

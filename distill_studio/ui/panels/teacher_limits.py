@@ -1,0 +1,92 @@
+"""The part of the teacher form on more addresses, limits and cost. Start from `build_limits`."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import gradio as gr
+
+from distill_studio.core.records import TeacherConfig
+
+_NO_LIMIT = "0 = no limit"
+
+
+@dataclass(frozen=True)
+class LimitParts:
+    """The components, in the order that `limits_from` reads them."""
+
+    urls: gr.Textbox
+    requests_per_min: gr.Number
+    tokens_per_min: gr.Number
+    spend_limit: gr.Number
+    price_in: gr.Number
+    price_out: gr.Number
+
+    @property
+    def fields(self) -> list[Any]:
+        """All of them."""
+        return [getattr(self, field.name) for field in fields(self)]
+
+
+def build_limits() -> LimitParts:
+    """Make the accordion."""
+    with gr.Accordion("Limits and cost", open=False, elem_id="generate-limits"):
+        urls = gr.Textbox(
+            label="More addresses",
+            placeholder="http://127.0.0.1:8001/v1",
+            info="One a line, of servers with the same model. Requests are shared out; one that"
+            " fails is left out for a while. The key is sent there too.",
+            lines=2,
+            elem_id="generate-urls",
+        )
+        with gr.Row():
+            requests = _number("Requests a minute", _NO_LIMIT, "generate-requests-per-min", 0)
+            tokens = _number("Tokens a minute", _NO_LIMIT, "generate-tokens-per-min", 0)
+            spend = _number(
+                "Spend limit of one generation, USD", _NO_LIMIT, "generate-spend-limit", None
+            )
+        with gr.Row():
+            hint = "Empty = by the price table; own machines cost nothing."
+            price_in = _number(
+                "USD per million tokens read", hint, "generate-price-in", None, value=None
+            )
+            price_out = _number(
+                "USD per million tokens written", hint, "generate-price-out", None, value=None
+            )
+    return LimitParts(urls, requests, tokens, spend, price_in, price_out)
+
+
+def limits_from(
+    urls: str = "",
+    requests_per_min: float | None = 0,
+    tokens_per_min: float | None = 0,
+    spend_limit: float | None = 0,
+    price_in: float | None = None,
+    price_out: float | None = None,
+) -> dict[str, Any]:
+    """The fields of a `TeacherConfig` that the components describe."""
+    return {
+        "base_urls": tuple(line.strip() for line in (urls or "").splitlines() if line.strip()),
+        "requests_per_min": int(requests_per_min or 0),
+        "tokens_per_min": int(tokens_per_min or 0),
+        "spend_limit_usd": float(spend_limit or 0),
+        "price_in": price_in,
+        "price_out": price_out,
+    }
+
+
+def limit_values(teacher: TeacherConfig) -> tuple[Any, ...]:
+    """What the components show of a saved teacher."""
+    return (
+        "\n".join(teacher.base_urls),
+        teacher.requests_per_min,
+        teacher.tokens_per_min,
+        teacher.spend_limit_usd,
+        teacher.price_in,
+        teacher.price_out,
+    )
+
+
+def _number(
+    label: str, info: str, elem_id: str, precision: int | None, value: float | None = 0
+) -> gr.Number:
+    return gr.Number(value, label=label, info=info, minimum=0, precision=precision, elem_id=elem_id)
