@@ -41,7 +41,7 @@ def test_a_request_out_of_a_reply(said: str, meant: str) -> None:
     assert as_request(said) == meant
 
 
-@effort(deadline=None)
+@effort(deadline=None, max_examples=50)
 @given(st.text())
 def test_a_request_is_part_of_the_reply(said: str) -> None:
     assert as_request(said) in said

@@ -77,7 +77,7 @@ def test_coverage_names_what_is_missing() -> None:
     }
 
 
-@effort(deadline=None)
+@effort(deadline=None, max_examples=50)
 @given(st.lists(st.text(), min_size=1), st.integers(1, 5))
 def test_whatever_the_items_titles_are_few_and_of_one_line(items: list[str], count: int) -> None:
     text = "\n".join(f"{i}. {item}" for i, item in enumerate(items, start=1))

@@ -78,7 +78,7 @@ def test_a_turn_that_breaks_off() -> None:
     assert next_turn(said, CONVERSATION, is_cut=True) == Turn("And snow?")
 
 
-@effort(deadline=None)
+@effort(deadline=None, max_examples=50)
 @given(st.text())
 def test_either_a_turn_or_its_reason_and_never_a_role(said: str) -> None:
     turn = next_turn(said, CONVERSATION)

@@ -216,7 +216,7 @@ def test_reasoning_that_quotes_the_strategy_is_left_out() -> None:
 words = st.text(st.characters(codec="utf-8", exclude_characters="§"), min_size=1)
 
 
-@effort(deadline=None)
+@effort(deadline=None, max_examples=50)
 @given(
     strategy=st.sampled_from(STRATEGIES),
     row_system=st.sampled_from(("generic", "none", "own")),

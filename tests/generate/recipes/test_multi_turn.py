@@ -160,7 +160,7 @@ def test_an_empty_answer_is_a_failure() -> None:
     assert (ended.result.step, ended.result.code) == ("answer/2", "empty_answer")
 
 
-@effort(deadline=None)
+@effort(deadline=None, max_examples=50)
 @given(
     said=st.lists(st.text(), min_size=3, max_size=3),
     answers=st.lists(st.text(min_size=1).filter(str.strip), min_size=4, max_size=4),
