@@ -1,0 +1,249 @@
+"""What each recipe stores of the starter model's real replies: its invariants, not its quality.
+
+One studio and one loaded model for all recipes; a workspace each. A 135M model writes a lot that
+must be dropped, so a test holds whatever is kept: `generated` has checked already what is true of
+every recipe (each unit is through or explained, answers are the replies as stored).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distill_studio.bootstrap import build_studio
+from distill_studio.core.actor import Actor, Role
+from distill_studio.core.protocols import SamplingParams
+from distill_studio.core.records import Failure, Job, JobState, Message, Pair, Seed
+from distill_studio.core.settings import Settings
+from distill_studio.generate.asides import copies
+from distill_studio.generate.effects import RECIPE_CODES
+from distill_studio.generate.eliminate import rule_against
+from distill_studio.generate.novelty import Pool
+from distill_studio.generate.recipes import RECIPES
+from distill_studio.generate.recipes.back_translation import wrong_with
+from distill_studio.generate.recipes.explanation import STRATEGIES, read_strategy
+from distill_studio.services.studio import Studio
+from distill_studio.store import seeds as seeds_table
+from distill_studio.store.generation_steps import StoredStep
+
+pytestmark = [pytest.mark.slow, pytest.mark.models]
+
+OWNER = Actor(user="owner", role=Role.OWNER)
+LIMIT_S = 400.0
+PROMPTS = (
+    "Name three animals that live in the sea.",
+    "Write a short poem about the rain.",
+    "Explain to a child why we sleep.",
+)
+
+
+@dataclass
+class Stored:
+    """What a generation left in the store."""
+
+    job: Job
+    given: dict[str, Seed]  # the seeds it was started on, by id
+    pairs: list[Pair]
+    new_seeds: list[Seed]
+    failures: list[Failure]
+    steps_of: Callable[[Pair], dict[str, StoredStep]]
+
+
+Generate = Callable[..., Stored]
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory, starter_cache: Path) -> Iterator[Studio]:
+    home = tmp_path_factory.mktemp("recipes") / "home"
+    studio = build_studio(Settings(home=home, cache=starter_cache, port=0))
+    yield studio
+    studio.close()
+
+
+@pytest.fixture
+def generated(studio: Studio) -> Generate:
+    """`generated(recipe, seeds, options=..., max_tokens=...)` runs it to its end."""
+
+    def run(
+        recipe: str,
+        seeds: Sequence[Seed] = (),
+        *,
+        max_tokens: int = 96,
+        n: int = 1,
+        **wish: Any,
+    ) -> Stored:
+        workspace = studio.workspace(recipe.replace("_", "-"), create=True)
+        given = list(seeds) or [seed(prompt) for prompt in PROMPTS]
+        seeds_table.insert(workspace.db, given)
+        (teacher,) = [t.name for t in workspace.teachers.page(OWNER)]
+        sampling = SamplingParams(temperature=0.7, max_tokens=max_tokens, seed=1)
+        job = workspace.generate.start(OWNER, [teacher], recipe, n, sampling=sampling, **wish)
+        job = workspace.jobs.wait(OWNER, job.id, timeout_s=LIMIT_S)
+        assert job.state is JobState.DONE, job.error
+
+        def steps_of(pair: Pair) -> dict[str, StoredStep]:
+            return {step.step: step for step in workspace.generate.steps(OWNER, pair.id)}
+
+        made = seeds_table.page(workspace.db, limit=500)
+        stored = Stored(
+            job,
+            {each.id: each for each in given},
+            workspace.generate.recent(OWNER, job.id, 500),
+            [each for each in made if each.extra.get("job") == job.id],
+            workspace.generate.failures(OWNER, job.id, 500),
+            steps_of,
+        )
+        check_of_all(stored, recipe, n)
+        return stored
+
+    return run
+
+
+def seed(prompt: str, **fields: Any) -> Seed:
+    """A seed of one question."""
+    return Seed(messages=(Message(role="user", content=prompt),), **fields)
+
+
+def check_of_all(stored: Stored, recipe: str, n: int) -> None:
+    """True of every recipe."""
+    result = stored.job.result
+    assert result["through"] + result["failed"] == result["requests"] == n * len(stored.given)
+    assert result["failed"] == len(stored.failures)
+    for failure in stored.failures:
+        assert failure.code in RECIPE_CODES, failure.reason
+        assert failure.reason.endswith(".")
+        assert failure.text or failure.code == "empty_answer"
+    new = {each.id: each for each in stored.new_seeds}
+    assert all(each.extra["from_seed"] in stored.given for each in stored.new_seeds)
+    assert all(each.source == recipe for each in stored.new_seeds)
+    assert len(stored.pairs) == result["answered"]
+    for pair in stored.pairs:
+        asked = new.get(pair.seed_id) or stored.given[pair.seed_id]
+        assert pair.answer.strip()
+        assert pair.recipe == recipe
+        assert pair.prompt in {m.content for m in (*asked.messages, *pair.messages)}
+        assert all(step.reply.is_ok for step in stored.steps_of(pair).values())
+
+
+def check_novel(stored: Stored, limit: float) -> None:
+    """No new prompt is too like a given one or another new one."""
+    pool = Pool(each.prompt for each in stored.given.values())
+    for each in stored.new_seeds:
+        nearest = pool.admit(each.prompt, limit)
+        assert nearest.is_new, f"{each.prompt} ~ {nearest.text}"
+
+
+def test_self_instruct(generated: Generate) -> None:
+    stored = generated("self_instruct", options={"count": 3})
+    check_novel(stored, 0.7)
+    shown = list(PROMPTS)
+    for pair in stored.pairs:
+        steps = stored.steps_of(pair)
+        place = pair.params["place"]
+        assert pair.prompt in steps["list"].reply.text.replace("**", "")
+        assert steps[f"answer/{place}"].request.messages[-1].content == pair.prompt
+        assert steps[f"answer/{place}"].reply.text == pair.answer
+        assert rule_against(pair.prompt, shown) == ""
+        found = pair.params["list"]
+        assert found["written"] == found["kept"] + len(found["dropped"])
+        assert found["kept"] <= 3
+    assert stored.pairs or stored.failures
+
+
+@pytest.mark.parametrize("strategy", ["auto", "step by step"])
+def test_explanation(generated: Generate, strategy: str) -> None:
+    told = {name: _texts("explanation")[name.replace(" ", "_")] for name in STRATEGIES}
+    own = Message(role="system", content="Answer like a pirate.")
+    given = [seed(f"{prompt} ({strategy})") for prompt in PROMPTS[:2]]
+    given.append(Seed(messages=(own, *seed(f"{PROMPTS[2]} ({strategy})").messages)))
+    stored = generated("explanation", given, options={"strategy": strategy})
+    for pair in stored.pairs:
+        steps, chosen = stored.steps_of(pair), pair.params["strategy"]
+        shown = steps["answer"].request.messages[0].content
+        assert shown.startswith(told[chosen])
+        assert [m.role for m in pair.messages] == ["system", "user"]
+        assert pair.messages[0].content == RECIPES["explanation"].prompts.system_prompt
+        for text in told.values():
+            assert not any(copies(m.content, text) for m in pair.messages)
+        assert not copies(pair.answer, told[chosen])
+        if strategy == "auto":
+            choice = steps["choose"].reply
+            assert read_strategy(choice.text, is_cut=choice.finish_reason == "length") == chosen
+    if strategy != "auto":
+        assert len(stored.pairs) + len(stored.failures) == len(given)
+        assert stored.pairs
+
+
+def test_multi_turn(generated: Generate) -> None:
+    stored = generated("multi_turn", max_tokens=128, options={"turns": 3})
+    assert len(stored.pairs) + len(stored.failures) == len(stored.given)
+    for pair in stored.pairs:
+        steps, turns = stored.steps_of(pair), pair.params["turns"]
+        spoken = [m.content for m in pair.messages]
+        assert [m.role for m in pair.messages] == (["user", "assistant"] * turns)[:-1]
+        assert spoken[1::2] == [steps[f"answer/{n}"].reply.text for n in range(1, turns)]
+        assert pair.answer == steps[f"answer/{turns}"].reply.text
+        for n, turn in enumerate(spoken[2::2], start=2):
+            assert turn in steps[f"user/{n}"].reply.text
+        assert len(set(spoken[::2])) == turns
+        assert all(steps[f"answer/{n}"].reply.finish_reason == "stop" for n in range(1, turns))
+        assert turns == 3 or pair.params["ended"]
+        assert (pair.seed_id in stored.given) == (turns == 1)
+
+
+def test_textbook(generated: Generate) -> None:
+    topics = [seed("Photosynthesis"), seed("Fractions")]
+    stored = generated("textbook", topics, max_tokens=160, options={"subtopics": 2})
+    for pair in stored.pairs:
+        steps, path = stored.steps_of(pair), pair.params["path"]
+        assert pair.topic == " / ".join(path)
+        assert path[0] in ("Photosynthesis", "Fractions")
+        assert path[1] in steps["subtopics"].reply.text
+        assert [m.role for m in pair.messages] == ["user"]
+        assert pair.answer in [step.reply.text for step in steps.values()]
+        covered = pair.params["coverage"]
+        assert covered["asked"] == 2 >= covered["found"]
+        assert covered["made"] == covered["found"] - len(covered["missing"])
+        if pair.params["kind"] == "section":
+            assert path[1] in pair.prompt
+            assert len(pair.answer.split()) > 30
+        else:
+            assert any(pair.prompt in s.reply.text for n, s in steps.items() if "exercises" in n)
+    for each in stored.new_seeds:
+        assert each.topic.startswith(("Photosynthesis / ", "Fractions / "))
+    assert stored.pairs or stored.failures
+
+
+def test_back_translation(generated: Generate) -> None:
+    passages = [
+        "Put the eggs into cold water and bring it to the boil. Take the pot off the stove, put a"
+        " lid on it and wait for ten minutes. Then cool the eggs, so that they peel well.",
+        "Photosynthesis is how plants make sugar from light. In the leaves, chlorophyll takes up"
+        " the energy of sunlight. With it, the plant splits water, releases oxygen, and binds"
+        " carbon dioxide from the air into glucose.",
+    ]
+    given = [
+        seed(text, extra={"document": "a.md", "part": part, "of": 2})
+        for part, text in enumerate(passages, start=1)
+    ]
+    stored = generated("back_translation", given, options={"least_score": 1})
+    check_novel(stored, 0.9)
+    for pair in stored.pairs:
+        origin = stored.given[pair.params["from_seed"]]
+        steps = stored.steps_of(pair)
+        assert pair.answer == origin.prompt
+        assert (pair.teacher, pair.model, pair.reasoning) == ("document", "", "")
+        assert {k: pair.params[k] for k in origin.extra} == origin.extra
+        assert pair.prompt in steps["instruction"].reply.text
+        assert wrong_with(pair.prompt, pair.answer) == ""
+        assert pair.judge_score in (1, 2, 3, 4, 5)
+        assert str(int(pair.judge_score)) in steps["rate"].reply.text
+    assert stored.pairs or stored.failures
+
+
+def _texts(recipe: str) -> dict[str, str]:
+    return {text.name: text.text for text in RECIPES[recipe].prompts.texts}
