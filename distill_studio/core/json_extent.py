@@ -26,6 +26,7 @@ class Extent:
         is_cut: True when the closing one is missing.
         whole_end: For a cut one, behind its last whole member.
         missing: For a cut one, the brackets that close it there; '' when nothing is whole.
+        inner_quotes: Quotes inside strings that were not escaped.
     """
 
     start: int
@@ -33,6 +34,7 @@ class Extent:
     is_cut: bool = False
     whole_end: int = 0
     missing: str = ""
+    inner_quotes: int = 0
 
     def closed(self, text: str) -> str:
         """The stretch with its brackets closed; '' when nothing of it is whole."""
@@ -47,7 +49,7 @@ def find_extent(text: str, start: int) -> Extent:
     while mark := _MARK.search(text, position):
         position = walk.step(mark)
         if not walk.stack:
-            return Extent(start, position)
+            return Extent(start, position, inner_quotes=walk.inner_quotes)
         if position < 0:
             return walk.cut(mark.start())
     return walk.cut(len(text))
@@ -64,6 +66,7 @@ class _Walk:
     string_end: int = -1  # behind the last string that was closed
     whole_end: int = 0
     missing: str = ""
+    inner_quotes: int = 0
 
     def step(self, mark: re.Match[str]) -> int:
         """Take one mark; returns where to look on, or -1 when the value breaks off here."""
@@ -96,7 +99,7 @@ class _Walk:
         is_string = self.string_end == self.member_start + len(member.rstrip())
         if value and (is_string or _WHOLE_LITERAL.match(value)):
             self._mark_whole(end)
-        return Extent(self.start, end, True, self.whole_end, self.missing)
+        return Extent(self.start, end, True, self.whole_end, self.missing, self.inner_quotes)
 
     def _close(self, char: str, end: int) -> None:
         """Take a closing bracket; inner ones that were forgotten end with it."""
@@ -130,6 +133,7 @@ class _Walk:
             if not _is_escaped(text, position - 1) and _closes(text, position):
                 self.string_end = position
                 return position
+            self.inner_quotes += 1
         return len(text)
 
 

@@ -28,7 +28,7 @@ _BEGINS = re.compile(
 _CUT_BEGIN = re.compile(r"""(?:\{\s*(?:["'“‘][^"'”’\n]*["'”’]?\s*)?|\[\s*)\Z""")
 _NUMBERS = re.compile(r"\[[\s\d,.eE+-]*\]?")
 _GLUED = re.compile(r"[\w)\](]")  # beside a list: an index or a link, no value
-_MAX_MENDED_CHARS = 200_000
+_MAX_WORK = 4_000_000  # characters times stray quotes: mending takes that long, about a second
 _SHOWN = 60
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -95,8 +95,7 @@ def read_as(text: str, model: type[Model]) -> Model:
         except ValidationError as err:
             problem = problem or _explain(err)
         else:
-            if made not in fitting:
-                fitting.append(made)
+            fitting.append(made)
     if not fitting:
         _refuse_cut(f"The JSON of the reply does not fit: {problem}.", candidates)
     return _only(fitting)
@@ -128,10 +127,9 @@ def _candidates(text: str) -> list[Found]:
 
 
 def _only(values: list[Value]) -> Value:
-    different = [value for i, value in enumerate(values) if value not in values[:i]]
-    if len(different) > 1:
-        raise Ambiguous(f"The reply holds {len(different)} different JSON values, not one.")
-    return different[0]
+    if any(value != values[0] for value in values):
+        raise Ambiguous(f"The reply holds {len(values)} JSON values that differ, not one.")
+    return values[0]
 
 
 def _scan(text: str) -> Iterator[Found]:
@@ -187,7 +185,7 @@ def _none_found(text: str) -> Unreadable:
 
 def _mended(text: str, extent: Extent) -> Found | None:
     piece = extent.closed(text)
-    if not piece or len(piece) > _MAX_MENDED_CHARS:
+    if not piece or len(piece) * (1 + extent.inner_quotes) > _MAX_WORK:
         return None
     try:
         value = repair_json(piece, return_objects=True)

@@ -15,6 +15,7 @@ from distill_studio.core.lenient_json import Ambiguous, Unreadable, read_json
 from distill_studio.core.protocols import ChatRequest, SamplingParams
 from distill_studio.core.records import Message, Record
 from distill_studio.judge.prompts import PairwisePrompt, fill, load_pairwise
+from distill_studio.judge.reading import plain
 from distill_studio.judge.rubric import JUDGE_SAMPLING
 
 Side = Literal["first", "second", "tie"]
@@ -22,18 +23,15 @@ Order = Literal["forward", "swapped"]
 FORWARD: Order = "forward"
 SWAPPED: Order = "swapped"
 
-_TIE = r"tie|neither|equal|both|same"
+_TIE = r"(?i:tie|neither|equal|both|same)"
 _WHO = r"(?i:answer|assistant|response)"
-_QUOTED = r"""["'*_`\s(\[]*"""
-_ALONE = re.compile(rf"""{_QUOTED}(?:{_WHO}\s+)?([abAB]|(?i:{_TIE}))["'*_`\s).\]]*""")
-_MARKED = re.compile(r"\[\[\s*([ABC]|(?i:tie))\s*\]\]")
+_ALONE = re.compile(rf"[( ]?(?:{_WHO} )?([abAB]|{_TIE})[.) ]{{0,2}}")
+_MARKED = re.compile(r"\[\[ ?([ABC]|(?i:tie)) ?\]\]")
 _SAYS = re.compile(
-    rf"""\b(?i:better|winner|verdict|best)\b["'*_`]*\s*(?i:answer|one)?\s*(?:is|[:=]){_QUOTED}"""
-    rf"""(?:{_WHO}\s+)?{_QUOTED}([AB]|(?i:{_TIE}))\b(?!\s*(?:or|/|,){_QUOTED}(?:[AB]|(?i:tie))\b)"""
+    rf"\b(?i:better|winner|verdict|best)\b ?(?i:answer|one)? ?(?:is|[:=])[\s(\[]{{0,4}}(?:{_WHO} )?"
+    rf"([AB]|{_TIE})\b(?! ?(?:or|/|,) ?(?:[AB]|(?i:tie))\b)"
 )
-_IS_BETTER = re.compile(
-    rf"""\b{_WHO}\s+{_QUOTED}([AB]){_QUOTED}\s*is\s+(?:the\s+)?(?:\w+ly\s+|much\s+)?better\b"""
-)
+_IS_BETTER = re.compile(rf"\b{_WHO} \(?([AB])\)? ?is (?:the )?(?:\w{{1,20}}ly |much )?better\b")
 
 
 class OrderVerdict(Record):
@@ -123,7 +121,7 @@ def read_verdict(text: str, order: Order) -> OrderVerdict:
     value = _object(text)
     named: Any = value.get("better", value.get("winner")) if value else None
     if value is not None and named is not None:
-        match = _ALONE.fullmatch(str(named))
+        match = _ALONE.fullmatch(plain(str(named)))
         found, reason = {match.group(1)} if match else set(), str(value.get("reason", ""))
     else:
         found, reason = _from_words(text), text.strip()
@@ -184,9 +182,10 @@ def _object(text: str) -> dict[str, Any] | None:
 
 
 def _from_words(text: str) -> set[str]:
-    if match := _ALONE.fullmatch(text):
+    bare = plain(text)
+    if match := _ALONE.fullmatch(bare):
         return {match.group(1)}
     for pattern in (_MARKED, _SAYS, _IS_BETTER):
-        if found := set(pattern.findall(text)):
+        if found := set(pattern.findall(bare)):
             return found
     return set()

@@ -11,18 +11,19 @@ from distill_studio.core.lenient_json import Ambiguous, Unreadable, read_json
 from distill_studio.core.protocols import ChatRequest, SamplingParams
 from distill_studio.core.records import Message, Record
 from distill_studio.judge.prompts import Aspect, Rubric, fill, load_rubric
+from distill_studio.judge.reading import plain
 
 JUDGE_SAMPLING = SamplingParams(temperature=0.0, top_p=1.0, max_tokens=512)
 BEST = 5
 # A score as models write it; nothing like "1-5", "4.5", "8/10" or "12".
 _SCORE = (
-    r"(?<![\d./-])(?P<score>[1-5])(?:\.0)?(?![\d.]*\d)(?!\s*(?:-|–|to|or|,)\s*\d)"
-    r"(?:\s*(?:/|out of|of)\s*5\b)?(?!\s*(?:/|out of)\s*\d)"
+    r"(?<![\d./-])(?P<score>[1-5])(?:\.0)?(?![\d.]*\d)(?! ?(?:-|–|to|or|,) ?\d)"
+    r"(?: ?(?:/|out of|of) ?5\b)?(?! ?(?:/|out of) ?\d)"
 )
-_SAID = rf"""[\s*_"'`(\[]*{_SCORE}"""
-_PLAIN = re.compile(rf"""{_SAID}[\s*_"'`)\].]*""")
+_SAID = rf"[\s(\[]{{0,6}}{_SCORE}"
+_ALONE = re.compile(rf"{_SAID}[\s)\].]{{0,6}}")
 _OVERALL = re.compile(
-    rf"""\b(?:score|rating|grade|overall)\b["'*_`]*\s*(?:is|of|[:=-])?{_SAID}""", re.IGNORECASE
+    rf"\b(?:score|rating|grade|overall)\b ?(?:is|of|[:=-])?{_SAID}", re.IGNORECASE
 )
 
 
@@ -156,7 +157,7 @@ def _score(value: object, aspect: Aspect) -> int:
         value = flat.get("score", flat.get("rating"))
     if isinstance(value, int | float) and not isinstance(value, bool) and value in range(1, 6):
         return int(value)
-    if isinstance(value, str) and (match := _PLAIN.fullmatch(value.strip())):
+    if isinstance(value, str) and (match := _ALONE.fullmatch(plain(value))):
         return int(match["score"])
     raise Unreadable(f"{aspect.label} is {str(value)[:40]!r}, not a whole number from 1 to 5.")
 
@@ -169,10 +170,11 @@ def _reason(value: dict[str, Any]) -> str:
 
 def _from_lines(text: str, rubric: Rubric) -> dict[str, int]:
     scores: dict[str, int] = {}
+    bare = plain(text)
     for aspect in rubric.aspects:
-        found = {int(match["score"]) for match in _pattern(aspect).finditer(text)}
+        found = {int(match["score"]) for match in _pattern(aspect).finditer(bare)}
         if not found and len(rubric.aspects) == 1:
-            found = _single(text)
+            found = _single(bare)
         if len(found) > 1:
             raise Ambiguous(f"The judge gave several different scores for {aspect.label}.")
         if found:
@@ -183,15 +185,16 @@ def _from_lines(text: str, rubric: Rubric) -> dict[str, int]:
 def _single(text: str) -> set[int]:
     """The score of a reply about one aspect: "Score: 4", or the number alone."""
     found = {int(match["score"]) for match in _OVERALL.finditer(text)}
-    if not found and (match := _PLAIN.fullmatch(text.strip())):
+    if not found and (match := _ALONE.fullmatch(text)):
         found = {int(match["score"])}
     return found
 
 
 def _pattern(aspect: Aspect) -> re.Pattern[str]:
-    name = rf"(?:{re.escape(aspect.label)}|{aspect.name})".replace(r"\ ", r"[\s_-]+")
+    parts = (re.split(r"[\s_-]+", one) for one in (aspect.label, aspect.name))
+    name = "|".join("[ -]".join(map(re.escape, words)) for words in parts)
     return re.compile(
-        rf"""\b{name}\b["'*_`)]*\s*[:=(-]+["'*_`\s]*(?:(?:score|rating)\b["'*_`]*\s*[:=]?)?{_SAID}""",
+        rf"\b(?:{name})\b[ )]{{0,2}}[:=(-]{{1,2}} ?(?:(?:score|rating)\b ?(?:is|of|[:=])?)?{_SAID}",
         re.IGNORECASE,
     )
 

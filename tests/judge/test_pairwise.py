@@ -1,6 +1,8 @@
 """An answer wins only when it is preferred in both places."""
 
+import contextlib
 import json
+import time
 
 import pytest
 
@@ -93,3 +95,11 @@ def test_steadiness_is_counted() -> None:
     figures = order_figures(results)
     assert (figures.n, figures.consistent) == (5, 1)
     assert (figures.first_place, figures.second_place) == (2, 1)
+
+
+@pytest.mark.parametrize("reply", ["better is ", "answer ", "better is A ", "'", "the answer A*"])
+def test_hostile_replies_are_read_in_good_time(reply: str) -> None:
+    start = time.perf_counter()
+    with contextlib.suppress(Unreadable):
+        read_verdict(reply[:-1] + reply[-1] * 20_000 + "x", "forward")
+    assert time.perf_counter() - start < 1

@@ -1,6 +1,7 @@
 """Scores are read from what judges write; nonsense is unreadable, never a number."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -118,3 +119,18 @@ def test_a_missing_aspect_is_named() -> None:
 @given(st.fixed_dictionaries({a.name: st.integers(1, 5) for a in RUBRIC.aspects}), st.text())
 def test_scores_come_back_as_they_were_given(scores: dict[str, int], reason: str) -> None:
     assert read_scores(json.dumps({"reason": reason, **scores})).scores == scores
+
+
+@pytest.mark.parametrize("reply", ["Honesty: ", "Honesty: *", "score ", 'score:"', "("])
+def test_hostile_replies_are_read_in_good_time(reply: str) -> None:
+    start = time.perf_counter()
+    with pytest.raises(Unreadable):
+        read_scores(reply[:-1] + reply[-1] * 20_000 + "x", ONE)
+    assert time.perf_counter() - start < 1
+
+
+def test_an_aspect_is_known_by_its_label_too() -> None:
+    aspect = ONE.aspects[0].model_copy(update={"label": "Plain and true words", "name": "plain"})
+    rubric = ONE.model_copy(update={"aspects": (aspect,)})
+    assert read_scores("plain-and true_words: 3", rubric).scores == {"plain": 3}
+    assert read_scores('{"Plain and true words": "3"}', rubric).scores == {"plain": 3}

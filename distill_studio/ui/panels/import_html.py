@@ -1,5 +1,6 @@
 """What the Seeds tab shows of files: summary, rows as they will be stored, problems, results."""
 
+from distill_studio.core.records import Seed
 from distill_studio.services.importing import (
     ImportCounts,
     ImportExample,
@@ -17,7 +18,7 @@ _FORMATS = {
     "text": "Text",
     "zip": "ZIP of texts",
 }
-_ROW_WORDS = {"parquet": "Row", "zip": "Passage"}
+_ROW_WORDS = {"parquet": "Row", "zip": "No."}
 _DOCUMENTS = ("text", "zip")
 
 
@@ -49,10 +50,13 @@ def summary_html(preview: ImportPreview) -> str:
         chips.append(chip(preview.layout))
     if counts.documents:
         chips.append(chip(counted(counts.documents, "document")))
-    row = "passage" if is_documents(preview) else "row"
-    chips.append(chip(counted(counts.rows, row) + ("" if preview.is_complete else " and more")))
+    rows = counted(counts.rows, "row")
+    if is_documents(preview):
+        rows = counted(counts.rows - counts.problem_count, "passage")
+    chips.append(chip(rows + ("" if preview.is_complete else " and more")))
     if counts.problem_count:
-        chips.append(chip(counted(counts.problem_count, "row") + " with problems", "warn"))
+        noun = "file" if is_documents(preview) else "row"
+        chips.append(chip(counted(counts.problem_count, noun) + " with problems", "warn"))
     head = f"<strong>{esc(preview.file_name)}</strong> {size(preview.size_bytes)}"
     facts = _known(counts)
     unused = _unused(preview)
@@ -68,8 +72,8 @@ def _unused(preview: ImportPreview) -> str:
     """The columns that no part takes: they stay with their rows. For texts, what is made."""
     if is_documents(preview):
         return (
-            "Each passage becomes a seed with its text as it stands. A recipe that starts from"
-            " documents lets a teacher write the request that the passage answers."
+            'Each passage becomes a seed with its text as it stands. The recipe "Requests for'
+            ' documents" lets a teacher write the request that the passage answers.'
         )
     used = {str(name) for name in preview.mapping.model_dump().values()}
     others = [name for name in preview.columns if name not in used]
@@ -168,6 +172,12 @@ def result_html(file_name: str, counts: ImportCounts) -> str:
         text += f" {counted(counts.accepted, 'answer')} marked as accepted."
     facts = _known(counts)
     return note(text, "good") + (note(facts) if facts else "") + problems_html(counts)
+
+
+def passage_place(seed: Seed) -> str:
+    """Which part of which document a seed is; '' for other seeds."""
+    found = [seed.extra.get(name) for name in ("document", "part", "of")]
+    return "" if None in found else f"{found[0]} {found[1]} of {found[2]}"
 
 
 def nothing_yet() -> str:

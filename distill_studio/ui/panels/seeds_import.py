@@ -77,7 +77,7 @@ def build_seeds_import(ui: Ui) -> SeedsImport:
             with gr.Column(visible=False) as passages:
                 words = gr.Number(
                     MAX_WORDS,
-                    label="Words in a passage, at most",
+                    label="Words in a passage, about",
                     precision=0,
                     minimum=20,
                     elem_id="seeds-words",

@@ -9,7 +9,7 @@ from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
 from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import chip, esc, note, page_head
-from distill_studio.ui.panels.import_html import counted, nothing_yet
+from distill_studio.ui.panels.import_html import counted, nothing_yet, passage_place
 from distill_studio.ui.panels.seeds_import import build_seeds_import
 
 LABEL = "Seeds"
@@ -194,6 +194,8 @@ def _row(seed: Seed) -> str:
     marks = [chip(f"{len(seed.messages)} turns")] if len(seed.messages) > 1 else []
     if seed.reference:
         marks.append(chip("has a right answer", "good"))
+    if place := passage_place(seed):
+        marks.append(chip(place))
     return (
         f'<tr><td><input type="checkbox" class="ds-row" value="{esc(seed.id)}"'
         f' aria-label="Select this prompt"></td>'
