@@ -21,7 +21,7 @@ TOO_LIKE = "too_like"
 COPY = "copy"
 MORE_THAN_ASKED = "more_than_asked"
 EMPTY = "empty"
-RULES = {  # in the words of a reason; rules of rewriting are applied in `rewriting.py`
+RULES = {  # in the words of a reason; some belong to one recipe
     "too_short": f"shorter than {FEWEST_WORDS} words",
     "too_long": f"longer than {MOST_WORDS} words",
     "needs_media": "about images, sounds, graphs or files",
@@ -39,6 +39,10 @@ RULES = {  # in the words of a reason; rules of rewriting are applied in `rewrit
     "copies_prompt": "with words of our own prompt",
     "only_stop_words": "of stop words and punctuation alone",
     "sorry": "answered by a short apology",
+    "far_too_long": "longer than 500 words",
+    "template_left": "broken by marks of the chat template",
+    "as_answer": "not a question but an assistant's answer",
+    "loops": "caught in a loop",
 }
 
 _MEDIA = re.compile(

@@ -8,6 +8,7 @@ from distill_studio.generate.recipes.direct import Direct
 from distill_studio.generate.recipes.ensemble import Ensemble
 from distill_studio.generate.recipes.evol_instruct import EvolInstruct
 from distill_studio.generate.recipes.explanation import Explanation
+from distill_studio.generate.recipes.magpie import Magpie
 from distill_studio.generate.recipes.multi_turn import MultiTurn
 from distill_studio.generate.recipes.preference import PreferenceCandidates
 from distill_studio.generate.recipes.self_instruct import SelfInstruct
@@ -20,6 +21,7 @@ _ALL: tuple[Recipe, ...] = (  # in the order shown
     Verified(),
     SelfInstruct(),
     EvolInstruct(),
+    Magpie(),
     MultiTurn(),
     Textbook(),
     Explanation(),

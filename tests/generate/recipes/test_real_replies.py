@@ -26,6 +26,12 @@ from distill_studio.generate.novelty import Pool
 from distill_studio.generate.recipes import RECIPES
 from distill_studio.generate.recipes.back_translation import wrong_with
 from distill_studio.generate.recipes.explanation import STRATEGIES, read_strategy
+from distill_studio.generate.recipes.magpie import STOPS, rule_against_question
+from distill_studio.generate.rewriting import (
+    read_equal,
+    rule_against_answer,
+    rule_against_rewrite,
+)
 from distill_studio.services.studio import Studio
 from distill_studio.store import seeds as seeds_table
 from distill_studio.store.generation_steps import StoredStep
@@ -39,6 +45,7 @@ PROMPTS = (
     "Write a short poem about the rain.",
     "Explain to a child why we sleep.",
 )
+TOPICS = ("sea animals", "poetry", "health")
 
 
 @dataclass
@@ -247,3 +254,43 @@ def test_back_translation(generated: Generate) -> None:
 
 def _texts(recipe: str) -> dict[str, str]:
     return {text.name: text.text for text in RECIPES[recipe].prompts.texts}
+
+
+def test_evol_instruct(generated: Generate) -> None:
+    stored = generated("evol_instruct", options={"rounds": 2})
+    check_novel(stored, 0.95)
+    for pair in stored.pairs:
+        steps = stored.steps_of(pair)
+        found = pair.params["evolved"]
+        place = f"{found['round']}-of-{found['from_round']}"
+        asked = steps[f"evolve/{place}"]
+        assert pair.prompt in asked.reply.text
+        assert read_equal(steps[f"equal/{place}"].reply.text) is False
+        assert steps[f"answer/{place}"].request.messages[-1].content == pair.prompt
+        assert steps[f"answer/{place}"].reply.text == pair.answer
+        before = stored.given[pair.params["from_seed"]].prompt
+        if found["from_round"]:
+            before = steps[f"answer/{found['from_round']}-of-0"].request.messages[-1].content
+        assert before in asked.request.messages[-1].content
+        assert rule_against_rewrite(pair.prompt, before) == ""
+        assert rule_against_answer(pair.answer) == ""
+        assert all(each["place"] != found["round"] for each in found["dropped"])
+    assert stored.pairs or stored.failures
+
+
+def test_magpie(generated: Generate) -> None:
+    seeds = [seed(prompt, topic=topic) for prompt, topic in zip(PROMPTS, TOPICS, strict=True)]
+    stored = generated("magpie", seeds, n=2, options={"steer": "topic"})
+    check_novel(stored, 0.7)
+    for pair in stored.pairs:
+        steps = stored.steps_of(pair)
+        asked = steps["instruction"]
+        assert asked.request.messages == ()
+        assert asked.request.raw.endswith("<|im_start|>user\n")
+        assert asked.request.sampling.stop == STOPS["chatml"]
+        assert f"about {pair.topic}." in asked.request.raw
+        assert pair.prompt == asked.reply.text.strip()
+        assert rule_against_question(pair.prompt, asked.reply.finish_reason) == ""
+        assert steps["answer"].request.messages[-1].content == pair.prompt
+        assert (steps["answer"].request.raw, steps["answer"].reply.text) == ("", pair.answer)
+    assert stored.pairs or stored.failures
