@@ -1,11 +1,13 @@
 """A real HTTP server on a local port that speaks (or misspeaks) the chat completions API."""
 
 import json
+import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -19,6 +21,7 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     delay_s: float = 0.0
     hangs_up: bool = False  # close the connection in the middle of the reply
+    drops: bool = False  # close the connection without a word
 
 
 def completion(text: str, **message: Any) -> dict[str, Any]:
@@ -59,6 +62,59 @@ def echo(body: dict[str, Any]) -> Answer:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 512  # a burst of connections is not refused
+
+
+class Faults:
+    """A server that fails at random, the same way for the same seed, prompt and attempt.
+
+    Args:
+        seed: Of the chances.
+        share: How often an attempt fails in one of the passing ways.
+        stall_s: How long a stalling answer takes; longer than the teacher waits.
+    """
+
+    KINDS = ("drop", "cut", "429", "429 after", "500", "half", "stall", "schema")
+
+    def __init__(self, seed: int, share: float = 0.25, stall_s: float = 3.0) -> None:
+        self.seed = seed
+        self.share = share
+        self.stall_s = stall_s
+        self.seen: Counter[str] = Counter()
+        self._attempts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def __call__(self, body: dict[str, Any]) -> Answer:
+        """The answer to a chat request, or one of `KINDS`."""
+        prompt = body["messages"][-1]["content"]
+        with self._lock:
+            self._attempts[prompt] += 1
+            chance = random.Random(f"{self.seed}/{prompt}/{self._attempts[prompt]}")
+            is_faulty = chance.random() < self.share
+            kind = self.lasting(prompt) or (chance.choice(self.KINDS) if is_faulty else "")
+            self.seen[kind] += 1
+        return self._answer(kind, body)
+
+    def lasting(self, prompt: str) -> str:
+        """What a prompt always meets: one in a hundred never gets an answer."""
+        chance = random.Random(f"{self.seed}/{prompt}").random()
+        return "too long" if chance < 0.008 else "500" if chance < 0.01 else ""
+
+    def _answer(self, kind: str, body: dict[str, Any]) -> Answer:
+        whole = json.dumps(echo(body).body).encode()
+        limited = failure(429, "slow down")
+        answers = {
+            "": echo(body),
+            "drop": Answer(drops=True),
+            "cut": Answer(echo(body).body, hangs_up=True),
+            "429": limited,
+            "429 after": replace(limited, headers={"Retry-After": "0.1"}),
+            "500": failure(500, "CUDA error: an illegal memory access"),
+            "half": Answer(whole[: len(whole) // 2]),
+            "stall": replace(echo(body), delay_s=self.stall_s),
+            "schema": Answer({"choices": [{"message": {"content": ["no", "text"]}}]}),
+            "too long": failure(400, "maximum context length is 512 tokens"),
+        }
+        return answers[kind]
 
 
 class StubServer:
@@ -133,6 +189,9 @@ class _Handler(BaseHTTPRequestHandler):
         return {name.lower(): value for name, value in self.headers.items()}
 
     def _send(self, answer: Answer) -> None:
+        if answer.drops:
+            self.close_connection = True
+            return
         is_raw = isinstance(answer.body, bytes)
         data = answer.body if is_raw else json.dumps(answer.body).encode()
         headers = {"Content-Type": "application/json"} | answer.headers

@@ -76,7 +76,7 @@ class TeachersService(Service):
         return [STARTER, *table.everyone(self.db)]
 
     def presets(self, actor: Actor) -> list[dict[str, str]]:
-        """Well-known addresses: `label`, `base_url`, `key_env`, `note` on terms, `source` of both."""
+        """Well-known addresses: `label`, `base_url`, `key_env`, `note` on terms, `source`."""
         actor.require(Role.VIEWER)
         return list(json.loads(_PRESETS.read_text(encoding="utf-8")))
 

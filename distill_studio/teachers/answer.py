@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from distill_studio.teachers.answer_text import AnswerText
 
@@ -61,3 +61,20 @@ class Answer:
         self.finish_reason, self.error = reason, error
         self.latency_s = time.perf_counter() - self.submitted_at
         self.on_end(self)
+
+
+class AnswerEngine(Protocol):
+    """Who writes answers: `engine.Engine`, or `zero_gpu.ZeroGpuEngine`."""
+
+    @property
+    def is_busy(self) -> bool:
+        """True while any answer waits or is written."""
+        ...
+
+    def submit(self, answers: Sequence[Answer]) -> None:
+        """Queue answers; their callbacks are called from another thread."""
+        ...
+
+    def close(self) -> None:
+        """Drop all answers."""
+        ...

@@ -30,6 +30,11 @@ class AnswerText:
         self.is_stopped = False
 
     @property
+    def stops(self) -> tuple[str, ...]:
+        """The strings that end the answer."""
+        return self._stops
+
+    @property
     def text(self) -> str:
         """What was returned so far."""
         return self._decoded[: self._given]

@@ -12,37 +12,20 @@ import math
 import struct
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill_studio.core.errors import StudioError, TeacherError, Unavailable
+from distill_studio.core.errors import StudioError, TeacherError
 from distill_studio.core.progress import CancelToken
 from distill_studio.core.protocols import ChatReply, ChatRequest
 from distill_studio.teachers.answer import DROPPED, Answer
 from distill_studio.teachers.answer_text import split_reasoning
 from distill_studio.teachers.loading import LOADING
-from distill_studio.teachers.probe import choose
+from distill_studio.teachers.weights import Loaded, load
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
     from distill_studio.teachers.chat_format import ChatFormat
-    from distill_studio.teachers.engine import Engine
-
-_KV_BYTES = {"cpu": 1 << 30, "mps": 1 << 30, "cuda": 8 << 30}
-_MAX_ROWS = {"cpu": 32, "mps": 32, "cuda": 128}
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What exists once the weights are in memory."""
-
-    engine: Engine
-    chat: ChatFormat
-    dtype: str
-    device: str
 
 
 class LocalChatModel:
@@ -115,7 +98,7 @@ class LocalChatModel:
             if self._loaded is None:
                 folder = self._resolve(self.name)
                 with LOADING:
-                    self._loaded = _load(
+                    self._loaded = load(
                         folder, self._cache_folder, self._wanted_device, self._wanted_dtype
                     )
             return self._loaded
@@ -272,62 +255,6 @@ def _prepare(
 
 def _ignore(piece: str) -> None:
     """For callers that want whole answers only."""
-
-
-def _load(folder: Path, cache_folder: Path, device: str, dtype: str) -> Loaded:
-    """Read tokenizer and weights; a folder with a LoRA adapter gives its base, merged."""
-    from transformers import AutoTokenizer
-    from transformers.utils.logging import disable_progress_bar
-
-    from distill_studio.teachers.chat_format import ChatFormat
-    from distill_studio.teachers.engine import Engine
-
-    disable_progress_bar()
-    choice = choose(cache_folder, device)
-    dtype = choice.dtype if dtype == "auto" else dtype
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-        model: Any = _read_weights(folder, cache_folder, dtype)
-        model = model.to(choice.device).eval()
-    except (OSError, ValueError, RuntimeError, KeyError) as err:
-        raise Unavailable(
-            f"The model in {folder} cannot be loaded: {str(err)[:300]}",
-            "It needs a transformers causal language model with its tokenizer, and memory for it.",
-        ) from err
-    chat = ChatFormat(tokenizer, model)
-    engine = Engine(
-        model,
-        chat.end_ids,
-        max_rows=_MAX_ROWS[choice.device],
-        max_cached_tokens=_KV_BYTES[choice.device] // _kv_bytes_per_token(model),
-    )
-    return Loaded(engine, chat, dtype, choice.device)
-
-
-def _read_weights(folder: Path, cache_folder: Path, dtype: str) -> PreTrainedModel:
-    from transformers import AutoModelForCausalLM
-
-    if (folder / "config.json").is_file():
-        return AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, local_files_only=True)
-    from peft import PeftModel
-
-    from distill_studio.teachers.models import resolve_model
-
-    adapter = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    base_folder = resolve_model(adapter["base_model_name_or_path"], cache_folder)
-    base = AutoModelForCausalLM.from_pretrained(
-        str(base_folder), dtype=dtype, local_files_only=True
-    )
-    merged: PreTrainedModel = PeftModel.from_pretrained(base, str(folder)).merge_and_unload()
-    return merged
-
-
-def _kv_bytes_per_token(model: PreTrainedModel) -> int:
-    config = model.config.get_text_config()
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    item_bytes = next(model.parameters()).element_size()
-    return int(2 * config.num_hidden_layers * heads * width * item_bytes)
 
 
 def _header_parameters(path: Path) -> int:

@@ -7,6 +7,7 @@ loads neither torch nor transformers.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 from collections import OrderedDict
@@ -15,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from distill_studio.core.errors import NotFound, StudioError, Unavailable
 from distill_studio.core.settings import Settings
-from distill_studio.teachers import starter
+from distill_studio.teachers import starter, zero_gpu
 from distill_studio.teachers.loading import LOADING
 
 if TYPE_CHECKING:
     from distill_studio.core.protocols import Embedder
     from distill_studio.teachers.local import LocalChatModel
+
+logger = logging.getLogger(__name__)
 
 MODEL_MARKS = ("config.json", "adapter_config.json")
 _HUB_IDS = {
@@ -80,6 +83,8 @@ class ModelHost:
     """
 
     def __init__(self, settings: Settings, max_loaded: int = 4) -> None:
+        if zero_gpu.is_here():
+            logger.info("ZeroGPU: local models answer on a GPU lent for each group of answers")
         self.settings = settings
         self.max_loaded = max_loaded
         self._chat_models: OrderedDict[str, LocalChatModel] = OrderedDict()
