@@ -68,7 +68,7 @@ class Endpoint:
     in_flight: int = 0
     not_before: float = 0.0
     is_vllm: bool | None = None
-    learning: asyncio.Task[bool] | None = None
+    learning: asyncio.Task[bool | None] | None = None
     _failures: int = 0
     _down_until: float = 0.0
     _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, list[_Shared]] = field(

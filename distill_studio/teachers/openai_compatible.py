@@ -12,6 +12,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Iterable
+from functools import partial
 from itertools import islice
 from operator import length_hint
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from distill_studio.core.errors import TeacherError, TeacherRateLimited
+from distill_studio.core.errors import TeacherError, TeacherRateLimited, TeacherUnreachable
 from distill_studio.core.progress import CancelToken
 from distill_studio.core.protocols import ChatReply, ChatRequest
 from distill_studio.core.records import TeacherConfig
@@ -116,19 +117,15 @@ class OpenAIChatModel:
             TeacherError: In any of its forms.
             Cancelled: After `cancel`.
         """
-        endpoint = self._endpoints.next_after(())
-        config = endpoint.config if endpoint else self.config
-        async with new_client(config, self._api_key) as client:
-            try:
-                async for chunk in await self._open_stream(client, request):
-                    if cancel is not None:
-                        cancel.raise_if_cancelled()
-                    if piece := _piece_of(chunk):
-                        yield piece
-            except TeacherError as err:
-                if endpoint:
-                    endpoint.note_failure(err)  # the next stream asks another one
-                raise
+        client, chunks = await self._first_that_answers(partial(self._open_stream, request))
+        try:
+            async for chunk in chunks:
+                if cancel is not None:
+                    cancel.raise_if_cancelled()
+                if piece := _piece_of(chunk):
+                    yield piece
+        finally:
+            await client.close()
 
     # -- beyond ChatModel -----------------------------------------------------------------
 
@@ -292,9 +289,12 @@ class OpenAIChatModel:
             task = endpoint.learning = asyncio.create_task(self._is_vllm(endpoint))
         endpoint.is_vllm = await asyncio.shield(task)
 
-    async def _is_vllm(self, endpoint: Endpoint) -> bool:
+    async def _is_vllm(self, endpoint: Endpoint) -> bool | None:
         try:
             return wire.is_vllm_list(await self._models_at(endpoint))
+        except TeacherUnreachable:  # perhaps it still loads: the next request asks again
+            endpoint.learning = None
+            return None
         except TeacherError:  # it lists no models; the request itself will say what is wrong
             return False
 
@@ -315,29 +315,36 @@ class OpenAIChatModel:
         return self._json(config, response)
 
     async def _open_stream(
-        self, client: openai.AsyncOpenAI, request: ChatRequest
-    ) -> AsyncIterator[Any]:
+        self, request: ChatRequest, endpoint: Endpoint
+    ) -> tuple[openai.AsyncOpenAI, AsyncIterator[Any]]:
+        """A client, to be closed by the caller, and the chunks that come through it."""
         import openai
 
+        config = endpoint.config
+        client = new_client(config, self._api_key)
         create: Any = client.completions.create if request.raw else client.chat.completions.create
         body = self.body(request) | {"stream": True}
         try:
             chunks = await create(**body, extra_headers=self._headers)
         except openai.APIError as err:
-            raise errors.translate(err, self.config, self._api_key) from err
+            await client.close()
+            raise errors.translate(err, config, self._api_key, is_raw=bool(request.raw)) from err
+        return client, self._translated(config, chunks)
 
-        async def pieces() -> AsyncIterator[Any]:
-            try:
-                async for chunk in chunks:
-                    yield chunk
-            except openai.APIError as err:
-                raise errors.translate(err, self.config, self._api_key) from err
-            except (httpx2.HTTPError, ValueError) as err:  # cut off, or no JSON
-                raise errors.malformed(
-                    self.config, "a broken stream", str(err).encode(), self._api_key
-                ) from err
+    async def _translated(
+        self, config: TeacherConfig, chunks: AsyncIterator[Any]
+    ) -> AsyncIterator[Any]:
+        import openai
 
-        return pieces()
+        try:
+            async for chunk in chunks:
+                yield chunk
+        except openai.APIError as err:
+            raise errors.translate(err, config, self._api_key) from err
+        except (httpx2.HTTPError, ValueError) as err:  # cut off, or no JSON
+            raise errors.malformed(
+                config, "a broken stream", str(err).encode(), self._api_key
+            ) from err
 
     def _json(self, config: TeacherConfig, response: Any) -> Any:  # noqa: ANN401  (any JSON value)
         try:

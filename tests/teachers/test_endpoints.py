@@ -1,6 +1,7 @@
 """Several URLs of one teacher: shared out, left out while they fail, and no key elsewhere."""
 
 import asyncio
+import json
 import time
 from collections.abc import Iterator
 
@@ -127,6 +128,22 @@ def test_the_requests_own_fault_is_told_at_once(stubs: list[StubServer]) -> None
     replies = ask(OpenAIChatModel(teacher(*(s.url for s in stubs))), 1)
     assert replies[0].error_code == "context_too_long"
     assert sum(len(stub.requests) for stub in stubs) == 1
+
+
+def test_a_stream_begins_at_the_url_that_answers(stubs: list[StubServer]) -> None:
+    stubs[0].behave = lambda body: failure(500, "down")
+    chunk = {"id": "x", "object": "chat.completion.chunk", "created": 0, "model": "m"}
+    piece = chunk | {"choices": [{"index": 0, "delta": {"content": "Paris"}}]}
+    events = f"data: {json.dumps(piece)}\n\ndata: [DONE]\n\n".encode()
+    stubs[1].behave = lambda body: Answer(events, headers={"Content-Type": "text/event-stream"})
+    model = OpenAIChatModel(teacher(*(s.url for s in stubs)))
+
+    async def collect() -> list[str]:
+        return [piece async for piece in model.stream(requests(1)[0])]
+
+    assert asyncio.run(collect()) == ["Paris"]
+    assert asyncio.run(collect()) == ["Paris"]
+    assert len(stubs[0].requests) == 1, "left out the second time"
 
 
 def test_pauses_grow_and_one_request_tries_again() -> None:

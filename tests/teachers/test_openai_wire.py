@@ -115,7 +115,7 @@ def test_a_refused_schema_is_left_out_for_that_model(stub: StubServer, refusal: 
     stub.behave = lambda body: refusal if "response_format" in body else Answer(completion("ok"))
     model = model_at(stub)
     first = ask(model, request(schema=SCHEMA))[0]
-    second, plain = ask(model, request(schema=SCHEMA), request())
+    second, plain = ask(model, request(schema=SCHEMA))[0], ask(model, request())[0]
     assert first.text == "ok"
     assert first.extra == second.extra == {"left_out": ["response_format"]}
     assert plain.extra == {}, "it wanted none"
@@ -156,14 +156,16 @@ def test_log_probabilities_of_a_chat(stub: StubServer) -> None:
     body = completion("Paris")
     body["choices"][0]["logprobs"] = {"content": content}
     stub.behave = lambda _: Answer(body)
-    reply, plain = ask(model_at(stub), request(top_logprobs=2), request())
-    sent = next(b for b in stub.requests if "logprobs" in b)
+    model = model_at(stub)
+    (reply,) = ask(model, request(top_logprobs=2))
+    sent = stub.requests[-1]
     assert (sent["logprobs"], sent["top_logprobs"]) == (True, 2)
     assert "return_tokens_as_token_ids" not in sent, "not known to be vLLM"
-    asked = reply if reply.logprobs else plain
-    assert [t.token for t in asked.logprobs] == ["Par", "is"]
-    assert asked.logprobs[1].top == (("is", None, -0.01), ("on", None, -5.0))
-    assert not (reply.logprobs and plain.logprobs), "kept only where asked for"
+    assert [t.token for t in reply.logprobs] == ["Par", "is"]
+    assert reply.logprobs[1].top == (("is", None, -0.01), ("on", None, -5.0))
+    (plain,) = ask(model, request())
+    assert plain.logprobs == (), "kept only where asked for"
+    assert "logprobs" not in stub.requests[-1]
 
 
 def test_vllm_gives_token_ids(stub: StubServer) -> None:
