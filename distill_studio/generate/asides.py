@@ -10,7 +10,19 @@ from collections.abc import Iterable
 from distill_studio.core.protocols import SamplingParams
 from distill_studio.core.words import words
 from distill_studio.generate.effects import Unit
+from distill_studio.generate.novelty import Pool
 
+_BETWEEN = re.compile(r"^-{3,}[ \t]*$", re.MULTILINE)
+_REPLY = re.compile(r"^>>[ \t]*(.+)$", re.MULTILINE)
+_ASSISTANT = re.compile(
+    r"""as\ an\ ai\b|i(?:['’]m|\ am)\ (?:just\ )?an?\ (?:ai|language\ model|assistant)\b
+      |i(?:['’]m|\ am)\ (?:ready|here|happy|glad)\ to\ (?:help|assist)\b
+      |i(?:['’]d|\ would)\ be\ (?:happy|glad)\ to\ (?:help|assist)\b
+      |you(?:['’]re|\ are)\ welcome\b|great\ question\b|how\ (?:can|may)\ i\ (?:help|assist)\b
+      |what\ would\ you\ like\ (?:me\ )?to\b""",
+    re.IGNORECASE | re.VERBOSE,
+)
+SAME = 0.9  # ROUGE-L from which two texts are one
 RUN = 8  # words in a row that count as copied, as in Tulu 3's decontamination (arXiv 2411.15124)
 _RETRY_TEMPERATURE = 0.7
 _MOST_WRAPS = 4  # a preamble, a label, bold and quotes
@@ -21,9 +33,12 @@ _PREAMBLE = re.compile(
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
 _LABEL = re.compile(
-    r"""\A[#*_>\s]*(?:(?:the\s+)?(?:user|human)(?:['’]s)?(?:\s+(?:next\s+)?(?:message|question|turn|
-    request))?|next\s+(?:message|question|turn)|follow[\s-]?up(?:\s+(?:question|message))?|question|
-    instruction|request|prompt|exercise|problem|task)(?:\s*\#?\d{1,3})?[*_]*\s*[:：][*_]*\s*""",
+    r"""\A[#*_>\s]*(?:
+        (?:the\s+)?(?:user|human)(?:['’]s)?(?:\s+(?:next\s+|last\s+)?(?:message|question|turn|request))?
+      | next\s+(?:message|question|turn)
+      | follow[\s-]?up(?:\s+(?:question|message))?
+      | question|instruction|request|prompt|exercise|problem|task
+    )(?:\s*\#?\d{1,3})?[*_]*\s*[:：][*_]*\s*""",
     re.IGNORECASE | re.VERBOSE,
 )
 _WRAPS = (("```", "```"), ("**", "**"), ('"', '"'), ("“", "”"))
@@ -51,6 +66,31 @@ def as_request(text: str) -> str:
             break
         found = bare
     return found
+
+
+def read_shots(text: str) -> list[tuple[str, tuple[str, ...]]]:
+    """Examples that people may edit: (what is put, the replies to it) of each.
+
+    What is put comes first, then each reply in a line that begins with >>; a line of ---- stands
+    between two examples. One without both is left out.
+    """
+    found = []
+    for block in _BETWEEN.split(text):
+        replies = tuple(reply.strip() for reply in _REPLY.findall(block) if reply.strip())
+        put = _REPLY.split(block, maxsplit=1)[0].strip()
+        if put and replies:
+            found.append((put, replies))
+    return found
+
+
+def is_like_one(text: str, others: Iterable[str]) -> bool:
+    """Whether a text is one of the others, nearly word for word."""
+    return bool(words(text)) and not Pool(others).admit(text, SAME).is_new
+
+
+def is_assistants(text: str) -> bool:
+    """Whether a text speaks as an assistant does and nobody else: "As an AI", "You're welcome"."""
+    return bool(_ASSISTANT.match(text))
 
 
 def runs(text: str, length: int = RUN) -> set[tuple[str, ...]]:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from distill_studio.core.words import words
+from distill_studio.generate.asides import SAME
 from distill_studio.generate.novelty import Pool
 from distill_studio.generate.text_lists import read_list
 
-SAME = 0.9  # ROUGE-L from which two titles are one
 _MOST_WORDS = 15
 _TOPIC_CHARS = 120
 _NUMBERED = re.compile(
@@ -76,13 +76,6 @@ def read_titles(
     return found
 
 
-def read_shots(text: str) -> list[tuple[str, list[str]]]:
-    """(topic, titles) of each line "topic: title; title"; lines without both are left out."""
-    parts = [line.partition(":") for line in text.splitlines()]
-    found = [(topic.strip(), _listed(rest)) for topic, _, rest in parts]
-    return [(topic, titles) for topic, titles in found if topic and titles]
-
-
 def coverage(asked: int, leaves: Sequence[Leaf], lost: Mapping[str, str]) -> dict[str, Any]:
     """Which subtopics have a section: for the provenance of each pair.
 
@@ -97,10 +90,6 @@ def coverage(asked: int, leaves: Sequence[Leaf], lost: Mapping[str, str]) -> dic
         "made": len(leaves) - len(lost),
         "missing": {leaf.topic: lost[leaf.place] for leaf in leaves if leaf.place in lost},
     }
-
-
-def _listed(text: str) -> list[str]:
-    return [title.strip() for title in text.split(";") if title.strip()]
 
 
 def _title(item: str) -> str:

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 
 from distill_studio.core.records import Message
 from distill_studio.core.words import words
-from distill_studio.generate.asides import as_request, copied_share
-from distill_studio.generate.novelty import Pool
+from distill_studio.generate.asides import as_request, copied_share, is_assistants, is_like_one
 
 END = "[END]"  # what the played user writes to end the conversation
-SAME = 0.9  # ROUGE-L from which a turn is one that was there before
 _MOST_WORDS = 150
 _MOST_COPIED = 0.5  # of a turn's words, out of the assistant's mouth
 _LIST_ITEMS = 3
@@ -30,13 +28,6 @@ _ANY_ROLE = re.compile(
     r"\n" + _ROLE.format("assistant|ai|bot|chatbot|system|answer|response|user|human"), re.I
 )
 _THANKS = re.compile(r"\b(?:thanks?|thank you|thx|bye|goodbye|that(?:['’]s| is) all)\b", re.I)
-_ANSWERS = re.compile(
-    r"""as\ an\ ai\b|i(?:['’]m|\ am)\ (?:just\ )?an?\ (?:ai|language\ model|assistant)\b
-      |i(?:['’]m|\ am)\ (?:ready|here|happy|glad)\ to\ (?:help|assist)\b
-      |you(?:['’]re|\ are)\ welcome\b|great\ question\b|how\ (?:can|may)\ i\ (?:help|assist)\b
-      |i(?:['’]d|\ would)\ be\ (?:happy|glad)\ to\ (?:help|assist)\b""",
-    re.IGNORECASE | re.VERBOSE,
-)
 _MAY_ANSWER = re.compile(  # unless it asks something
     r"""sure\b|certainly\b|of\ course\b|absolutely\b|i(?:['’]m|\ am)\ sorry\b|i\ apologi[sz]e\b
       |here(?:['’]s|\ is|\ are)\b|i\ can(?:not|['’]t)?\ (?:help|assist|provide)\b""",
@@ -80,11 +71,6 @@ def next_turn(said: str, conversation: Sequence[Message], *, is_cut: bool = Fals
     return Turn(end=wrong) if wrong else Turn(text)
 
 
-def is_like_one(text: str, others: Sequence[str]) -> bool:
-    """Whether a text is one of the others, nearly word for word."""
-    return bool(words(text)) and not Pool(others).admit(text, SAME).is_new
-
-
 def _wrong_with(text: str, conversation: Sequence[Message]) -> str:
     asked = [turn.content for turn in conversation if turn.role == "user"]
     answers = [turn.content for turn in conversation if turn.role == "assistant"]
@@ -98,7 +84,7 @@ def _wrong_with(text: str, conversation: Sequence[Message]) -> str:
 
 
 def _is_answer(text: str) -> bool:
-    if _ANSWERS.match(text) or len(words(text)) > _MOST_WORDS:
+    if is_assistants(text) or len(words(text)) > _MOST_WORDS:
         return True
     if "?" in text:
         return False

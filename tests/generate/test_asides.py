@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 
 from distill_studio.core.protocols import SamplingParams
 from distill_studio.core.records import Message, Seed
-from distill_studio.generate.asides import as_request, copied_share, copies, plain, steady
+from distill_studio.generate.asides import (
+    as_request,
+    copied_share,
+    copies,
+    is_assistants,
+    plain,
+    read_shots,
+    steady,
+)
 from distill_studio.generate.effects import Unit
 
 EIGHT = "one two three four five six seven eight"
@@ -62,3 +70,14 @@ def test_a_judgement_is_greedy_until_it_could_not_be_used() -> None:
     assert plain(chosen) == SamplingParams(temperature=0.2, max_tokens=9)
     assert steady(Unit(seed, 0, "T"), chosen).temperature == 0.0
     assert steady(Unit(seed, 0, "T", attempt=1), chosen).temperature == 0.7
+
+
+def test_examples_are_read_out_of_one_text() -> None:
+    text = "User: a\n\nAssistant: b\n>> c\n>>d\n---\nno reply\n-----\nx >> y\n>> z\n----\n>> g\n>>"
+    assert read_shots(text) == [("User: a\n\nAssistant: b", ("c", "d")), ("x >> y", ("z",))]
+    assert read_shots("") == []
+
+
+def test_what_only_an_assistant_says() -> None:
+    assert is_assistants("I'm ready to help. What would you like to do next?")
+    assert not is_assistants("I'm ready to go. What would a pirate say?")

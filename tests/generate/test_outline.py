@@ -6,7 +6,7 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from distill_studio.core.lenient_json import Unreadable
-from distill_studio.generate.outline import Leaf, coverage, read_shots, read_titles, topic_of
+from distill_studio.generate.outline import Leaf, coverage, read_titles, topic_of
 
 
 def test_titles_lose_what_stands_around_them() -> None:
@@ -45,11 +45,6 @@ def test_no_list_is_unreadable_and_a_cut_one_loses_its_last() -> None:
     with pytest.raises(Unreadable):
         read_titles("Rain is wet.", 2, ())
     assert read_titles("1. Rain\n2. Sn", 2, (), is_cut=True) == {1: "Rain"}
-
-
-def test_examples_of_outlines_are_lines() -> None:
-    text = "Rain: Drops; Showers;\n\nSnow:\n: Hail\nWind"
-    assert read_shots(text) == [("Rain", ["Drops", "Showers"])]
 
 
 def test_topics_are_one_short_line() -> None:

@@ -6,14 +6,22 @@ Humpback (arXiv 2308.06259): a model writes the instruction for a text that peop
 """
 
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import Any
 
 from distill_studio.core.lenient_json import Unreadable
 from distill_studio.core.protocols import ChatReply
-from distill_studio.core.records import Seed
+from distill_studio.core.records import Message, Seed
 from distill_studio.core.words import words
-from distill_studio.generate.asides import as_request, copied_share, plain, steady
+from distill_studio.generate.asides import (
+    as_request,
+    copied_share,
+    is_assistants,
+    is_like_one,
+    plain,
+    read_shots,
+    steady,
+)
 from distill_studio.generate.effects import (
     ELIMINATED,
     UNREADABLE,
@@ -50,6 +58,7 @@ _SCHEMA = {
     "required": ["reason", "score"],
     "additionalProperties": False,
 }
+_SORRY = re.compile(r"i(?:['’]m|\ am)\ sorry\b|i\ apologi[sz]e\b|sorry,", re.I | re.VERBOSE)
 _TEXT = r"(?:text|passage|paragraph|article|document|excerpt|extract|snippet|section|chapter)s?"
 _POINTS = re.compile(
     rf"""\b(?:(?:the|this|that|your|following|above|given|provided|preceding)\s+)+{_TEXT}\b
@@ -73,10 +82,13 @@ class BackTranslation:
     def steps(self, unit: Unit, settings: Settings) -> Steps:
         """The request, its rules, the rating, the comparison with all others."""
         passage = unit.seed.prompt
-        text = fill(settings.texts["instruction"], passage=passage)
-        reply = yield Ask(INSTRUCTION, user(text), sampling=plain(settings.sampling))
+        asked = _instruction(passage, settings.texts)
+        reply = yield Ask(INSTRUCTION, asked, sampling=plain(settings.sampling))
         request = as_request(reply.text)
         wrong = wrong_with(request, passage, is_cut=reply.finish_reason == _CUT)
+        shown = [requests[0] for _, requests in read_shots(settings.texts["shots"])]
+        if not wrong and is_like_one(request, shown):
+            wrong = "is that of an example"
         if wrong:
             raise Dropped(INSTRUCTION, ELIMINATED, f"The request {wrong}.", reply.text)
         score, reason = yield from _rated(request, unit, settings)
@@ -101,6 +113,8 @@ def wrong_with(request: str, passage: str, *, is_cut: bool = False) -> str:
         return f"is shorter than {FEWEST_WORDS} words"
     if count > MOST_WORDS or count > len(words(passage)):
         return f"is longer than {MOST_WORDS} words, or than the passage"
+    if is_assistants(request) or _SORRY.match(request):
+        return "is no request, but what an assistant says"
     if _POINTS.search(request):
         return "speaks of the passage, which whoever asks does not know"
     if copied_share(request, passage, _COPIED_RUN) > _MOST_COPIED:
@@ -112,10 +126,9 @@ def _rated(
     request: str, unit: Unit, settings: Settings
 ) -> Generator[Ask, ChatReply, tuple[int, str]]:
     """(score, reason) of the pair."""
-    text = fill(settings.texts["rate"], instruction=request, passage=unit.seed.prompt)
     reply = yield Ask(
         RATE,
-        user(text),
+        _rating(request, unit.seed.prompt, settings.texts),
         sampling=steady(unit, settings.sampling),
         schema=_SCHEMA,
         teacher=settings.judge,
@@ -125,6 +138,24 @@ def _rated(
     except Unreadable as err:
         raise Dropped(RATE, UNREADABLE, err.user_message, reply.text) from err
     return scores.scores["score"], scores.reason
+
+
+def _instruction(passage: str, texts: Mapping[str, str]) -> tuple[Message, ...]:
+    """The question, after others that were answered: models of any size follow these."""
+    messages: list[Message] = []
+    for shown, (request, *_) in read_shots(texts["shots"]):
+        messages += user(fill(texts["instruction"], passage=shown))
+        messages.append(Message(role="assistant", content=request))
+    return (*messages, *user(fill(texts["instruction"], passage=passage)))
+
+
+def _rating(request: str, passage: str, texts: Mapping[str, str]) -> tuple[Message, ...]:
+    messages: list[Message] = []
+    for shown, (rating, *_) in read_shots(texts["rate_shots"]):
+        asked, _, answer = shown.partition("\n\n")
+        messages += user(fill(texts["rate"], instruction=asked, passage=answer.strip()))
+        messages.append(Message(role="assistant", content=rating))
+    return (*messages, *user(fill(texts["rate"], instruction=request, passage=passage)))
 
 
 def _one_score() -> Rubric:

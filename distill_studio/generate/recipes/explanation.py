@@ -10,7 +10,7 @@ from collections.abc import Generator, Mapping, Sequence
 
 from distill_studio.core.protocols import ChatReply
 from distill_studio.core.records import Message
-from distill_studio.generate.asides import copies, steady
+from distill_studio.generate.asides import copies, read_shots, steady
 from distill_studio.generate.effects import (
     ELIMINATED,
     Ask,
@@ -124,11 +124,10 @@ def _choose(unit: Unit, settings: Settings) -> Generator[Ask, ChatReply, str]:
 def _choice(texts: Mapping[str, str], task: str) -> tuple[Message, ...]:
     """The question, after earlier ones that were answered: models of any size follow these."""
     messages = [Message(role="system", content=texts["choose"])]
-    for line in texts["shots"].splitlines():
-        name, _, shown = line.partition(":")
+    for shown, (name, *_) in read_shots(texts["shots"]):
         strategy = _alone(name)
-        if strategy and shown.strip():
-            messages += user(fill(texts["question"], task=shown.strip()))
+        if strategy:
+            messages += user(fill(texts["question"], task=shown))
             messages.append(Message(role="assistant", content=strategy))
     return (*messages, *user(fill(texts["question"], task=task)))
 

@@ -5,22 +5,20 @@ each of them has to be fit for that: a conversation ends before a turn that is o
 an answer that is cut off, and keeps what it has until there.
 """
 
-import re
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from distill_studio.core.protocols import ChatReply
 from distill_studio.core.records import Message, Seed
-from distill_studio.generate.asides import plain
+from distill_studio.generate.asides import is_like_one, plain, read_shots
 from distill_studio.generate.effects import Ask, Draft, Dropped, Made, Steps, Unit
-from distill_studio.generate.played_user import END, Turn, is_like_one, next_turn
+from distill_studio.generate.played_user import END, Turn, next_turn
 from distill_studio.generate.prompts import fill, load_prompts
 from distill_studio.generate.recipes.base import Settings, user, with_examples, with_system
 from distill_studio.judge.prompts import as_text
 
 _CUT = "length"
-_BETWEEN = re.compile(r"^-{3,}\s*$", re.MULTILINE)
 _SHOWN = 300  # characters kept of a turn that was of no use
 
 
@@ -99,7 +97,7 @@ def _ask_on(
 ) -> Generator[Ask, ChatReply, tuple[Turn, str]]:
     """The user's next turn, and what the model said for it."""
     turns = [turn for turn in last.conversation if turn.role != "system"]
-    shots = read_shots(settings.texts["shots"])
+    shots = [(put, replies[0]) for put, replies in read_shots(settings.texts["shots"])]
     step = f"user/{number}"
     reply = yield Ask(
         step,
@@ -126,15 +124,6 @@ def _part(
         messages += user(fill(shown, conversation=conversation))
         messages.append(Message(role="assistant", content=turn))
     return (*messages, *user(fill(shown, conversation=as_text(turns))))
-
-
-def read_shots(text: str) -> list[tuple[str, str]]:
-    """(conversation, next message) of each example; those without one of both are left out."""
-    found = [
-        block.rpartition("\n>>") for block in re.split(r"^-{3,}\s*$", text, flags=re.MULTILINE)
-    ]
-    pairs = [(conversation.strip(), turn.strip()) for conversation, _, turn in found]
-    return [(conversation, turn) for conversation, turn in pairs if conversation and turn]
 
 
 def _answers(conversation: Sequence[Message]) -> list[str]:

@@ -14,7 +14,7 @@ from distill_studio.core.lenient_json import Unreadable
 from distill_studio.core.protocols import ChatReply
 from distill_studio.core.records import Message, Seed
 from distill_studio.core.words import words
-from distill_studio.generate.asides import as_request, plain
+from distill_studio.generate.asides import as_request, is_assistants, plain, read_shots
 from distill_studio.generate.effects import (
     ELIMINATED,
     UNREADABLE,
@@ -28,7 +28,7 @@ from distill_studio.generate.effects import (
     Unit,
 )
 from distill_studio.generate.eliminate import RULES, TOO_LIKE, rule_against
-from distill_studio.generate.outline import Leaf, coverage, read_shots, read_titles, topic_of
+from distill_studio.generate.outline import Leaf, coverage, read_titles, topic_of
 from distill_studio.generate.prompts import fill, load_prompts
 from distill_studio.generate.recipes.base import Settings, user, with_system
 from distill_studio.generate.recipes.new_prompts import ask_new, draft_new, new_seed
@@ -128,10 +128,14 @@ def _ask_titles(book: _Book, step: str, path: tuple[str, ...]) -> Ask:
     messages: list[Message] = []
     for topic, titles in read_shots(book.settings.texts["shots"]):
         messages += user(book.text("outline", topic=topic, count=count))
-        listed = "\n".join(f"{i}. {title}" for i, title in enumerate(titles[:count], start=1))
-        messages.append(Message(role="assistant", content=listed))
+        messages.append(_listed(titles[:count]))
     messages += user(book.text("outline", topic=": ".join(path), count=count))
     return Ask(step, tuple(messages), sampling=plain(book.settings.sampling))
+
+
+def _listed(items: Sequence[str]) -> Message:
+    text = "\n".join(f"{place}. {item}" for place, item in enumerate(items, start=1))
+    return Message(role="assistant", content=text)
 
 
 def _titles(book: _Book, step: str, reply: ChatReply, others: Sequence[str]) -> dict[int, str]:
@@ -229,14 +233,15 @@ def _exercises(book: _Book) -> Generator[Any, Any, list[tuple[str, Leaf, Seed]]]
 
 
 def _ask_exercises(book: _Book, leaf: Leaf) -> Ask:
-    text = book.text(
-        "exercises",
-        topic=leaf.above,
-        section=book.sections[leaf.place].text,
-        count=book.settings.number("exercises"),
-    )
-    step = f"exercises/{leaf.place}"
-    return Ask(step, user(text), sampling=plain(book.settings.sampling), may_fail=True)
+    count = book.settings.number("exercises")
+    messages: list[Message] = []
+    for section, exercises in read_shots(book.settings.texts["exercise_shots"]):
+        messages += user(book.text("exercises", section=section, count=count))
+        messages.append(_listed(exercises[:count]))
+    section = book.sections[leaf.place].text
+    messages += user(book.text("exercises", section=section, count=count))
+    step, sampling = f"exercises/{leaf.place}", plain(book.settings.sampling)
+    return Ask(step, tuple(messages), sampling=sampling, may_fail=True)
 
 
 def read_exercises(book: _Book, reply: ChatReply) -> Mapping[int, str]:
@@ -260,6 +265,8 @@ def _wrong_with_exercise(text: str) -> str:
     rule = rule_against(text) if text else "too_short"
     if rule:
         return RULES[rule]
+    if is_assistants(text):
+        return "no exercise, but what an assistant says"
     return NEEDS_SECTION if _NEEDS_SECTION.search(text) else ""
 
 

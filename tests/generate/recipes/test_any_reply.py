@@ -52,7 +52,10 @@ class Talk(Mapping[str, Said]):
         return 0
 
 
-@pytest.mark.parametrize("name", ["explanation", "multi_turn", "textbook", "back_translation"])
+MAKERS = ("self_instruct", "evol_instruct", "magpie", "multi_turn", "textbook", "explanation")
+
+
+@pytest.mark.parametrize("name", [*MAKERS, "back_translation"])
 @effort(deadline=None, max_examples=20)
 @given(texts=REPLIES)
 def test_any_replies(name: str, texts: list[str]) -> None:

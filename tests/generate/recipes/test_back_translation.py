@@ -9,7 +9,8 @@ from distill_studio.core.records import Message, Seed
 from distill_studio.generate.effects import Dropped, Unit
 from distill_studio.generate.parse import to_rows
 from distill_studio.generate.recipes import RECIPES, Settings
-from distill_studio.generate.recipes.back_translation import wrong_with
+from distill_studio.generate.recipes.back_translation import _one_score, wrong_with
+from distill_studio.judge import read_scores
 from tests.generate.play import ORIGIN, Played, Said, play, reply, world
 
 RECIPE = RECIPES["back_translation"]
@@ -46,12 +47,15 @@ def run(
 def test_the_passage_itself_answers_a_new_prompt() -> None:
     made, here = run(judge="J", system_prompt="Be kind.")
     ask, rate = here.asked
-    assert PASSAGE in ask.messages[0].content
+    assert PASSAGE in ask.messages[-1].content
+    assert [m.role for m in ask.messages] == ["user", "assistant"] * 3 + ["user"]
     assert (ask.teacher, rate.teacher) == ("", "J")
     assert ask.sampling == SamplingParams(temperature=0.9)
     assert rate.sampling == SamplingParams(temperature=0.0)
     assert rate.schema is not None
-    assert "How do I hard-boil eggs so that they peel well?" in rate.messages[0].content
+    assert "How do I hard-boil eggs so that they peel well?" in rate.messages[-1].content
+    ratings = [m.content for m in rate.messages if m.role == "assistant"]
+    assert [read_scores(text, _one_score()).scores["score"] for text in ratings] == [3, 5, 1, 4]
     [draft] = made.drafts
     assert [m.content for m in draft.messages] == [
         "Be kind.",
@@ -89,6 +93,8 @@ def test_the_pair_says_where_it_comes_from_and_names_no_model_as_author() -> Non
         ("How long do eggs take, according to the author?", "speaks of the passage"),
         ("Rewrite this article on boiling eggs.", "speaks of the passage"),
         ("Put the eggs into cold water and bring it to the boil.", "is copied"),
+        ("I'm sorry for the confusion.", "what an assistant says"),
+        ("Explain how bats can hunt in complete darkness.", "that of an example"),
         ("Eggs?", "is shorter than 3 words"),
         ("egg " * 45, "is longer than"),
     ],

@@ -118,7 +118,9 @@ def test_reading_a_strategy(text: str, name: str) -> None:
 
 
 def test_examples_of_the_choice_that_cannot_be_read_are_left_out() -> None:
-    edited = TEXTS | {"shots": "direct answer: Who?\nnonsense: What?\nstep by step:\n\n1 + 1?"}
+    edited = TEXTS | {
+        "shots": "Who?\n>> direct answer\n---\nWhat?\n>> nonsense\n---\n>> step by step"
+    }
     here = world(unit(), settings(texts=edited), {"choose": "direct answer", "answer": FREE})
     play(RECIPE, unit(), settings(texts=edited), {}, here)
     assert [m.content for m in here.asked[0].messages][1:3] == [

@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 
 from distill_studio.core.protocols import ChatReply, SamplingParams
 from distill_studio.core.records import Message, Seed
+from distill_studio.generate.asides import read_shots
 from distill_studio.generate.effects import Draft, Dropped, Unit
 from distill_studio.generate.parse import to_rows
 from distill_studio.generate.recipes import RECIPES, Settings
 from distill_studio.generate.recipes.base import Example
-from distill_studio.generate.recipes.multi_turn import read_shots
 from tests.generate.play import ORIGIN, Played, Said, play, reply, world
 
 RECIPE = RECIPES["multi_turn"]
 TEXTS = {text.name: text.text for text in RECIPE.prompts.texts}
-SHOT = read_shots(TEXTS["shots"])[0][1]
+SHOT = read_shots(TEXTS["shots"])[0][1][0]
 SAID: dict[str, Said] = {
     "answer/1": "Drops grow heavy and fall.",
     "user/2": "User: And what is snow?",
@@ -88,12 +88,6 @@ def test_the_played_user_sees_the_conversation_and_not_the_system_prompt() -> No
     assert draft.messages[0].content == "Secret orders."
     assert draft.seed is not None
     assert draft.seed.messages == draft.messages
-
-
-def test_examples_of_the_part_are_read_out_of_one_text() -> None:
-    text = "User: a\n\nAssistant: b\n>> c\n---\nno next\n-----\nUser: d >> e\n>>f\n----\n>> g"
-    assert read_shots(text) == [("User: a\n\nAssistant: b", "c"), ("User: d >> e", "f")]
-    assert len(read_shots(TEXTS["shots"])) == 3
 
 
 def test_a_system_prompt_of_the_generation_is_in_the_pair_and_not_in_the_new_prompt() -> None:

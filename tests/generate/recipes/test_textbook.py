@@ -95,7 +95,10 @@ def test_how_a_section_is_to_be_written_is_told_and_not_trained_on() -> None:
 def test_exercises_see_the_section_and_their_answers_do_not() -> None:
     _, here = write()
     by_step: dict[str, Ask] = {ask.step: ask for ask in here.asked}
-    assert LONG in by_step["exercises/1"].messages[0].content
+    shown = [m.content for m in by_step["exercises/1"].messages]
+    assert LONG in shown[-1]
+    assert shown[1].startswith("1. A child of 24 kg")
+    assert shown[1].count("\n") == 0
     assert by_step["exercises/1"].sampling == SamplingParams(temperature=0.7)
     assert [m.content for m in by_step["answer/1/1"].messages] == [
         "Why does a heavy drop fall faster than a light one?"
@@ -173,6 +176,7 @@ def test_a_teacher_that_fails_ends_the_unit_so_that_it_is_asked_again(step: str)
     [
         ("1. What does the section say about rain?", "needs the section"),
         ("1. Explain the picture of a cloud.", "images"),
+        ("I'm ready to help. What would you like to do?", "what an assistant says"),
         ("1. Why?", "shorter than 3 words"),
         ("1. Solution: it rains.", "shorter than 3 words"),
         ("1. Name two conditions that snow needs.", "too like"),
