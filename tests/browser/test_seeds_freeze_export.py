@@ -17,18 +17,22 @@ EVIL = "<img src=x onerror=\"window.pwned='img'\"> ${window.pwned='template'} {{
 @pytest.fixture
 def space(running_app) -> str:
     """An empty workspace of this file's own."""
+    return make_space(running_app, SPACE)
+
+
+def make_space(running_app, name: str) -> str:
     token = running_app.server_file["token"]
     httpx.post(
         f"{running_app.url}/api/workspaces",
-        json={"name": SPACE},
+        json={"name": name},
         headers={"Authorization": f"Bearer {token}"},
         trust_env=False,
     ).raise_for_status()
-    return SPACE
+    return name
 
 
-def open_tab(page: Page, word: str) -> None:
-    page.goto(f"/?tab={word}&workspace={SPACE}")
+def open_tab(page: Page, word: str, space: str = SPACE) -> None:
+    page.goto(f"/?tab={word}&workspace={space}")
 
 
 def test_a_file_in_frozen_and_out_again(
@@ -90,3 +94,23 @@ def test_a_file_that_cannot_be_used_says_so(page: Page, tmp_path: Path) -> None:
     page.goto("/?tab=seeds")
     page.locator("#seeds-upload input[type=file]").set_input_files(empty)
     expect(page.locator("[data-testid=toast-body]")).to_contain_text("empty.jsonl is empty")
+
+
+@pytest.mark.slow
+def test_several_texts_become_passages(page: Page, running_app, tmp_path: Path) -> None:
+    texts = []
+    for name in ("one.md", "two.txt"):
+        texts.append(tmp_path / name)
+        texts[-1].write_text("\n\n".join(f"{name} {n} {EVIL} " + "word " * 60 for n in range(4)))
+    open_tab(page, "seeds", make_space(running_app, "texts"))
+    page.locator("#seeds-upload input[type=file]").set_input_files(texts)
+    expect(page.locator("#seeds-summary")).to_contain_text("2 documents")
+    expect(page.locator("#seeds-columns")).to_be_hidden()
+    page.locator("#seeds-words input").fill("150")
+    page.locator("#seeds-words input").blur()
+    expect(page.locator("button#seeds-import")).to_have_text("Import 4 prompts")
+    expect(page.locator("#seeds-examples")).to_contain_text("two.txt 2 of 2")
+    page.locator("button#seeds-import").click()
+    expect(page.locator("#seeds-result")).to_contain_text("4 new prompts stored")
+    expect(page.locator("#seeds-list")).to_contain_text("one.md 1 of 2")
+    assert page.evaluate("window.pwned") is None
