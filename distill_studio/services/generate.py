@@ -18,10 +18,12 @@ from distill_studio.services.generation_planning import (
     first_request,
     fitting,
     is_local,
+    judge_warning,
     make_plan,
 )
 from distill_studio.services.generation_trial import SEEDS as TRIAL_SEEDS
-from distill_studio.services.generation_trial import TrialRun
+from distill_studio.services.generation_trial import TrialRun, calls_of
+from distill_studio.services.teacher_costs import Estimate
 from distill_studio.store import failures as failures_table
 from distill_studio.store import generation as table
 from distill_studio.store import generation_steps as steps_table
@@ -89,7 +91,8 @@ class GenerateService(Service):
             `seeds`, `requests`, and `first`: for a server `method`, `url`, `headers` (key
             blanked) and `body`; for a model of this machine `model`, `messages`, `sampling`.
             `first` is None where no seed is chosen. `tried`: a dry run of these settings has
-            ended; `has_steps`: the recipe is one that should be tried first.
+            ended; `has_steps`: the recipe is one that should be tried first. `estimates`: tokens
+            and cost for each teacher. `warning`: on judge and teacher of one family.
         """
         actor.require(Role.VIEWER)
         wish = GenerationWish(
@@ -99,12 +102,15 @@ class GenerateService(Service):
         seeds = fitting(plan, seeds)
         chosen = table.counts(self.db, seeds)["chosen"]
         seed = table.first(self.db, seeds)
+        trial = self._trial_of(actor, plan)
         return {
             "seeds": chosen,
             "requests": chosen * plan.samples * len(plan.lines),
             "first": first_request(self.workspace, plan, seed) if seed else None,
             "has_steps": plan.prompts.has_steps,
-            "tried": self._was_tried(actor, plan),
+            "tried": trial is not None,
+            "estimates": self._estimates(actor, plan, seeds, chosen, trial),
+            "warning": judge_warning(self.workspace, plan),
         }
 
     def try_out(
@@ -242,12 +248,40 @@ class GenerateService(Service):
             raise _nothing_to_ask(table.counts(self.db, seeds), plan)
         return plan, count
 
-    def _was_tried(self, actor: Actor, plan: GenerationPlan) -> bool:
+    def _trial_of(self, actor: Actor, plan: GenerationPlan) -> Job | None:
+        """The newest dry run that shows what this plan does."""
         trials = self.workspace.jobs.page(actor, kinds=list(TRIAL_KINDS), limit=20)
-        return any(
-            job.state is JobState.DONE and plan.asks_the_same(GenerationPlan(**job.params["plan"]))
-            for job in trials
-        )
+        for job in trials:
+            is_same = plan.asks_the_same(GenerationPlan(**job.params["plan"]))
+            if is_same and job.state is JobState.DONE:
+                return job
+        return None
+
+    def _estimates(
+        self,
+        actor: Actor,
+        plan: GenerationPlan,
+        seeds: SeedFilter,
+        chosen: int,
+        trial: Job | None,
+    ) -> list[Estimate]:
+        """Tokens and cost for each model asked; none for steps that no dry run has counted."""
+        if not chosen or (plan.prompts.has_steps and trial is None):
+            return []
+        calls = calls_of(trial.result["tried"]) if trial and plan.prompts.has_steps else None
+        characters = table.characters(self.db, seeds) + chosen * len(plan.system_prompt)
+        found = []
+        for name in plan.everyone:
+            requests, length = float(plan.samples), characters / chosen
+            if calls is not None:
+                requests, length = calls.get(name, (0.0, 0.0))
+            count = round(chosen * requests)
+            found.append(
+                self.workspace.teachers.estimate(
+                    actor, name, count, round(count * length), plan.sampling.max_tokens
+                )
+            )
+        return found
 
     def _handle(self, context: JobContext) -> dict[str, Any]:
         return GenerationRun(self.workspace, context).run()

@@ -66,6 +66,7 @@ class GenerationRun:
         self._prompts = self._plan.prompts
         self._meter = Meter(time.monotonic)
         self._origin = provenance(self._plan, self._job_id)
+        self._points: Sequence[Endpoint] = ()
         self._counts = self._count()
 
     def run(self) -> dict[str, Any]:
@@ -76,7 +77,8 @@ class GenerationRun:
             TeacherError: A teacher could not answer at all, or nothing was answered.
             Cancelled: Somebody stopped it; what arrived is stored.
         """
-        points = endpoints(self._workspace, self._plan)
+        points = endpoints(self._workspace, self._plan, self._spent())
+        self._points = points
         lines = list(lines_of(self._plan, points, self._missing))
         try:
             asyncio.run(self._ask(points, lines))
@@ -155,6 +157,16 @@ class GenerationRun:
             reply=asked.reply,
         )
 
+    def _spent(self) -> dict[str, float]:
+        """What each teacher has cost before a restart."""
+        source = steps_table if self._prompts.has_steps else table
+        tokens = source.tokens_by_teacher(self._db, self._job_id)
+        return {
+            name: self._workspace.teachers.cost(name, *counts) or 0.0
+            for name, counts in tokens.items()
+            if name in self._plan.everyone
+        }
+
     # -- telling --------------------------------------------------------------------------
 
     def _count(self) -> _Counts:
@@ -180,6 +192,7 @@ class GenerationRun:
             "failed": counts.failed,
             "tokens": counts.tokens,
             "tokens_per_s": round(tokens_per_s, 1),
+            "cost_usd": cost_of(self._points),
             "eta_s": self._meter.eta_s(missing) if missing else None,
         }
 
@@ -218,8 +231,15 @@ def provenance(plan: GenerationPlan, job_id: str) -> Provenance:
     )
 
 
-def endpoints(workspace: Workspace, plan: GenerationPlan) -> list[Endpoint]:
+def endpoints(
+    workspace: Workspace, plan: GenerationPlan, spent_usd: Mapping[str, float] | None = None
+) -> list[Endpoint]:
     """The teachers of a plan, and its judge, ready to be asked.
+
+    Args:
+        workspace: Where they are configured.
+        plan: Which.
+        spent_usd: What each has cost the same generation so far.
 
     Raises:
         NeedsKey: A teacher's session key is gone.
@@ -229,7 +249,8 @@ def endpoints(workspace: Workspace, plan: GenerationPlan) -> list[Endpoint]:
         config = workspace.teachers.config(name)
         is_local = config.kind is TeacherKind.LOCAL
         workers = _LOCAL_IN_FLIGHT if is_local else config.concurrency
-        points.append(Endpoint(name, workspace.teachers.model(name), workers))
+        model = workspace.teachers.model(name, (spent_usd or {}).get(name, 0.0))
+        points.append(Endpoint(name, model, workers))
     return points
 
 
@@ -243,6 +264,13 @@ def lines_of(
         uses = tuple(dict.fromkeys((*teachers, *judge)))
         workers = max(by_name[name].workers for name in teachers)
         yield Line(units(number), uses, workers)
+
+
+def cost_of(points: Sequence[Endpoint]) -> float | None:
+    """What the teachers cost so far, USD; None where no price is known."""
+    meters = [p.model.spending for p in points if isinstance(p.model, OpenAIChatModel)]
+    known = [meter.spent_usd for meter in meters if meter.price is not None]
+    return round(sum(known), 6) if known else None
 
 
 async def close(points: Sequence[Endpoint]) -> None:

@@ -11,6 +11,7 @@ from distill_studio.core.records import Seed, TeacherKind
 from distill_studio.generate.effects import Ask, Draw
 from distill_studio.generate.prompts import OptionValue, Prompts
 from distill_studio.generate.recipes.base import request_for
+from distill_studio.judge import family_warning
 from distill_studio.services.generation_help import GenerationHelp, examples
 from distill_studio.services.generation_plan import GenerationPlan
 from distill_studio.store import generation as table
@@ -85,6 +86,14 @@ def is_local(workspace: Workspace, plan: GenerationPlan) -> bool:
     """Whether this machine itself computes."""
     kinds = {workspace.teachers.config(name).kind for name in plan.everyone}
     return TeacherKind.LOCAL in kinds
+
+
+def judge_warning(workspace: Workspace, plan: GenerationPlan) -> str:
+    """A sentence where the judge is a relative of a teacher; '' where nothing is known of it."""
+    if not plan.judge:
+        return ""
+    models = [workspace.teachers.config(name).model for name in plan.teachers]
+    return family_warning(workspace.teachers.config(plan.judge).model, models)
 
 
 def first_request(workspace: Workspace, plan: GenerationPlan, seed: Seed) -> dict[str, Any] | None:

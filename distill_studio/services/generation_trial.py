@@ -120,6 +120,15 @@ class TrialRun:
                 self._ended.append(to_rows(outcome, origin))
 
 
+def calls_of(tried: Sequence[dict[str, Any]]) -> dict[str, tuple[float, float]]:
+    """Teacher -> requests per seed, and characters sent per request, in a dry run's report."""
+    sent: dict[str, list[int]] = {}
+    for seed in (TriedSeed(**each) for each in tried):
+        for step in seed.steps:
+            sent.setdefault(step.teacher, []).append(sum(len(m.content) for m in step.sent))
+    return {name: (len(n) / len(tried), sum(n) / len(n)) for name, n in sent.items()}
+
+
 def _tried(prompt: str, asked: Sequence[Asked], rows: UnitRows) -> TriedSeed:
     failure = rows.failure
     return TriedSeed(

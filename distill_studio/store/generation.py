@@ -7,6 +7,7 @@ from pydantic import Field
 from distill_studio.core.records import Curation, JobState, PairStatus, Record, Seed, UnitRows
 from distill_studio.store import failures as failures_table
 from distill_studio.store import generation_steps as steps_table
+from distill_studio.store import logprobs as logprobs_table
 from distill_studio.store import pairs as pairs_table
 from distill_studio.store import preferences as preferences_table
 from distill_studio.store import seeds as seeds_table
@@ -176,6 +177,8 @@ def _store(db: Database, units: Sequence[UnitRows]) -> None:
         for pair in unit.pairs
     ]
     pairs_table.insert(db, pairs)
+    logprobs = {i: tokens for unit in units for i, tokens in unit.logprobs.items()}
+    logprobs_table.insert(db, logprobs)
     chosen = [
         each.model_copy(update={"seed_id": ids.get(each.seed_id, each.seed_id)})
         for unit in units
@@ -193,6 +196,28 @@ def answered(db: Database, job_id: str) -> Row:
         [job_id],
     )
     return row or {"answers": 0, "tokens": 0}
+
+
+def tokens_by_teacher(db: Database, job_id: str) -> dict[str, tuple[int, int]]:
+    """Teacher -> tokens read and written for the answers of a job, as far as they are counted."""
+    rows = db.rows(
+        "SELECT teacher, coalesce(sum(prompt_tokens), 0)::BIGINT AS read,"
+        " coalesce(sum(completion_tokens), 0)::BIGINT AS written"
+        " FROM pairs WHERE job_id = ? GROUP BY teacher",
+        [job_id],
+    )
+    return {row["teacher"]: (row["read"], row["written"]) for row in rows}
+
+
+def characters(db: Database, chosen: SeedFilter) -> int:
+    """Of the conversations of the seeds that such a generation would ask about."""
+    where, params = _where(db, chosen)
+    total = db.value(
+        f"SELECT sum(n) FROM (SELECT length(messages::VARCHAR) AS n FROM seeds s WHERE {where}"
+        " ORDER BY s.id LIMIT ?)",
+        [*params, chosen.limit or None],
+    )
+    return int(total or 0)
 
 
 def facets(db: Database) -> dict[str, list[str]]:

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,12 +22,13 @@ from distill_studio.core.settings import Settings
 from distill_studio.services import operations
 from distill_studio.services.jobs import NeedsKey
 from distill_studio.services.workspace import Workspace
-from distill_studio.store import seeds
+from distill_studio.store import logprobs, seeds
 from distill_studio.store.generation import SeedFilter
 from tests.stub_openai import Answer, StubServer, completion, echo, failure
 
 VIEWER = Actor(user="v", role=Role.VIEWER)
 ROOT = Path(__file__).parents[2]
+ALL = SeedFilter(only_unanswered=False)
 
 
 @pytest.fixture
@@ -358,3 +360,47 @@ def test_the_starter_teacher_answers(workspace: Workspace, owner: Actor) -> None
     assert pair.teacher == starter
     assert pair.completion_tokens > 3
     assert workspace.teachers.test(owner, starter).ok
+
+
+def test_cost_and_estimate_follow_the_teachers_price_and_count_on_after_a_restart(
+    workspace: Workspace, owner: Actor, stub: StubServer
+) -> None:
+    add_seeds(workspace, 6)
+    add_teacher(workspace, owner, stub.url, price_in=1000.0, price_out=2000.0)
+    seen = workspace.generate.preview(owner, ["Stub"])
+    (estimate,) = seen["estimates"]
+    assert estimate.usd > 0
+    assert estimate.completion_tokens == 6 * 128  # half of the longest, before any answer
+    job = finish(workspace, owner, workspace.generate.start(owner, ["Stub"]))
+    read, written = workspace.db.rows(
+        "SELECT sum(prompt_tokens) AS r, sum(completion_tokens) AS w FROM pairs"
+    )[0].values()
+    assert job.result["cost_usd"] == pytest.approx((1000 * read + 2000 * written) / 1e6, abs=1e-6)
+    workspace.db.cursor().execute("DELETE FROM pairs WHERE seed_id = (SELECT min(id) FROM seeds)")
+    again = finish(workspace, owner, workspace.generate.retry(owner, job.id))
+    assert again.result["cost_usd"] == pytest.approx(job.result["cost_usd"], abs=1e-6)
+    (estimate,) = workspace.generate.preview(owner, ["Stub"], seeds=ALL)["estimates"]
+    assert estimate.completion_tokens == written
+
+
+def test_log_probabilities_are_kept_beside_the_answer(
+    workspace: Workspace, owner: Actor, stub: StubServer
+) -> None:
+    def behave(body: dict[str, Any]) -> Answer:
+        assert (body["logprobs"], body["top_logprobs"]) == (True, 2)
+        top = [{"token": t, "logprob": p} for t, p in (("A", -0.1), ("B", -2.5))]
+        content = [{"token": "A", "logprob": -0.1, "top_logprobs": top}]
+        reply = completion("A")
+        reply["choices"][0]["logprobs"] = {"content": content}
+        return Answer(reply)
+
+    stub.behave = behave
+    add_seeds(workspace, 2)
+    add_teacher(workspace, owner, stub.url)
+    sampling = SamplingParams(top_logprobs=2)
+    job = finish(workspace, owner, workspace.generate.start(owner, ["Stub"], sampling=sampling))
+    pairs = workspace.generate.recent(owner, job.id)
+    kept = logprobs.get(workspace.db, [pair.id for pair in pairs])
+    assert len(kept) == 2
+    for tokens in kept.values():
+        assert [(t, round(p, 3)) for t, _, p in tokens[0].top] == [("A", -0.1), ("B", -2.5)]

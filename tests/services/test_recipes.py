@@ -57,7 +57,7 @@ def say(request: ChatRequest) -> str:
 def teacher(workspace, monkeypatch) -> ScriptedChatModel:
     monkeypatch.setitem(RECIPES, "toy", Toy())
     model = ScriptedChatModel("scripted", say)
-    monkeypatch.setattr(workspace.teachers, "model", lambda name: model)
+    monkeypatch.setattr(workspace.teachers, "model", lambda name, *spent: model)
     seeds.insert(workspace.db, [Seed(messages=user(f"thing {n}")) for n in range(5)])
     return model
 

@@ -28,7 +28,7 @@ def seed(prompt: str, reference: str | None = "2 + 3 = <<2+3=5>>5\n#### 5", **ex
 @pytest.fixture
 def teacher(workspace, monkeypatch) -> ScriptedChatModel:
     model = ScriptedChatModel("scripted", dict(REPLIES))
-    monkeypatch.setattr(workspace.teachers, "model", lambda name: model)
+    monkeypatch.setattr(workspace.teachers, "model", lambda name, *spent: model)
     return model
 
 

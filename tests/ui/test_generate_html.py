@@ -3,10 +3,11 @@ import pytest
 from distill_studio.core.errors import InvalidInput
 from distill_studio.core.records import Job, JobState, Message, Pair, TeacherKind
 from distill_studio.services.teachers import TeacherTest
+from distill_studio.ui.panels.generation_html import count_html, preview_html
 from distill_studio.ui.panels.generation_live import live_html, replies_html
 from distill_studio.ui.panels.teacher_form import outcome_html, teacher_from
 from distill_studio.ui.panels.teacher_limits import limit_values
-from distill_studio.ui.tabs.generate import asked, count_html, preview_html
+from distill_studio.ui.tabs.generate import asked
 
 HOSTILE = "<img src=x onerror=alert(1)> ${7*7} {{value}}"
 ESCAPED = "&lt;img src=x onerror=alert(1)&gt;"
@@ -63,12 +64,17 @@ def test_counts_in_words() -> None:
 
 def test_empty_fields_have_a_meaning() -> None:
     given = asked(
-        [], "direct", None, 0.7, None, 0.9, None, None, None, None, None, None, None, True
+        *([], "direct", None, 0.7, None, 0.9, None, None, None, None, None, None, None, True),
+        *(None, None, None),
     )
     assert given["sampling"].max_tokens == 256
     assert given["sampling"].seed == 0
     assert given["seeds"].limit == 0
-    given = asked(["T"], "direct", 2, 1, 9, 1, 3, "a\n\nb", "s", "t", "f", "q", 4, False)
+    given = asked(
+        *(["T"], "direct", 2, 1, 9, 1, 3, "a\n\nb", "s", "t", "f", "q", 4, False),
+        *(2, 5, "J"),
+    )
+    assert (given["examples"], given["sampling"].top_logprobs, given["judge"]) == (2, 5, "J")
     assert given["sampling"].stop == ("a", "b")
     assert (given["seeds"].search, given["seeds"].limit, given["n"]) == ("q", 4, 2)
 

@@ -9,6 +9,7 @@ CREATE TABLE generation_steps (
     teacher VARCHAR NOT NULL,
     request JSON NOT NULL,
     reply JSON NOT NULL,
+    prompt_tokens INTEGER NOT NULL DEFAULT 0,
     tokens INTEGER NOT NULL DEFAULT 0,
     created_at TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (job_id, seed_id, sample, step)

@@ -6,7 +6,7 @@ import gradio as gr
 
 
 def build_how() -> list[Any]:
-    """Sampling, system prompt, examples."""
+    """Sampling, system prompt, examples, log-probabilities."""
     n = gr.Slider(
         1,
         16,
@@ -53,7 +53,17 @@ def build_how() -> list[Any]:
             " turns. They are not part of what is stored.",
             elem_id="generate-examples",
         )
-    return [n, temperature, max_tokens, top_p, seed, stop, system, examples]
+        logprobs = gr.Slider(
+            0,
+            20,
+            0,
+            step=1,
+            label="Log-probabilities kept per token",
+            info="Of the likeliest tokens, where the teacher gives them: soft targets for logit"
+            " distillation. 0 keeps none.",
+            elem_id="generate-logprobs",
+        )
+    return [n, temperature, max_tokens, top_p, seed, stop, system, examples, logprobs]
 
 
 def build_which() -> list[Any]:

@@ -120,6 +120,8 @@ def live_html(job: Job, reasons: Sequence[dict[str, Any]]) -> str:
         (lost, number(result.get("failed"))),
         ("tokens written", number(result.get("tokens"))),
     ]
+    if result.get("cost_usd"):
+        figures.append(("USD", f"{result['cost_usd']:.4f}"))
     if job.state.is_active:
         figures.append(("tokens/s", number(result.get("tokens_per_s"))))
         figures.append(("left", duration(result.get("eta_s"))))

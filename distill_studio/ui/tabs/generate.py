@@ -1,6 +1,5 @@
 """The Generate tab: who is asked, what, about which seeds; and what comes back."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +14,14 @@ from distill_studio.store.generation import SeedFilter
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
 from distill_studio.ui.events import QUIET
-from distill_studio.ui.html import empty_state, esc, note, number, page_head
+from distill_studio.ui.html import empty_state, note, page_head
 from distill_studio.ui.panels.generation_fields import build_how, build_which
+from distill_studio.ui.panels.generation_html import (
+    count_html,
+    estimates_html,
+    preview_html,
+    run_button,
+)
 from distill_studio.ui.panels.generation_live import build_live_panel
 from distill_studio.ui.panels.recipe_form import RecipeForm, build_recipe_form, options_from
 from distill_studio.ui.panels.server_panel import ServerPanel, build_server_panel
@@ -29,7 +34,7 @@ _SCROLL = """() => document.getElementById('%s')
 _TO_LIVE = _SCROLL % "generate-live-panel"
 _TO_TRIAL = _SCROLL % "generate-trial-panel"
 _TOPIC = 9  # place of the first field about seeds
-_JUDGE = 15
+_JUDGE = 16
 
 
 @dataclass(frozen=True)
@@ -147,8 +152,11 @@ def _build_form(ui: Ui) -> _Form:
                 "The exact first request", open=False, elem_id="generate-preview-box"
             ):
                 preview = gr.HTML(elem_id="generate-preview", apply_default_css=False)
-    *how, examples = how
-    fields = [teachers, recipe.recipe, *how, *which, examples, recipe.judge, *recipe.options]
+    *how, examples, logprobs = how
+    fields = [
+        *(teachers, recipe.recipe, *how, *which),
+        *(examples, logprobs, recipe.judge, *recipe.options),
+    ]
     return _Form(
         *(whole, fields, count, preview, try_out, run, terms, how[0]),
         *(recipe, teacher_form, servers),
@@ -196,6 +204,7 @@ def asked(
     limit: float,
     only_unanswered: bool,
     examples: float,
+    top_logprobs: float,
     judge: str,
     *options: Any,  # noqa: ANN401
 ) -> dict[str, Any]:
@@ -210,6 +219,7 @@ def asked(
             top_p=top_p,
             seed=int(seed or 0),
             stop=tuple(line for line in (stop or "").splitlines() if line),
+            top_logprobs=int(top_logprobs or 0),
         ),
         "system_prompt": system or "",
         "seeds": SeedFilter(
@@ -243,8 +253,10 @@ def describe(opened: Workspace, actor: Actor, *values: Any) -> tuple[Any, ...]: 
     else:
         shown, requests = preview_html(seen["first"]), seen["requests"]
         must_try = seen["has_steps"] and not seen["tried"]
+        terms += note(seen["warning"], "warn") if seen["warning"] else ""
     recipe = RECIPES.get(values[1] or "")
     words = count_html(counts, requests, arguments["seeds"].only_unanswered)
+    words += estimates_html(seen["estimates"]) if requests else ""
     if not requests and counts["chosen"]:
         words += shown
     if requests and must_try:
@@ -259,41 +271,3 @@ def describe(opened: Workspace, actor: Actor, *values: Any) -> tuple[Any, ...]: 
         gr.Slider(visible=recipe is not None and recipe.prompts.has_samples),
         terms,
     )
-
-
-def run_button(requests: int, must_try: bool) -> Any:  # noqa: ANN401  (an update)
-    """The Run button: free once there is something to do, and it was tried where it must be."""
-    label = f"Run {requests:,} request{'' if requests == 1 else 's'}" if requests else "Run"
-    is_free = requests > 0 and not must_try
-    return gr.Button(label, interactive=is_free, variant="primary" if is_free else "secondary")
-
-
-def count_html(counts: dict[str, int], requests: int, only_unanswered: bool) -> str:
-    """How many seeds are chosen, in a sentence."""
-    matching, free = counts["matching"], counts["unanswered"]
-    seeds = f"{number(matching)} seed{'' if matching == 1 else 's'}"
-    words = (
-        f"<b>{number(free)}</b> of {seeds} {'has' if free == 1 else 'have'} no answer."
-        if only_unanswered
-        else f"<b>{seeds}</b>, answered or not."
-    )
-    if only_unanswered and matching and not free:
-        words = f"None of {seeds} is left: each has an answer or is being asked."
-    if counts["chosen"] < (free if only_unanswered else matching):
-        words += f" The oldest {number(counts['chosen'])} are asked."
-    if requests:
-        words += f" That makes {number(requests)} request{'' if requests == 1 else 's'}."
-    return f'<p class="ds-count">{words}</p>'
-
-
-def preview_html(first: dict[str, Any] | None) -> str:
-    """The first request as text."""
-    if first is None:
-        return note("No seed is chosen.")
-    head = ""
-    if "url" in first:
-        lines = [f"{first['method']} {first['url']}"]
-        lines += [f"{name}: {value}" for name, value in first["headers"].items()]
-        head, first = "\n".join(lines) + "\n\n", first["body"]
-    text = head + json.dumps(first, indent=2, ensure_ascii=False)
-    return f'<pre class="ds-request ds-mono">{esc(text, 8000)}</pre>'
