@@ -2,11 +2,12 @@ import pytest
 
 from distill_studio.core.errors import InvalidInput
 from distill_studio.core.records import Job, JobState, Message, Pair, TeacherKind
+from distill_studio.services.teacher_costs import TeacherPrice
 from distill_studio.services.teachers import TeacherTest
 from distill_studio.ui.panels.generation_html import count_html, preview_html
 from distill_studio.ui.panels.generation_live import live_html, replies_html
 from distill_studio.ui.panels.teacher_form import outcome_html, teacher_from
-from distill_studio.ui.panels.teacher_limits import limit_values
+from distill_studio.ui.panels.teacher_limits import limit_values, price_words
 from distill_studio.ui.tabs.generate import asked
 
 HOSTILE = "<img src=x onerror=alert(1)> ${7*7} {{value}}"
@@ -98,3 +99,15 @@ def test_limits_and_prices_come_back_as_they_went_in() -> None:
         "T", "m", "http://h/v1", "", 8, 120, "", None, None, None, None, None, None
     )
     assert limit_values(empty) == ("", 0, 0, 0.0, None, None)
+
+
+def test_a_price_is_told_in_words() -> None:
+    known = TeacherPrice(
+        teacher="T", is_known=True, usd_in=0.4, usd_out=1.6, source="https://p/", as_of="2026-06-21"
+    )
+    assert price_words(known) == (
+        "It costs 0.4 USD per million tokens read and 1.6 written (https://p/, 2026-06-21)."
+    )
+    free = TeacherPrice(teacher="T", is_known=True, usd_in=0.0, usd_out=0.0, source="here")
+    assert "nothing" in price_words(free)
+    assert "not known" in price_words(TeacherPrice(teacher="T", is_known=False))

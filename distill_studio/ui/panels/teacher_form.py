@@ -18,6 +18,7 @@ from distill_studio.ui.panels.teacher_limits import (
     build_limits,
     limit_values,
     limits_from,
+    price_words,
 )
 
 _SLOW: dict[str, Any] = {"concurrency_limit": 8, "api_visibility": "private"}
@@ -136,7 +137,8 @@ class TeacherForm:
         opened, actor = self._ui.open(request, workspace)
         kept = opened.teachers.save(actor, teacher_from(*fields), key or "")
         saved, preset, _, delete = self.show(request, workspace)
-        said = note(f"{kept.name} is saved and chosen above.", "good")
+        price = next(p for p in opened.teachers.prices(actor) if p.teacher == kept.name)
+        said = note(f"{kept.name} is saved and chosen above. {price_words(price)}", "good")
         return "", kept.name, saved, preset, said, delete
 
     def on_delete(self, request: gr.Request, workspace: str, chosen: str) -> tuple[Any, ...]:

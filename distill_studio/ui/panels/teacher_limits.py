@@ -6,6 +6,7 @@ from typing import Any
 import gradio as gr
 
 from distill_studio.core.records import TeacherConfig
+from distill_studio.services.teacher_costs import TeacherPrice
 
 _NO_LIMIT = "0 = no limit"
 
@@ -83,6 +84,19 @@ def limit_values(teacher: TeacherConfig) -> tuple[Any, ...]:
         teacher.spend_limit_usd,
         teacher.price_in,
         teacher.price_out,
+    )
+
+
+def price_words(price: TeacherPrice) -> str:
+    """What a teacher costs, in one sentence."""
+    if not price.is_known:
+        return "Its price is not known: give it under Limits and cost to see costs."
+    if not (price.usd_in or price.usd_out):
+        return "Its answers cost nothing."
+    stand = f" ({price.source}{', ' if price.as_of else ''}{price.as_of})"
+    return (
+        f"It costs {price.usd_in:g} USD per million tokens read and {price.usd_out:g} written"
+        f"{stand}."
     )
 
 
