@@ -46,6 +46,7 @@ class _Counts:
     through: int = 0
     failed: int = 0
     pairs: int = 0
+    preferences: int = 0
     tokens: int = 0
 
 
@@ -143,6 +144,7 @@ class GenerationRun:
         self._meter.add(len(ended), tokens)
         self._counts.through += sum(rows.failure is None for rows in ended)
         self._counts.pairs += len(pairs)
+        self._counts.preferences += sum(len(rows.preferences) for rows in ended)
         self._counts.tokens += tokens
         self._counts.failed = failures_table.count(self._db, self._job_id)
 
@@ -178,6 +180,7 @@ class GenerationRun:
             through=steps_table.through(self._db, self._job_id) if has_steps else stored["answers"],
             failed=failures_table.count(self._db, self._job_id),
             pairs=stored["answers"],
+            preferences=table.preferences_of(self._db, self._job_id) if has_steps else 0,
             tokens=steps_table.tokens(self._db, self._job_id) if has_steps else stored["tokens"],
         )
 
@@ -190,6 +193,7 @@ class GenerationRun:
             "through": counts.through,
             "answered": counts.pairs,
             "failed": counts.failed,
+            "preferences": counts.preferences,
             "tokens": counts.tokens,
             "tokens_per_s": round(tokens_per_s, 1),
             "cost_usd": cost_of(self._points),

@@ -198,6 +198,17 @@ def answered(db: Database, job_id: str) -> Row:
     return row or {"answers": 0, "tokens": 0}
 
 
+def preferences_of(db: Database, job_id: str) -> int:
+    """Preferences between answers of a job that are not people's."""
+    return int(
+        db.value(
+            "SELECT count(*) FROM preferences p SEMI JOIN pairs c"
+            " ON c.id = p.chosen_pair_id AND c.job_id = ? WHERE p.vote_id = ''",
+            [job_id],
+        )
+    )
+
+
 def tokens_by_teacher(db: Database, job_id: str) -> dict[str, tuple[int, int]]:
     """Teacher -> tokens read and written for the answers of a job, as far as they are counted."""
     rows = db.rows(

@@ -180,20 +180,7 @@ def _with(candidate: Candidate, score: float | None, judged: dict[str, Any]) -> 
     )
 
 
-def judged_or_dropped(candidates: Sequence[Candidate], least: int) -> list[Candidate]:
-    """Those with a score, best first; equal ones in the order in which they were asked.
-
-    Raises:
-        Dropped: The judge's replies could be read for fewer than `least`.
-    """
+def best_first(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Those with a score, best first; equal ones in the order in which they were asked."""
     scored = [c for c in candidates if c.score is not None]
-    if len(scored) < least:
-        first = next(c for c in candidates if c.score is None)
-        judged = first.judged or {}
-        why = judged.get("unreadable", "its verdicts could not be read.")
-        step = f"{SCORE}/{first.place}"
-        if "compared" in judged:
-            a, b, *_ = candidates
-            step = f"{COMPARE}/{a.place}-{b.place}/forward"
-        raise Dropped(step, UNREADABLE, f"The judge gave too few usable verdicts: {why}")
     return sorted(scored, key=lambda c: (-(c.score or 0.0), c.place))

@@ -11,6 +11,7 @@ from distill_studio.core.lenient_json import Unreadable
 from distill_studio.generate.effects import (
     ELIMINATED,
     NOT_VERIFIED,
+    UNREADABLE,
     Check,
     Dropped,
     Made,
@@ -21,9 +22,10 @@ from distill_studio.generate.prompts import load_prompts
 from distill_studio.generate.recipes.base import Settings
 from distill_studio.generate.recipes.candidates import (
     CANDIDATE,
+    SCORE,
     Candidate,
     ask_candidates,
-    judged_or_dropped,
+    best_first,
     score_all,
 )
 from distill_studio.generate.recipes.verified import verdict_on, written
@@ -56,7 +58,7 @@ class Ensemble:
             return Made(tuple(c.draft(ensemble={"keep": how}) for c in candidates))
         if how == BY_JUDGE:
             judged = yield from score_all(candidates, unit, settings)
-            best = judged_or_dropped(judged, least=1)[0]
+            best = _best(judged)
             found: dict[str, Any] = {"scores": {str(c.place): c.score for c in judged}}
         elif how == BY_VERIFIER:
             best, found = yield from first_that_holds(candidates, unit)
@@ -65,6 +67,20 @@ class Ensemble:
         asked = {str(c.place): c.teacher for c in candidates}
         won = {"keep": how, "won": best.teacher, "asked": asked} | found
         return Made((best.draft(ensemble=won),))
+
+
+def _best(judged: Sequence[Candidate]) -> Candidate:
+    """The one with the highest score.
+
+    Raises:
+        Dropped: No reply of the judge could be read.
+    """
+    ranked = best_first(judged)
+    if not ranked:
+        first = judged[0]
+        why = (first.judged or {}).get("unreadable", "")
+        raise Dropped(f"{SCORE}/{first.place}", UNREADABLE, f"No score could be read: {why}")
+    return ranked[0]
 
 
 def first_that_holds(

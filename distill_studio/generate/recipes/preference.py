@@ -15,8 +15,8 @@ from distill_studio.generate.recipes.base import Settings
 from distill_studio.generate.recipes.candidates import (
     Candidate,
     ask_candidates,
+    best_first,
     compare_all,
-    judged_or_dropped,
     score_all,
 )
 
@@ -41,18 +41,23 @@ class PreferenceCandidates:
         )
         judge = compare_all if settings.word("judging") == PAIRWISE else score_all
         judged = yield from judge(candidates, unit, settings)
-        ranked = judged_or_dropped(judged, least=2)
-        places = {candidate.place: number for number, candidate in enumerate(judged)}
-        best, other = ranked[0], rejected(ranked, unit, settings)
         drafts = tuple(candidate.draft() for candidate in judged)
+        ranked = best_first(judged)
+        other = rejected(ranked, unit, settings)
         if other is None:
             return Made(drafts)
+        places = {candidate.place: number for number, candidate in enumerate(judged)}
+        best = ranked[0]
         strength = strength_of(_gap(best, other), settings)
         return Made(drafts, (Ranked(places[best.place], places[other.place], strength),))
 
 
 def rejected(ranked: Sequence[Candidate], unit: Unit, settings: Settings) -> Candidate | None:
-    """The one that loses: at least the margin below the best; None where there is none."""
+    """The one that loses: at least the margin below the best; None where there is none.
+
+    There is none either where the judge's replies could be read for fewer than two: people still
+    have the answers to compare, and each tells what was wrong with its verdict.
+    """
     margin = settings.real("margin")
     far = [c for c in ranked[1:] if _gap(ranked[0], c) >= margin and _gap(ranked[0], c) > 0]
     if not far:

@@ -120,6 +120,8 @@ def live_html(job: Job, reasons: Sequence[dict[str, Any]]) -> str:
         (lost, number(result.get("failed"))),
         ("tokens written", number(result.get("tokens"))),
     ]
+    if recipe is not None and recipe.prompts.needs_judge:
+        figures.append(("preferences", number(result.get("preferences"))))
     if result.get("cost_usd"):
         figures.append(("USD", f"{result['cost_usd']:.4f}"))
     if job.state.is_active:

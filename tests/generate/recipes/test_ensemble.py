@@ -94,3 +94,10 @@ def test_the_judge_keeps_the_best_and_the_first_teacher_judges_without_one() -> 
     assert (draft.teacher, draft.judge_score) == ("B", 5.0)
     assert draft.params["judged"]["judge"] == "A"
     assert draft.params["ensemble"]["scores"] == {"0": 2.0, "1": 5.0, "2": 3.0}
+
+
+def test_a_judge_that_says_nothing_readable_is_a_failure() -> None:
+    told: dict[str, Said] = {f"score/{n}": "Fine." for n in range(3)}
+    dropped = run(three("6", "5", "four") | told, keep="best by judge")
+    assert isinstance(dropped, Dropped)
+    assert (dropped.step, dropped.code) == ("score/0", "unreadable")
