@@ -7,6 +7,7 @@ mended (self-debugging, arXiv 2304.05128). Execution as a filter: OctoPack, Wiza
 and DeepSeek-R1 (arXiv 2501.12948, section 2.3.3) keep code this way. It runs only in the sandbox.
 """
 
+import ast
 import re
 from collections.abc import Generator
 from typing import Any
@@ -40,6 +41,13 @@ TESTS = "tests"
 _NAMES = re.compile(r"^((?:async )?def \w+\(.*?\)(?:\s*->\s*[^:\n]+)?|class \w+[^:\n]*):", re.M)
 _ASSERT = re.compile(r"^\s*assert\b|self\.assert|\braises\(", re.M)
 _FENCED = re.compile(r"^[^\S\n]*(?:```+|~~~+)", re.M)
+# What only makes sense to whoever saw the attempt before.
+_LOOKS_BACK = re.compile(
+    r"\btests? (?:has |have )?fail|\bfailed\b|\bfix(?:ed|es)?\b|\bcorrect(?:ed|s|ion)\b|\bapolog"
+    r"|\b(?:previous|earlier|original|first|last) (?:version|attempt|solution|code|answer)\b"
+    r"|\bwas wrong\b|\bmistake\b|\bAssertionError\b",
+    re.IGNORECASE,
+)
 _LEAST_WORDS = 8  # of explanation around the code
 
 
@@ -63,6 +71,9 @@ class Code:
             raise Dropped(ANSWER, NOT_VERIFIED, verdict.reason, reply.text)
         if settings.word("explanation") == "needed" and not _explains(reply.text):
             raise Dropped(ANSWER, ELIMINATED, "The code has no explanation.", reply.text)
+        if repairs and _LOOKS_BACK.search(reply.text):
+            reason = "The mended answer speaks of the failed attempt, which no reader has seen."
+            raise Dropped(f"mend/{repairs}", ELIMINATED, reason, reply.text)
         found: dict[str, Any] = {
             "verified": {"reason": verdict.reason, "tests": tests},
             "tests_from": "seed" if _own_tests(unit) else "teacher",
@@ -83,10 +94,26 @@ def _tests(unit: Unit, code: str, settings: Settings) -> Generator[Ask, ChatRepl
     names = "\n".join(match.strip() for match in _NAMES.findall(code))
     text = fill(settings.texts[TESTS], task=unit.seed.prompt, names=names)
     reply = yield Ask(TESTS, user(text))
-    tests = extract_code(reply.text)
+    tests = _without_solution(extract_code(reply.text), code, reply)
     if not _ASSERT.search(tests):
         raise Dropped(TESTS, UNREADABLE, "The reply holds no tests.", reply.text)
     return tests
+
+
+def _without_solution(tests: str, code: str, reply: ChatReply) -> str:
+    """The tests without functions and classes that would take the place of the solution's."""
+    try:
+        tree, names = ast.parse(tests), _defined(ast.parse(code))
+    except (SyntaxError, ValueError) as err:
+        reason = f"The reply's tests or the solution are no Python: {err}"
+        raise Dropped(TESTS, UNREADABLE, reason, reply.text) from err
+    kept = [node for node in tree.body if getattr(node, "name", "") not in names]
+    return ast.unparse(ast.Module(kept, []))
+
+
+def _defined(tree: ast.Module) -> set[str]:
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return {node.name for node in tree.body if isinstance(node, kinds)}
 
 
 def _run(
@@ -94,16 +121,18 @@ def _run(
 ) -> Generator[Ask | Check, Any, tuple[ChatReply, Verdict, int]]:
     """Run the tests; while they fail, let the teacher mend its code."""
     verdict: Verdict = yield Check(VerifierKind.UNIT_TESTS, reply.text, tests)
+    repairs = 0
     for number in range(1, settings.number("repairs") + 1):
         if verdict.ok:
-            return reply, verdict, number - 1
+            break
         said = Message(role="assistant", content=reply.text)
         request = user(fill(settings.texts["mend"], reason=verdict.reason))
         step = f"mend/{number}"
         reply = yield Ask(step, (*unit.seed.messages, said, *request))
         _solution(step, reply)
+        repairs = number
         verdict = yield Check(VerifierKind.UNIT_TESTS, reply.text, tests)
-    return reply, verdict, settings.number("repairs")
+    return reply, verdict, repairs
 
 
 def _solution(step: str, reply: ChatReply) -> str:

@@ -69,6 +69,29 @@ def test_code_that_fails_is_shown_its_error_and_mended() -> None:
     assert "AssertionError" in sent[-1].content
 
 
+def test_a_mended_answer_may_not_speak_of_what_no_reader_has_seen() -> None:
+    back = RIGHT.replace("To add two numbers", "Here is the corrected version: to add two numbers")
+    dropped, _ = run({"answer": WRONG, "tests": TESTS, "mend/1": back})
+    assert isinstance(dropped, Dropped)
+    assert (dropped.step, dropped.code) == ("mend/1", "eliminated")
+    assert "no reader has seen" in dropped.reason
+    made, _ = run({"answer": back, "tests": TESTS})  # said unasked, it is the answer's own
+    assert isinstance(made, Made)
+
+
+def test_tests_that_bring_their_own_solution_test_the_teachers() -> None:
+    own = "```python\ndef add(a, b):\n    return a + b\n\nassert add(1, 2) == 3\n```"
+    dropped, _ = run({"answer": WRONG, "tests": own}, repairs=0)
+    assert isinstance(dropped, Dropped)
+    assert dropped.code == "not_verified"
+    made, _ = run({"answer": RIGHT, "tests": own})
+    assert isinstance(made, Made)
+    assert "def add" not in made.drafts[0].params["verified"]["tests"]
+    dropped, _ = run({"answer": RIGHT, "tests": "```python\nassert add(1, 2 == 3\n```"})
+    assert isinstance(dropped, Dropped)
+    assert (dropped.step, dropped.code) == ("tests", "unreadable")
+
+
 def test_code_that_stays_wrong_is_dropped_with_the_error_and_asked_anew() -> None:
     dropped, _ = run({"answer": WRONG, "tests": TESTS}, repairs=0)
     assert isinstance(dropped, Dropped)
