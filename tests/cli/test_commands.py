@@ -93,7 +93,10 @@ def test_from_a_file_to_files(studio, rows_file, tmp_path):
 
 def test_generate_from_a_server(studio, stub, rows_file):
     studio("import", str(rows_file))
-    saved = studio("teacher", "add", "stub", "--model", "stub-1", "--url", stub.url, "--json").json
+    line = ("teacher", "add", "stub", "--model", "stub-1", "--url", stub.url, "--json")
+    more = studio(*line, "--url", "http://127.0.0.1:9/v1", "--requests-per-min", "600").json
+    assert (more["base_urls"], more["requests_per_min"]) == (["http://127.0.0.1:9/v1"], 600)
+    saved = studio(*line).json
     assert saved["kind"] == "openai"
     assert "stub" in studio("teacher", "list").out
     assert studio("teacher", "test", "stub", "--json").json

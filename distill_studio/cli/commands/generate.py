@@ -106,23 +106,38 @@ def add(
     ctx: typer.Context,
     name: Name,
     model: Annotated[str, typer.Option(help="Model id (a local folder works too).")],
-    url: Annotated[str, typer.Option(help="OpenAI-compatible URL; none = on this machine.")] = "",
+    url: Annotated[
+        list[str] | None,
+        typer.Option(help="OpenAI-compatible URL, repeatable; none = on this machine."),
+    ] = None,
     key_env: Annotated[str, typer.Option(help="Variable that holds the key.")] = "",
     concurrency: Annotated[int, typer.Option(help="Requests in flight.", min=1)] = 8,
     timeout_s: Annotated[float, typer.Option(help="Seconds per request.")] = 120.0,
     licence_note: Annotated[str, typer.Option(help="Terms on training with its answers.")] = "",
+    requests_per_min: Annotated[int, typer.Option(help="0 = no limit.", min=0)] = 0,
+    tokens_per_min: Annotated[int, typer.Option(help="0 = no limit.", min=0)] = 0,
+    price_in: Annotated[float | None, typer.Option(help="USD per million tokens read.")] = None,
+    price_out: Annotated[float | None, typer.Option(help="USD per million written.")] = None,
+    spend_limit_usd: Annotated[float, typer.Option(help="Per generation; 0 = none.")] = 0.0,
 ) -> None:
     """Add a teacher, or replace the one of that name. Keys stay in the environment."""
     session = session_of(ctx)
+    urls = url or []
     config = TeacherConfig(
         name=name,
-        kind=TeacherKind.OPENAI if url else TeacherKind.LOCAL,
+        kind=TeacherKind.OPENAI if urls else TeacherKind.LOCAL,
         model=model,
-        base_url=url,
+        base_url=urls[0] if urls else "",
+        base_urls=tuple(urls[1:]),
         key_env=key_env,
         concurrency=concurrency,
         timeout_s=timeout_s,
         licence_note=licence_note,
+        requests_per_min=requests_per_min,
+        tokens_per_min=tokens_per_min,
+        price_in=price_in,
+        price_out=price_out,
+        spend_limit_usd=spend_limit_usd,
     )
     saved = session.call("teachers_save", teacher=config.model_dump(mode="json"))
     session.answer(saved, lambda: print(f"Saved the teacher {clean(saved['name'])}."))
