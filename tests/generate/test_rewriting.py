@@ -24,6 +24,7 @@ BEFORE = "Name a bird."
         ("Name a bird. #Rewritten Prompt#: Name two.", "copies_prompt"),
         ("The given prompt asks for a bird.", "copies_prompt"),
         ("The instruction below is harder.", "copies_prompt"),
+        ("Rewrite the above instructions.", "copies_prompt"),
         ("Here it is, just as it was!", "only_stop_words"),
         ("?!", "only_stop_words"),
         ("鳥を二羽挙げて", ""),

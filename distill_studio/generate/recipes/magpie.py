@@ -1,8 +1,8 @@
 """Magpie: an aligned teacher, given only the beginning of a user's turn, writes the question too.
 
-arXiv 2406.08464, section 2.1: the chat template up to the user's words is continued as raw text at
+arXiv 2406.08464, section 2: the chat template up to the user's words is continued as raw text at
 a high temperature, to the end of the turn; what comes is a question such as the model was aligned
-on, and is asked as an ordinary one. A system turn can steer it to a topic (section 2.2).
+on, and is asked as an ordinary one. A system turn can steer it to a topic.
 """
 
 import re
@@ -90,10 +90,12 @@ class Magpie:
 def opening(settings: Settings, topic: str = "") -> str:
     """The chat template up to the user's first word: what the teacher continues.
 
-    A topic takes the place of the user's own system prompt here.
+    A topic takes the place of the user's own system prompt here. ChatML models were aligned with
+    a system turn in every conversation, so there is one in any case.
     """
     texts, name = settings.texts, settings.word("template")
     content = fill(texts["topic"], topic=topic) if topic else settings.system_prompt
+    content = content or texts.get(f"{name}_default", "")
     system = fill(texts[f"{name}_system"], content=content) if content else ""
     return fill(texts[name], system=system)
 

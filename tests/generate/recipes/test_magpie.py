@@ -16,6 +16,7 @@ from distill_studio.generate.recipes.magpie import STOPS, opening, rule_against_
 from tests.generate.play import ORIGIN, Played, play, reply, world
 
 RECIPE = RECIPES["magpie"]
+CHATML_SYSTEM = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
 QUESTION = "\nHow do bees find their way home?\n"
 
 
@@ -44,7 +45,7 @@ def played(replies: dict[str, Any], of: Unit | None = None, **wish: Any) -> tupl
     [
         (
             "chatml",
-            "<|im_start|>user\n",
+            f"{CHATML_SYSTEM}<|im_start|>user\n",
             "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\n",
         ),
         (
@@ -71,7 +72,8 @@ def test_every_template_has_its_texts_and_stops() -> None:
     assert set(option.choices) == set(STOPS)
     assert all(len(stops) <= 4 for stops in STOPS.values())
     names = {text.name for text in RECIPE.prompts.texts}
-    assert names == {"topic", *STOPS, *(f"{name}_system" for name in STOPS)}
+    systems = {f"{name}_system" for name in STOPS}
+    assert names == {"topic", "chatml_default", *STOPS, *systems}
 
 
 def test_a_question_is_made_by_raw_continuation_and_answered_as_any_other() -> None:
@@ -101,7 +103,7 @@ def test_a_topic_steers_the_question_and_not_the_answer() -> None:
     (draft,) = ended.result.drafts
     assert draft.seed.topic == "bees"
     _, here = played({"instruction": QUESTION}, unit(topic=""), steer="topic")
-    assert here.asked[0].raw == "<|im_start|>user\n"
+    assert here.asked[0].raw == f"{CHATML_SYSTEM}<|im_start|>user\n"
 
 
 def test_samples_are_questions_of_their_own() -> None:
