@@ -90,15 +90,17 @@ def test_without_an_address_the_model_runs_here() -> None:
 
 
 def test_limits_and_prices_come_back_as_they_went_in() -> None:
-    given = ("http://a/v1\n\n http://b/v1 ", 60, 0, 2.5, 0.4, 1.6)
+    given = ("http://a/v1\n\n http://b/v1 ", 60, 0, 2.5, "0,4", " 0 ")
     teacher = teacher_from("T", "m", "http://h/v1", "", 8, 120, "", *given)
     assert teacher.base_urls == ("http://a/v1", "http://b/v1")
     assert (teacher.requests_per_min, teacher.spend_limit_usd) == (60, 2.5)
-    assert limit_values(teacher) == ("http://a/v1\nhttp://b/v1", 60, 0, 2.5, 0.4, 1.6)
-    empty = teacher_from(
-        "T", "m", "http://h/v1", "", 8, 120, "", None, None, None, None, None, None
-    )
-    assert limit_values(empty) == ("", 0, 0, 0.0, None, None)
+    assert (teacher.price_in, teacher.price_out) == (0.4, 0.0)
+    assert limit_values(teacher) == ("http://a/v1\nhttp://b/v1", 60, 0, 2.5, "0.4", "0")
+    empty = teacher_from("T", "m", "http://h/v1", "", 8, 120, "", *[None] * 6)
+    assert limit_values(empty) == ("", 0, 0, 0.0, "", "")
+    for wrong in ("cheap", "-1", "inf", "nan"):
+        with pytest.raises(InvalidInput, match="no price"):
+            teacher_from("T", "m", "http://h/v1", "", 8, 120, "", "", 0, 0, 0, wrong, "1")
 
 
 def test_a_price_is_told_in_words() -> None:

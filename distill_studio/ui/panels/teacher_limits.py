@@ -1,10 +1,12 @@
 """The part of the teacher form on more addresses, limits and cost. Start from `build_limits`."""
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any
 
 import gradio as gr
 
+from distill_studio.core.errors import InvalidInput
 from distill_studio.core.records import TeacherConfig
 from distill_studio.services.teacher_costs import TeacherPrice
 
@@ -19,8 +21,8 @@ class LimitParts:
     requests_per_min: gr.Number
     tokens_per_min: gr.Number
     spend_limit: gr.Number
-    price_in: gr.Number
-    price_out: gr.Number
+    price_in: gr.Textbox
+    price_out: gr.Textbox
 
     @property
     def fields(self) -> list[Any]:
@@ -43,16 +45,11 @@ def build_limits() -> LimitParts:
             requests = _number("Requests a minute", _NO_LIMIT, "generate-requests-per-min", 0)
             tokens = _number("Tokens a minute", _NO_LIMIT, "generate-tokens-per-min", 0)
             spend = _number(
-                "Spend limit of one generation, USD", _NO_LIMIT, "generate-spend-limit", None
+                "Spend limit, USD", f"Per generation; {_NO_LIMIT}", "generate-spend-limit", None
             )
         with gr.Row():
-            hint = "Empty = by the price table; own machines cost nothing."
-            price_in = _number(
-                "USD per million tokens read", hint, "generate-price-in", None, value=None
-            )
-            price_out = _number(
-                "USD per million tokens written", hint, "generate-price-out", None, value=None
-            )
+            price_in = _price("USD per million tokens read", "generate-price-in")
+            price_out = _price("USD per million tokens written", "generate-price-out")
     return LimitParts(urls, requests, tokens, spend, price_in, price_out)
 
 
@@ -61,17 +58,21 @@ def limits_from(
     requests_per_min: float | None = 0,
     tokens_per_min: float | None = 0,
     spend_limit: float | None = 0,
-    price_in: float | None = None,
-    price_out: float | None = None,
+    price_in: str | None = "",
+    price_out: str | None = "",
 ) -> dict[str, Any]:
-    """The fields of a `TeacherConfig` that the components describe."""
+    """The fields of a `TeacherConfig` that the components describe.
+
+    Raises:
+        InvalidInput: A price is no number.
+    """
     return {
         "base_urls": tuple(line.strip() for line in (urls or "").splitlines() if line.strip()),
         "requests_per_min": int(requests_per_min or 0),
         "tokens_per_min": int(tokens_per_min or 0),
         "spend_limit_usd": float(spend_limit or 0),
-        "price_in": price_in,
-        "price_out": price_out,
+        "price_in": _usd(price_in),
+        "price_out": _usd(price_out),
     }
 
 
@@ -82,8 +83,8 @@ def limit_values(teacher: TeacherConfig) -> tuple[Any, ...]:
         teacher.requests_per_min,
         teacher.tokens_per_min,
         teacher.spend_limit_usd,
-        teacher.price_in,
-        teacher.price_out,
+        "" if teacher.price_in is None else f"{teacher.price_in:g}",
+        "" if teacher.price_out is None else f"{teacher.price_out:g}",
     )
 
 
@@ -100,7 +101,23 @@ def price_words(price: TeacherPrice) -> str:
     )
 
 
-def _number(
-    label: str, info: str, elem_id: str, precision: int | None, value: float | None = 0
-) -> gr.Number:
-    return gr.Number(value, label=label, info=info, minimum=0, precision=precision, elem_id=elem_id)
+def _number(label: str, info: str, elem_id: str, precision: int | None) -> gr.Number:
+    return gr.Number(0, label=label, info=info, minimum=0, precision=precision, elem_id=elem_id)
+
+
+def _price(label: str, elem_id: str) -> gr.Textbox:
+    """A text field: a `gr.Number` cannot be empty, and 0 is a price."""
+    return gr.Textbox(label=label, info="Empty = by the price table.", elem_id=elem_id)
+
+
+def _usd(text: str | None) -> float | None:
+    text = (text or "").strip().replace(",", ".").removeprefix("$")
+    if not text:
+        return None
+    try:
+        usd = float(text)
+    except ValueError as err:
+        raise InvalidInput(f"'{text}' is no price.", "Give a number such as 0.25.") from err
+    if not 0 <= usd < math.inf:
+        raise InvalidInput(f"'{text}' is no price.", "Give a number such as 0.25.")
+    return usd
