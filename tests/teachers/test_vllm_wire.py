@@ -22,7 +22,7 @@ MODEL = "smollm2-135m-instruct"
 VLLM = Path(__file__).parents[2] / ".venv-vllm" / "bin" / "python"
 OWNER = Actor(user="owner", role=Role.OWNER)
 QUESTION = (Message(role="user", content="Name the capital of France in one word."),)
-pytestmark = pytest.mark.vllm
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
