@@ -86,8 +86,7 @@ class BackTranslation:
         reply = yield Ask(INSTRUCTION, asked, sampling=plain(settings.sampling))
         request = as_request(reply.text)
         wrong = wrong_with(request, passage, is_cut=reply.finish_reason == _CUT)
-        shown = [requests[0] for _, requests in read_shots(settings.texts["shots"])]
-        if not wrong and is_like_one(request, shown):
+        if not wrong and _is_of_example(request, settings.texts["shots"]):
             wrong = "is that of an example"
         if wrong:
             raise Dropped(INSTRUCTION, ELIMINATED, f"The request {wrong}.", reply.text)
@@ -122,6 +121,14 @@ def wrong_with(request: str, passage: str, *, is_cut: bool = False) -> str:
     return ""
 
 
+def _is_of_example(request: str, shots: str) -> bool:
+    """Whether a request is an example's, or copied from an example's passage."""
+    shown = read_shots(shots)
+    return is_like_one(request, [requests[0] for _, requests in shown]) or any(
+        copied_share(request, passage, _COPIED_RUN) > _MOST_COPIED for passage, _ in shown
+    )
+
+
 def _rated(
     request: str, unit: Unit, settings: Settings
 ) -> Generator[Ask, ChatReply, tuple[int, str]]:
@@ -137,6 +144,10 @@ def _rated(
         scores = read_scores(reply.text, _one_score())
     except Unreadable as err:
         raise Dropped(RATE, UNREADABLE, err.user_message, reply.text) from err
+    ratings = [replies[0] for _, replies in read_shots(settings.texts["rate_shots"])]
+    if is_like_one(scores.reason, ratings):
+        reason = "The rating repeats that of an example, so it says nothing of this answer."
+        raise Dropped(RATE, UNREADABLE, reason, reply.text)
     return scores.scores["score"], scores.reason
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from distill_studio.core.protocols import SamplingParams
 from distill_studio.core.records import Message, Seed
+from distill_studio.generate.asides import read_shots
 from distill_studio.generate.effects import Dropped, Unit
 from distill_studio.generate.parse import to_rows
 from distill_studio.generate.recipes import RECIPES, Settings
@@ -93,6 +94,7 @@ def test_the_pair_says_where_it_comes_from_and_names_no_model_as_author() -> Non
         ("How long do eggs take, according to the author?", "speaks of the passage"),
         ("Rewrite this article on boiling eggs.", "speaks of the passage"),
         ("Put the eggs into cold water and bring it to the boil.", "is copied"),
+        ("A note: from the time that the echo takes, a bat knows.", "that of an example"),
         ("I'm sorry for the confusion.", "what an assistant says"),
         ("Explain how bats can hunt in complete darkness.", "that of an example"),
         ("Eggs?", "is shorter than 3 words"),
@@ -167,6 +169,15 @@ def test_a_rating_without_one_score_is_unreadable_and_asked_again(said: str) -> 
     assert here.kept == ["instruction"]
     _, here = run({"rate": said}, attempt=1)
     assert here.asked[1].sampling == SamplingParams(temperature=0.9)
+
+
+def test_a_rating_in_the_words_of_an_example_is_none() -> None:
+    [*_, last] = read_shots(TEXTS["rate_shots"])
+    said = last[1][0].replace("skis", "eggs")
+    dropped, here = run({"rate": said})
+    assert isinstance(dropped, Dropped)
+    assert (dropped.step, dropped.code, dropped.text) == ("rate", "unreadable", said)
+    assert here.kept == ["instruction"]
 
 
 def test_a_request_that_there_is_already_is_eliminated_after_the_rating() -> None:
