@@ -22,6 +22,7 @@ from distill_studio.cli.commands import (
     pairs,
     seeds,
     serve,
+    teachers,
     training,
     workspaces,
 )
@@ -79,6 +80,7 @@ def top(
 serve.add_to(app)
 seeds.add_to(app)
 generate.add_to(app)
+teachers.add_to(app)
 pairs.add_to(app)
 curate.add_to(app)
 training.add_to(app)

@@ -1,4 +1,4 @@
-"""`generate` lets teachers answer; `teacher` lists, adds, tests and removes them."""
+"""`generate` lets teachers answer; `recipes` lists the ways to ask."""
 
 from typing import Annotated, Any
 
@@ -8,21 +8,13 @@ from distill_studio.cli import filters
 from distill_studio.cli.session import Session, session_of
 from distill_studio.cli.show import clean, facts, table
 from distill_studio.cli.waiting import Job, check_detach, finish
-from distill_studio.core.errors import NotFound
-from distill_studio.core.records import TeacherConfig, TeacherKind
-
-Name = Annotated[str, typer.Argument(help="The teacher's name.")]
+from distill_studio.core.errors import InvalidInput, NotFound
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add `generate` and the group `teacher`."""
+    """Add `generate` and `recipes`."""
     app.command("generate")(generate)
-    group = typer.Typer(no_args_is_help=True, help="List, add, test and remove teachers.")
-    group.command("list")(list_teachers)
-    group.command("add")(add)
-    group.command("test")(test)
-    group.command("delete")(delete)
-    app.add_typer(group, name="teacher")
+    app.command("recipes")(recipes)
 
 
 def generate(
@@ -30,7 +22,12 @@ def generate(
     teacher: Annotated[
         list[str] | None, typer.Option(help="Who answers; may be repeated (default: the first).")
     ] = None,
-    recipe: Annotated[str, typer.Option(help="How: direct, best_of_n, ...")] = "direct",
+    recipe: Annotated[str, typer.Option(help="How; `recipes` lists them.")] = "direct",
+    option: Annotated[
+        list[str] | None, typer.Option(help="A setting of the recipe, NAME=VALUE; repeatable.")
+    ] = None,
+    judge: Annotated[str, typer.Option(help="The teacher that judges, where one does.")] = "",
+    examples: Annotated[int, typer.Option(help="Accepted answers shown first, 0 to 8.")] = 0,
     n: Annotated[int, typer.Option("--n", help="Answers per prompt and teacher.")] = 1,
     temperature: Annotated[float | None, typer.Option(help="0 = greedy.")] = None,
     top_p: Annotated[float | None, typer.Option()] = None,
@@ -44,6 +41,9 @@ def generate(
     again: Annotated[bool, typer.Option("--again", help="Ask answered prompts as well.")] = False,
     preview: Annotated[
         bool, typer.Option("--preview", help="Show the first request; send nothing.")
+    ] = False,
+    try_out: Annotated[
+        bool, typer.Option("--try", help="Dry run on three prompts; store nothing.")
     ] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait for its end.")] = False,
 ) -> None:
@@ -62,6 +62,9 @@ def generate(
         "n": n,
         "sampling": {name: value for name, value in sampling.items() if value is not None},
         "system_prompt": system,
+        "options": dict(_option(each) for each in option or []),
+        "judge": judge,
+        "examples": examples,
         "seeds": {
             "topic": topic,
             "source": source,
@@ -73,6 +76,10 @@ def generate(
     if preview:
         seen = session.call("generate_preview", **arguments)
         session.answer(seen, lambda: facts(seen))
+        return
+    if try_out:
+        job = finish(session, session.call("generate_try_out", **arguments), detach=False)
+        session.answer(job, lambda: _show_trial(job))
         return
     job = finish(session, session.call("generate_start", **arguments), detach=detach)
     session.answer(job, lambda: _show(session, job))
@@ -87,71 +94,45 @@ def _show(session: Session, job: Job) -> None:
         print(f"  {row['count']} failed at {clean(row['teacher'])}: {clean(row['reason'])}")
 
 
+def _show_trial(job: Job) -> None:
+    for tried in job["result"].get("tried", []):
+        print(f"{clean(tried['prompt'])}")
+        if tried["failure"]:
+            print(f"  nothing kept: {clean(tried['failure'])}")
+        for pair in tried["pairs"]:
+            print(f"  asked: {clean(pair['messages'][-1]['content'])}")
+            print(f"  answer: {clean(pair['answer'])}")
+
+
+def recipes(ctx: typer.Context) -> None:
+    """The recipes and their settings."""
+    session = session_of(ctx)
+    rows = session.call("recipes_page")
+    shown = [
+        {
+            "name": row["name"],
+            "summary": row["summary"],
+            "options": ", ".join(f"{o['name']}={o['default']}" for o in row["options"]),
+        }
+        for row in rows
+    ]
+    columns = {"name": "name", "options": "options", "summary": "what it does"}
+    session.answer(rows, lambda: table(shown, columns))
+
+
+def _option(text: str) -> tuple[str, float | str]:
+    """`NAME=VALUE`; a value that is a number counts as one."""
+    name, mark, value = text.partition("=")
+    if not mark:
+        raise InvalidInput(f"'{text}' is no setting.", "Write --option NAME=VALUE.")
+    try:
+        return name.strip(), float(value)
+    except ValueError:
+        return name.strip(), value.strip()
+
+
 def _first_teacher(session: Session) -> str:
     teachers = session.call("teachers_page")
     if not teachers:
         raise NotFound("There is no teacher yet.", "Add one: teacher add NAME --url URL --model ID")
     return str(teachers[0]["name"])
-
-
-def list_teachers(ctx: typer.Context) -> None:
-    """The teachers of this workspace."""
-    session = session_of(ctx)
-    rows = session.call("teachers_page")
-    columns = {"name": "name", "kind": "kind", "model": "model", "base_url": "url"}
-    session.answer(rows, lambda: table(rows, columns))
-
-
-def add(
-    ctx: typer.Context,
-    name: Name,
-    model: Annotated[str, typer.Option(help="Model id (a local folder works too).")],
-    url: Annotated[
-        list[str] | None,
-        typer.Option(help="OpenAI-compatible URL, repeatable; none = on this machine."),
-    ] = None,
-    key_env: Annotated[str, typer.Option(help="Variable that holds the key.")] = "",
-    concurrency: Annotated[int, typer.Option(help="Requests in flight.", min=1)] = 8,
-    timeout_s: Annotated[float, typer.Option(help="Seconds per request.")] = 120.0,
-    licence_note: Annotated[str, typer.Option(help="Terms on training with its answers.")] = "",
-    requests_per_min: Annotated[int, typer.Option(help="0 = no limit.", min=0)] = 0,
-    tokens_per_min: Annotated[int, typer.Option(help="0 = no limit.", min=0)] = 0,
-    price_in: Annotated[float | None, typer.Option(help="USD per million tokens read.")] = None,
-    price_out: Annotated[float | None, typer.Option(help="USD per million written.")] = None,
-    spend_limit_usd: Annotated[float, typer.Option(help="Per generation; 0 = none.")] = 0.0,
-) -> None:
-    """Add a teacher, or replace the one of that name. Keys stay in the environment."""
-    session = session_of(ctx)
-    urls = url or []
-    config = TeacherConfig(
-        name=name,
-        kind=TeacherKind.OPENAI if urls else TeacherKind.LOCAL,
-        model=model,
-        base_url=urls[0] if urls else "",
-        base_urls=tuple(urls[1:]),
-        key_env=key_env,
-        concurrency=concurrency,
-        timeout_s=timeout_s,
-        licence_note=licence_note,
-        requests_per_min=requests_per_min,
-        tokens_per_min=tokens_per_min,
-        price_in=price_in,
-        price_out=price_out,
-        spend_limit_usd=spend_limit_usd,
-    )
-    saved = session.call("teachers_save", teacher=config.model_dump(mode="json"))
-    session.answer(saved, lambda: print(f"Saved the teacher {clean(saved['name'])}."))
-
-
-def test(ctx: typer.Context, name: Name) -> None:
-    """Ask a teacher one short question."""
-    session = session_of(ctx)
-    result = session.call("teachers_test", name=name)
-    session.answer(result, lambda: facts(result))
-
-
-def delete(ctx: typer.Context, name: Name) -> None:
-    """Forget a teacher; its answers stay."""
-    session = session_of(ctx)
-    session.call("teachers_delete", name=name)
-    session.answer({"deleted": name}, lambda: print(f"Forgot the teacher {name}."))
