@@ -104,12 +104,16 @@ def _select_pairs(db: Database, selection: Selection, near_groups: NearGroups) -
 def _select_preferences(db: Database, selection: Selection, near_groups: NearGroups) -> None:
     reasons: Counter[str] = Counter()
     by_pair: dict[frozenset[str], list[Row]] = defaultdict(list)
-    for row in snapshots.compared_pairs(db, selection.query):
+    compared = snapshots.compared_pairs(db, selection.query)
+    by_people = {_couple(row) for row in compared if not row["is_judges"]}
+    for row in compared:
         reason = _preference_reason(row)
+        if row["is_judges"] and _couple(row) in by_people:  # a tie of theirs counts too
+            reason = "a judge's, where people have voted"
         if reason:
             reasons[reason] += 1
         else:
-            by_pair[frozenset((row["chosen_pair_id"], row["rejected_pair_id"]))].append(row)
+            by_pair[_couple(row)].append(row)
     winners = [_majority(votes, reasons) for votes in by_pair.values()]
     kept = [row for row in winners if row is not None]
     kept.sort(key=lambda row: str(row["id"]))
@@ -120,6 +124,10 @@ def _select_preferences(db: Database, selection: Selection, near_groups: NearGro
         prompt = normalised_prompt(Message(**m) for m in json.loads(row["messages"]))
         ties = _ties(row["seed_id"], near, row["chosen_pair_id"], row["rejected_pair_id"])
         selection.rows.append(SplitRow(row["id"], prompt, ties))
+
+
+def _couple(row: Row) -> frozenset[str]:
+    return frozenset((row["chosen_pair_id"], row["rejected_pair_id"]))
 
 
 def _preference_reason(row: Row) -> str:

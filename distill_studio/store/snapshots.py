@@ -87,12 +87,14 @@ def left_out(db: Database, query: PairQuery) -> dict[str, int]:
 def compared_pairs(db: Database, query: PairQuery) -> list[Row]:
     """All preferences whose chosen pair matches the query, those of comparisons too, oldest first.
 
-    Columns: `id`, `outcome`, `chosen_pair_id`, `rejected_pair_id`, `seed_id`, `messages`,
-    `same_prompt`, `chosen_status`, `chosen_curation`, `same_text`, `is_empty`.
+    Columns: `id`, `outcome`, `is_judges` (a model's, not a person's), `chosen_pair_id`,
+    `rejected_pair_id`, `seed_id`, `messages`, `same_prompt`, `chosen_status`, `chosen_curation`,
+    `same_text`, `is_empty`.
     """
     where, params = where_clause(query, with_compared=True)
     rows = db.rows(
-        f"""SELECT p.id, p.outcome, p.chosen_pair_id, p.rejected_pair_id, c.seed_id, c.messages,
+        f"""SELECT p.id, p.outcome, p.source IN ('judge', 'rule') AS is_judges,
+        p.chosen_pair_id, p.rejected_pair_id, c.seed_id, c.messages,
         c.messages = r.messages AS same_prompt,
         c.status AS chosen_status, c.curation AS chosen_curation,
         coalesce(c.edited_answer, c.answer) = coalesce(r.edited_answer, r.answer) AS same_text,

@@ -191,6 +191,33 @@ def test_preferences_follow_the_majority_and_the_texts_in_force(
     }
 
 
+def test_a_judges_preference_counts_only_where_no_person_has_said_anything(
+    workspace: Workspace, owner: Actor
+) -> None:
+    good = add_pairs(workspace, 4, accept=False)
+    bad = [another(pair, 1, "no") for pair in good]
+    pairs.insert(workspace.db, bad)
+
+    def said(a: Pair, b: Pair, source: str, outcome: str = "win") -> Preference:
+        return Preference(
+            seed_id=a.seed_id, chosen_pair_id=a.id, rejected_pair_id=b.id,
+            outcome=outcome, source=source,
+        )  # fmt: skip
+
+    told = [said(good[n], bad[n], "judge") for n in range(4)]
+    told.append(said(bad[0], good[0], "person"))
+    told.append(said(good[1], bad[1], "person", "tie"))
+    told.append(said(good[2], bad[2], "arena"))
+    preferences.insert(workspace.db, told)
+    snapshot = workspace.freeze.create(owner, "dpo", "preference")
+    chosen = [row["chosen"][0]["content"] for row in workspace.freeze.rows(owner, "dpo")]
+    assert sorted(chosen) == ["answer 2", "answer 3", "no"]
+    assert snapshot.manifest["counts"]["left_out"] == {
+        "a judge's, where people have voted": 3,
+        "no winner (tie)": 1,
+    }
+
+
 def test_terms_of_teachers_are_carried_and_warned_about(workspace: Workspace, owner: Actor) -> None:
     for name, licence in (("a", "Apache-2.0"), ("b", "no competing models")):
         config = TeacherConfig(name=name, kind=TeacherKind.LOCAL, model="m", licence_note=licence)
