@@ -83,9 +83,9 @@ def read_shots(text: str) -> list[tuple[str, tuple[str, ...]]]:
     return found
 
 
-def is_like_one(text: str, others: Iterable[str]) -> bool:
-    """Whether a text is one of the others, nearly word for word."""
-    return bool(words(text)) and not Pool(others).admit(text, SAME).is_new
+def is_like_one(text: str, others: Iterable[str], limit: float = SAME) -> bool:
+    """Whether a text is one of the others, nearly word for word (ROUGE-L from `limit`)."""
+    return bool(words(text)) and not Pool(others).admit(text, limit).is_new
 
 
 def is_assistants(text: str) -> bool:

@@ -5,8 +5,7 @@ they covered was its authors' main concern. So each pair carries its path in the
 how much of the outline was made.
 """
 
-import re
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +13,7 @@ from distill_studio.core.lenient_json import Unreadable
 from distill_studio.core.protocols import ChatReply
 from distill_studio.core.records import Message, Seed
 from distill_studio.core.words import words
-from distill_studio.generate.asides import as_request, is_assistants, plain, read_shots
+from distill_studio.generate.asides import plain, read_shots
 from distill_studio.generate.effects import (
     ELIMINATED,
     UNREADABLE,
@@ -27,27 +26,19 @@ from distill_studio.generate.effects import (
     Steps,
     Unit,
 )
-from distill_studio.generate.eliminate import RULES, TOO_LIKE, rule_against
+from distill_studio.generate.eliminate import RULES, TOO_LIKE
+from distill_studio.generate.exercises import read_exercises, wrong_with
 from distill_studio.generate.outline import Leaf, coverage, read_titles, topic_of
 from distill_studio.generate.prompts import fill, load_prompts
 from distill_studio.generate.recipes.base import Settings, user, with_system
 from distill_studio.generate.recipes.new_prompts import ask_new, draft_new, new_seed
-from distill_studio.generate.text_lists import read_list
 
 OUTLINE = "subtopics"
+SHOTS = "exercise_shots"
 LIKE = 0.9  # ROUGE-L from which an exercise is one that there is
 FEWEST_WORDS = 40  # of a section
 _SORRY_WORDS = 80  # Evol-Instruct's rule (arXiv 2304.12244): "sorry" in a text shorter than this
 _CUT = "length"
-_SOLUTION = re.compile(
-    r"(?:\A|\n|(?<=[.?!])\s)[#*_\s]*(?:solution|answer|hint)s?\b[*_]*\s*[:：].*", re.I | re.DOTALL
-)
-_NEEDS_SECTION = re.compile(
-    r"\b(?:section|chapter|textbook|passage|excerpt)\b|\b(?:the|this) (?:text|paragraph)\b"
-    r"|\b(?:above|previous|earlier|given) (?:text|example|paragraph)\b",
-    re.IGNORECASE,
-)
-NEEDS_SECTION = "needs the section that it is about"
 Asking = Generator[Any, Any, Any]
 
 
@@ -215,12 +206,13 @@ def _exercises(book: _Book) -> Generator[Any, Any, list[tuple[str, Leaf, Seed]]]
     """(step of its answer, leaf, exercise) of those that are of use."""
     leaves = _written(book)
     asks = [_ask_exercises(book, leaf) for leaf in leaves]
+    shown = [each for _, shots in read_shots(book.settings.texts[SHOTS]) for each in shots]
     replies = yield tuple(asks)
     found: list[tuple[str, Leaf, Seed]] = []
     for leaf, ask, reply in zip(leaves, asks, replies, strict=True):
         _raise_if_failed(ask.step, reply)
-        for place, text in read_exercises(book, reply).items():
-            wrong = _wrong_with_exercise(text)
+        for place, text in _read(book, reply).items():
+            wrong = wrong_with(text, book.sections[leaf.place].text, shown)
             if not wrong:
                 nearest: Nearest = yield Novel(text, LIKE)
                 wrong = "" if nearest.is_new else RULES[TOO_LIKE]
@@ -235,7 +227,7 @@ def _exercises(book: _Book) -> Generator[Any, Any, list[tuple[str, Leaf, Seed]]]
 def _ask_exercises(book: _Book, leaf: Leaf) -> Ask:
     count = book.settings.number("exercises")
     messages: list[Message] = []
-    for section, exercises in read_shots(book.settings.texts["exercise_shots"]):
+    for section, exercises in read_shots(book.settings.texts[SHOTS]):
         messages += user(book.text("exercises", section=section, count=count))
         messages.append(_listed(exercises[:count]))
     section = book.sections[leaf.place].text
@@ -244,30 +236,13 @@ def _ask_exercises(book: _Book, leaf: Leaf) -> Ask:
     return Ask(step, tuple(messages), sampling=sampling, may_fail=True)
 
 
-def read_exercises(book: _Book, reply: ChatReply) -> Mapping[int, str]:
-    """The exercises by their place in the reply, without solutions that came along.
-
-    A single one may stand without a number.
-    """
+def _read(book: _Book, reply: ChatReply) -> dict[int, str]:
     count, is_cut = book.settings.number("exercises"), reply.finish_reason == _CUT
     try:
-        items = read_list(reply.text, is_cut=is_cut)
+        return read_exercises(reply.text, count, is_cut=is_cut)
     except Unreadable as err:
-        if count > 1 or is_cut or not reply.text.strip():
-            book.dropped.append(err.user_message)
-            return {}
-        items = [reply.text]
-    cleaned = [as_request(_SOLUTION.sub("", as_request(item))) for item in items[:count]]
-    return dict(enumerate(cleaned, start=1))
-
-
-def _wrong_with_exercise(text: str) -> str:
-    rule = rule_against(text) if text else "too_short"
-    if rule:
-        return RULES[rule]
-    if is_assistants(text):
-        return "no exercise, but what an assistant says"
-    return NEEDS_SECTION if _NEEDS_SECTION.search(text) else ""
+        book.dropped.append(err.user_message)
+        return {}
 
 
 def _answers(

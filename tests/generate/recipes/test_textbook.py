@@ -177,6 +177,12 @@ def test_a_teacher_that_fails_ends_the_unit_so_that_it_is_asked_again(step: str)
         ("1. What does the section say about rain?", "needs the section"),
         ("1. Explain the picture of a cloud.", "images"),
         ("I'm ready to help. What would you like to do?", "what an assistant says"),
+        (f"1. {LONG[:84]}", "copied from the section"),
+        (
+            "1. A child of 15 kg sits 2 m from the center of a seesaw. How far from the center"
+            " must a child of 19 kg sit, so that the seesaw is in balance?",
+            "too like an example",
+        ),
         ("1. Why?", "shorter than 3 words"),
         ("1. Solution: it rains.", "shorter than 3 words"),
         ("1. Name two conditions that snow needs.", "too like"),
@@ -202,7 +208,9 @@ def test_a_single_exercise_needs_no_number_and_its_solution_goes() -> None:
 
 
 def test_several_exercises_keep_the_places_that_they_had() -> None:
-    said = "1. Why?\n2. Why is snow white?\n3. Where does it snow most?\n4. One too many is here."
+    said = (
+        "1. Why?\n2. 1. Why is snow white?\n3. Where does it snow most?\n4. One too many is here."
+    )
     replies: dict[str, Said] = {
         "exercises/2": said,
         "answer/2/2": "Light.",
