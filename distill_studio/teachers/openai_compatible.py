@@ -34,7 +34,7 @@ from distill_studio.teachers import openai_errors as errors
 from distill_studio.teachers import openai_wire as wire
 from distill_studio.teachers.endpoints import Endpoint, Endpoints, new_client
 from distill_studio.teachers.prices import price_of, tokens_in
-from distill_studio.teachers.rate_limit import RateLimit
+from distill_studio.teachers.rate_limit import RateLimit, Turns
 from distill_studio.teachers.spending import SpendMeter
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ class OpenAIChatModel:
         self._headers: dict[str, Any] = {} if api_key else {"Authorization": openai.Omit()}
         self._refused: set[str] = set()  # parameters this model does not take
         self._endpoints = Endpoints(config)
-        self._limit = limit or RateLimit(config.requests_per_min, config.tokens_per_min)
+        self.limit = limit or RateLimit(config.requests_per_min, config.tokens_per_min)
+        self._turns = Turns(self.limit)
         self._answer_tokens: float | None = None  # running average
 
     # -- ChatModel ------------------------------------------------------------------------
@@ -200,7 +201,7 @@ class OpenAIChatModel:
 
     async def _attempt(self, request: ChatRequest) -> ChatReply:
         """Ask in its turn and within the limits; counts tokens and cost."""
-        if not self._limit.is_limited and not self.spending.limit_usd:
+        if not self._turns.is_limited and not self.spending.limit_usd:
             reply = await self.ask(request)
             self._count(request, reply)
             return reply
@@ -208,9 +209,9 @@ class OpenAIChatModel:
         async with self.spending.reserve(prompt_tokens, request.sampling.max_tokens):
             guess = self._answer_tokens or min(request.sampling.max_tokens, _FIRST_GUESS)
             reserved = prompt_tokens + guess
-            await asyncio.sleep(self._limit.reserve(reserved))
+            await self._turns.wait(reserved)
             reply = await self.ask(request)
-            self._limit.settle(reserved, self._count(request, reply))
+            self._turns.settle(reserved, self._count(request, reply))
             return reply
 
     def _count(self, request: ChatRequest, reply: ChatReply) -> float:

@@ -1,12 +1,14 @@
 """Pace requests to so many requests and tokens per minute.
 
 A small own one because a token count is known only afterwards: what is reserved for a request is
-corrected by what it used, which `aiolimiter` and its like cannot do. Start at `RateLimit.reserve`.
+corrected by what it used, which `aiolimiter` and its like cannot do. Start at `Turns.wait`.
 """
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
+from weakref import WeakKeyDictionary
 
 _MINUTE_S = 60.0
 
@@ -54,3 +56,32 @@ class RateLimit:
         if self._token_s:
             with self._guard:
                 self._next_token += (used - reserved) * self._token_s
+
+
+class Turns:
+    """The line of one model's requests before a limit that others may share.
+
+    Only its head has reserved a turn: what a cancel leaves behind is one turn, not all of them.
+    """
+
+    def __init__(self, limit: RateLimit) -> None:
+        self._limit = limit
+        self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
+            WeakKeyDictionary()
+        )
+
+    @property
+    def is_limited(self) -> bool:
+        """False when nobody ever waits."""
+        return self._limit.is_limited
+
+    async def wait(self, tokens: float) -> None:
+        """Wait for the turn of a request of about so many tokens."""
+        if not self._limit.is_limited:
+            return
+        async with self._lines.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+            await asyncio.sleep(self._limit.reserve(tokens))
+
+    def settle(self, reserved: float, used: float) -> None:
+        """Correct a reservation; see `RateLimit.settle`."""
+        self._limit.settle(reserved, used)

@@ -212,7 +212,7 @@ def test_models_of_one_teacher_share_its_pace(workspace: Workspace, owner: Actor
     first, second = workspace.teachers.model("Stub"), workspace.teachers.model("Stub")
     assert isinstance(first, OpenAIChatModel)
     assert isinstance(second, OpenAIChatModel)
-    assert first._limit is second._limit
+    assert first.limit is second.limit
     assert first.spending is not second.spending
     spent = workspace.teachers.model("Stub", spent_usd=0.5)
     assert isinstance(spent, OpenAIChatModel)
