@@ -10,7 +10,7 @@ from distill_studio.core.records import Job, JobState, Pair
 from distill_studio.generate.recipes import RECIPES
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET
+from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import chip, duration, esc, number, table
 from distill_studio.ui.panels.jobs import job_html
 
@@ -96,9 +96,9 @@ def build_live_panel(ui: Ui) -> LivePanel:
     where = [ui.workspace, chosen]
     timer.tick(guarded(poll), where, outputs, **QUIET)
     chosen.input(guarded(poll), where, outputs, **QUIET)
-    stop.click(on_stop, where, outputs, **QUIET)
-    resume.click(on_resume, where, outputs, **QUIET)
-    give.click(on_give, [*where, teacher, key], [key, *outputs], **QUIET)
+    stop.click(on_stop, where, outputs, **SAYING)
+    resume.click(on_resume, where, outputs, **SAYING)
+    give.click(on_give, [*where, teacher, key], [key, *outputs], **SAYING)
     review.click(lambda: gr.Tabs(selected="review"), None, ui.tabs, **QUIET)
     return LivePanel(chosen, outputs, poll)
 

@@ -110,7 +110,7 @@ def build_runs_panel(ui: Ui) -> RunsPanel:
     timer.tick(guarded(view.live), asked, live, **QUIET)
     listing.select(on_pick, ui.workspace, outputs, **QUIET)
     stop.click(on_stop, asked, outputs, **SAYING)
-    resume.click(on_resume, asked, outputs, **QUIET)
+    resume.click(on_resume, asked, outputs, **SAYING)
     compare.click(lambda: gr.Tabs(selected="evaluate"), None, ui.tabs, **QUIET)
     for button, kind in ((merged, "merged"), (adapter, "adapter")):
         button.click(on_package, [*asked, gr.State(kind)], link, **_SLOW)

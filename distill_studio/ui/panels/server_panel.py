@@ -12,7 +12,7 @@ from distill_studio.services.servers import ServerState, ServerStatus
 from distill_studio.teachers.vllm_server import Dtype, ServerOptions
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET
+from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import chip, esc, note
 
 _TICK_S = 2.0
@@ -123,12 +123,13 @@ def build_server_panel(ui: Ui) -> ServerPanel:
         log = opened.servers.log(actor, shown.name, 12) if shown else ""
         is_up = shown is not None and shown.pid is not None
         names = [s.name for s in servers]
+        teachers = {teacher.name for teacher in opened.teachers.page(actor)}  # ready a moment later
         return (
             servers_html(servers, shown, log),
             gr.Dropdown(names, value=shown.name if shown else None, visible=len(names) > 1),
             gr.Button(visible=is_up),
             gr.Button(visible=shown is not None and not is_up),
-            next((s.name for s in servers if s.state is ServerState.READY), ""),
+            next((n for n in _ready(servers) if n in teachers), ""),
             gr.Timer(_TICK_S, active=True),
         )
 
@@ -157,10 +158,14 @@ def build_server_panel(ui: Ui) -> ServerPanel:
     accordion.collapse(lambda: gr.Timer(_TICK_S, active=False), None, timer, **QUIET)
     timer.tick(guarded(poll), where, outputs, **QUIET)
     chosen.input(guarded(poll), where, outputs, **QUIET)
-    start.click(on_start, [ui.workspace, *fields], outputs, **QUIET)
+    start.click(on_start, [ui.workspace, *fields], outputs, **SAYING)
     stop.click(on_stop, where, outputs, concurrency_limit=8, api_visibility="private")
-    forget.click(on_forget, where, outputs, **QUIET)
+    forget.click(on_forget, where, outputs, **SAYING)
     return ServerPanel(ui, ready)
+
+
+def _ready(servers: Sequence[ServerStatus]) -> list[str]:
+    return [s.name for s in servers if s.state is ServerState.READY]
 
 
 def options_from(

@@ -11,7 +11,7 @@ from distill_studio.core.records import TeacherConfig, TeacherKind
 from distill_studio.services.teachers import TeacherTest
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET
+from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import chip, esc, note
 from distill_studio.ui.panels.teacher_limits import (
     LimitParts,
@@ -158,8 +158,8 @@ class TeacherForm:
         given = [where, p.key, *p.fields]
         p.test.click(guarded(self.on_test), given, p.result, **_SLOW)
         return [
-            p.save.click(guarded(self.on_save), given, [p.key, p.name, *self.outputs], **QUIET),
-            p.delete.click(guarded(self.on_delete), [where, p.saved], self.outputs, **QUIET),
+            p.save.click(guarded(self.on_save), given, [p.key, p.name, *self.outputs], **SAYING),
+            p.delete.click(guarded(self.on_delete), [where, p.saved], self.outputs, **SAYING),
         ]
 
 

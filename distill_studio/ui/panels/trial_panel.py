@@ -10,7 +10,7 @@ from distill_studio.core.records import Job, JobState
 from distill_studio.services.generation_trial import TriedPair, TriedSeed, TriedStep
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET
+from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import chip, esc, note
 from distill_studio.ui.panels.jobs import job_html
 
@@ -64,7 +64,7 @@ def build_trial_panel(ui: Ui) -> TrialPanel:
         return poll(request, workspace)
 
     ticked = timer.tick(guarded(poll), ui.workspace, outputs, **QUIET)
-    stop.click(on_stop, ui.workspace, outputs, **QUIET)
+    stop.click(on_stop, ui.workspace, outputs, **SAYING)
     return TrialPanel(outputs, ticked, poll)
 
 

@@ -11,7 +11,7 @@ from distill_studio.services.curate import JOB_KINDS, MEASURE_AT_ONCE
 from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET
+from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import empty_state, note, page_head
 from distill_studio.ui.panels import curate_html as draw
 from distill_studio.ui.panels.curate_filters import FilterForm, build_filter_form
@@ -138,7 +138,7 @@ def build(ui: Ui) -> TabView:
     live: dict[str, Any] = {**QUIET, "trigger_mode": "always_last"}
     changes = [widget.input for widget in settings if widget is not near.at]
     gr.on(changes, guarded(refresh), inputs, shown, **live)
-    near.find.click(on_find, [ui.workspace, near.field], near.jobs.outputs, **QUIET)
+    near.find.click(on_find, [ui.workspace, near.field], near.jobs.outputs, **SAYING)
     near.jobs.view.change(on_job, inputs, shown, **live)
     apply.click(on_apply, inputs, shown, api_visibility="private", show_progress="minimal")
     undo.click(on_undo, inputs, shown, api_visibility="private", show_progress="minimal")

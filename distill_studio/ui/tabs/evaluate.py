@@ -10,7 +10,7 @@ import gradio as gr
 from distill_studio.services.evaluate import MOST
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET
+from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import note, page_head
 from distill_studio.ui.panels.compare_events import (
     WELCOME,
@@ -177,20 +177,20 @@ def _wire_asking(ui: Ui, w: Widgets, events: CompareEvents) -> None:
             [w.run, w.stop, *w.vote_outputs, w.history, w.rates],
             **QUIET,
         )
-    w.stop.click(guarded(events.on_stop), [ui.workspace, w.current], None, **QUIET)
+    w.stop.click(guarded(events.on_stop), [ui.workspace, w.current], None, **SAYING)
     turn_outputs = [w.prompt, w.context, w.earlier, w.fresh]
     w.example.input(guarded(events.on_example), w.example, turn_outputs, **QUIET)
-    w.go_on.click(guarded(events.on_continue), [ui.workspace, w.current], turn_outputs, **QUIET)
+    w.go_on.click(guarded(events.on_continue), [ui.workspace, w.current], turn_outputs, **SAYING)
     w.fresh.click(events.on_fresh, None, turn_outputs, **QUIET)
     set_inputs = [ui.workspace, w.models, w.blind, w.count, *w.sampling]
-    w.run_set.click(guarded(events.on_set), set_inputs, w.panel.outputs, **QUIET)
+    w.run_set.click(guarded(events.on_set), set_inputs, w.panel.outputs, **SAYING)
 
 
 def _wire_looking(ui: Ui, w: Widgets, events: CompareEvents) -> None:
     here = [ui.workspace, w.current]
     for winner, button in w.votes.items():
         outputs = [*w.view_outputs, w.history, w.rates, w.set_table]
-        button.click(guarded(events.on_vote(winner)), here, outputs, **QUIET)
+        button.click(guarded(events.on_vote(winner)), here, outputs, **SAYING)
     for links in (w.history, w.set_table):
         links.select(guarded(events.on_open), ui.workspace, w.view_outputs, **QUIET)
     w.models.change(guarded(events.held_out), [ui.workspace, w.models], w.held_out, **QUIET)

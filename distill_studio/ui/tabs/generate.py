@@ -13,7 +13,7 @@ from distill_studio.services.workspace import Workspace
 from distill_studio.store.generation import SeedFilter
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET
+from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import empty_state, note, page_head
 from distill_studio.ui.panels.generation_fields import build_how, build_which
 from distill_studio.ui.panels.generation_html import (
@@ -119,9 +119,9 @@ def build(ui: Ui) -> TabView:
     gr.on(changes, on_change, inputs, form.facts, trigger_mode="always_last", **QUIET)
     form.recipe.after_edit(on_change, inputs, form.facts)
     trial.ticked.success(on_change, inputs, form.facts, **QUIET)  # Run may be free now
-    tried = form.try_out.click(on_try, inputs, trial.outputs, **QUIET)
+    tried = form.try_out.click(on_try, inputs, trial.outputs, **SAYING)
     tried.success(None, None, None, js=_TO_TRIAL, **QUIET)
-    started = form.run.click(on_run, inputs, [*live.outputs, live.chosen, *form.facts], **QUIET)
+    started = form.run.click(on_run, inputs, [*live.outputs, live.chosen, *form.facts], **SAYING)
     started.success(None, None, None, js=_TO_LIVE, **QUIET)
     form.teachers.after_change(on_teachers, form.fields[:1], form.fields[:1])
     form.servers.after_ready(on_teachers, form.fields[:1], form.fields[:1])

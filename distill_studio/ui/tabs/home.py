@@ -10,7 +10,7 @@ from distill_studio.services.overview import NextStep
 from distill_studio.services.studio import DEMO_WORKSPACE
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET
+from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import esc, number, page_head
 from distill_studio.ui.panels.jobs import build_jobs_panel
 
@@ -116,10 +116,10 @@ def build(ui: Ui) -> TabView:
         return (gr.Dropdown(choices=names, value=names[0]), *demo_view(request, names[0]))
 
     demo_outputs = [start, stages, result, drop, timer]
-    start.click(on_start, ui.workspace, demo_outputs, **QUIET)
+    start.click(on_start, ui.workspace, demo_outputs, **SAYING)
     everything = [flow, step, *demo_outputs, *panel.outputs]
     timer.tick(guarded(show), ui.workspace, everything, **QUIET)
-    drop.click(on_delete, None, [ui.workspace, *demo_outputs], **QUIET)
+    drop.click(on_delete, None, [ui.workspace, *demo_outputs], **SAYING)
     return TabView(show=show, outputs=everything)
 
 

@@ -13,7 +13,7 @@ from distill_studio.store.pairs import PairQuery
 from distill_studio.ui.bench import bench, bench_value
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET
+from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import note, number, page_head
 
 LABEL = "Review"
@@ -171,17 +171,17 @@ def _wire_bulk(ui: Ui, filters: list[Any], view: gr.HTML, bulk: _Bulk) -> None:
 
     asking = [bulk.question, bulk.row, bulk.asked, bulk.reason]
     inputs = [ui.workspace, *filters]
-    bulk.accept.click(ask(DecisionKind.ACCEPT), inputs, asking, **QUIET)
-    bulk.reject.click(ask(DecisionKind.REJECT), inputs, asking, **QUIET)
+    bulk.accept.click(ask(DecisionKind.ACCEPT), inputs, asking, **SAYING)
+    bulk.reject.click(ask(DecisionKind.REJECT), inputs, asking, **SAYING)
     bulk.cancel.click(_reset, None, bulk.reset_outputs, **QUIET)
     after = [bulk.outcome, bulk.undo, bulk.done, view]
     bulk.confirm.click(
         on_confirm,
         [ui.workspace, bulk.asked, bulk.reason],
         [*bulk.reset_outputs, *after],
-        **QUIET,
+        **SAYING,
     )
-    bulk.undo.click(on_undo, [ui.workspace, bulk.done, *filters], after, **QUIET)
+    bulk.undo.click(on_undo, [ui.workspace, bulk.done, *filters], after, **SAYING)
 
 
 def _query(*filters: str) -> PairQuery:
