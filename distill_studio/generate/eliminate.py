@@ -116,7 +116,9 @@ def rule_against(text: str, shown: Collection[str] = ()) -> str:
 def in_words(eliminated: Sequence[Eliminated]) -> str:
     """How many fell to each rule: '2 too like a prompt there is, 1 cut off'."""
     counts = Counter(each.rule for each in eliminated)
-    return ", ".join(f"{count} {RULES[rule]}" for rule, count in counts.most_common())
+    order = list(RULES)  # the same counts make the same words, so that reasons can be grouped
+    found = sorted(counts.items(), key=lambda item: (-item[1], order.index(item[0])))
+    return ", ".join(f"{count} {RULES[rule]}" for rule, count in found)
 
 
 def _misses_input(text: str) -> bool:

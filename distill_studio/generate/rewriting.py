@@ -11,7 +11,8 @@ from distill_studio.generate.eliminate import EMPTY, without_marks
 LONGEST_APOLOGY = 79  # words
 _COPIED = re.compile(
     r"\b(?:given|rewritten|created|new|original|above|first|second) (?:prompt|instruction)s?\b"
-    r"|\bthe instructions? (?:below|above)\b|\b10 to 20 words\b|\bexpert assistant\b",
+    r"|\bthe instructions? (?:below|above)\b|\b10 to 20 words\b"
+    r"|\bexpert assistant\b|\bdo not answer it\b",
     re.IGNORECASE,
 )
 _OPENING = re.compile(

@@ -72,5 +72,6 @@ def test_marks_go(text: str, bare: str) -> None:
 def test_counts_in_words() -> None:
     found = [Eliminated(1, "copy", "a"), Eliminated(2, "cut_off", "b"), Eliminated(3, "copy", "c")]
     assert in_words(found) == "2 copied from the instructions shown, 1 cut off"
+    assert in_words(found[:2]) == in_words(found[1::-1])
     near = Eliminated(1, "too_like", "a" * 999, "b", 0.8181).as_params()
     assert near == {"place": 1, "rule": "too_like", "text": "a" * 300, "like": "b", "score": 0.818}
