@@ -109,11 +109,12 @@ def first_request(workspace: Workspace, plan: GenerationPlan, seed: Seed) -> dic
             "sampling": request.sampling.model_dump(mode="json"),
         } | ({"raw": request.raw} if request.raw else {})
     has_key = config.needs_key or bool(config.key_env)
+    model = OpenAIChatModel(config)
     return {
         "method": "POST",
-        "url": f"{config.base_url}/{'completions' if request.raw else 'chat/completions'}",
+        "url": f"{config.base_url}{model.path(request)}",
         "headers": {"Authorization": "Bearer [key]"} if has_key else {},
-        "body": OpenAIChatModel(config).body(request),
+        "body": model.body(request),
     }
 
 
