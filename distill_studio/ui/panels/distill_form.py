@@ -48,6 +48,21 @@ class DistillForm:
         ]
 
     @property
+    def kept(self) -> dict[str, Any]:
+        """What the browser remembers: all but the run's name, which is for one run."""
+        numbers = dict(zip(NUMBER_FIELDS, self.numbers, strict=True))
+        return {
+            "snapshot": self.snapshot,
+            "method": self.method,
+            "student": self.student,
+            "preset": self.preset,
+            "weights": self.weights,
+            "over_length": self.over_length,
+            "learn": self.learn,
+            **numbers,
+        }
+
+    @property
     def watched(self) -> list[Any]:
         """Widgets whose change calls for a new pre-flight (a new method changes the snapshot)."""
         choices = [self.snapshot, self.student, self.preset, self.weights, self.over_length]

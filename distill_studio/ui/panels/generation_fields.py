@@ -1,8 +1,17 @@
-"""Fields of the Generate form that are the same for every recipe."""
+"""Fields of the Generate form that are the same for every recipe; and what all of them ask for."""
 
 from typing import Any
 
 import gradio as gr
+
+from distill_studio.core.protocols import SamplingParams
+from distill_studio.store.generation import SeedFilter
+from distill_studio.ui.panels.recipe_form import options_from
+
+FIELDS = (  # in the order of the arguments of `asked`
+    *("teachers", "recipe", "n", "temperature", "max_tokens", "top_p", "seed", "stop", "system"),
+    *("topic", "source", "search", "limit", "only_unanswered", "examples", "top_logprobs", "judge"),
+)
 
 
 def build_how() -> list[Any]:
@@ -82,3 +91,50 @@ def build_which() -> list[Any]:
         True, label="Only seeds without an answer", elem_id="generate-unanswered"
     )
     return [topic, source, search, limit, unanswered]
+
+
+def asked(
+    teachers: list[str],
+    recipe: str,
+    n: float,
+    temperature: float,
+    max_tokens: float,
+    top_p: float,
+    seed: float,
+    stop: str,
+    system: str,
+    topic: str,
+    source: str,
+    search: str,
+    limit: float,
+    only_unanswered: bool,
+    examples: float,
+    top_logprobs: float,
+    judge: str,
+    *options: Any,  # noqa: ANN401
+) -> dict[str, Any]:
+    """The form as arguments of `generate_start` and `generate_preview`."""
+    return {
+        "teachers": list(teachers or []),
+        "recipe": recipe,
+        "n": int(n or 1),
+        "sampling": SamplingParams(
+            temperature=temperature,
+            max_tokens=int(max_tokens or 256),
+            top_p=top_p,
+            seed=int(seed or 0),
+            stop=tuple(line for line in (stop or "").splitlines() if line),
+            top_logprobs=int(top_logprobs or 0),
+        ),
+        "system_prompt": system or "",
+        "seeds": SeedFilter(
+            topic=topic or "",
+            source=source or "",
+            search=search or "",
+            limit=int(limit or 0),
+            only_unanswered=only_unanswered,
+        ),
+        "options": options_from(recipe, options),
+        "judge": judge or "",
+        "examples": int(examples or 0),
+    }

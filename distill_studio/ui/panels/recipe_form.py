@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from distill_studio.core.actor import Actor
+from distill_studio.core.errors import InvalidInput
 from distill_studio.core.records import TeacherConfig
 from distill_studio.generate.prompts import Option, OptionValue, Prompts
 from distill_studio.generate.recipes import RECIPES
@@ -15,6 +16,7 @@ from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
 from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import chip, esc
+from distill_studio.ui.panels.form_memory import FormMemory, pooled
 
 # A recipe's options take the first fields of their kind; the rest stay hidden.
 NUMBERS = 4
@@ -42,10 +44,44 @@ class RecipeForm:
             _judge_field(RECIPES[name].prompts, opened.teachers.page(actor), judge),
         ]
 
+    def recall(self, opened: Workspace, recipe: str, options: Sequence[Any]) -> list[Any]:
+        """The recipe's own fields at these values, and its texts here; for `recalled`."""
+        fields = option_fields(RECIPES[recipe].prompts.options, options)
+        return [*fields, *_editor_values(opened.recipes.in_force(recipe), None)]
+
+    @property
+    def recalled(self) -> list[Any]:
+        """What `recall` fills."""
+        return [*self.options, *self.editor.outputs]
+
     @property
     def filled(self) -> list[Any]:
         """What `fill` fills."""
         return [self.recipe, self.about, self.judge]
+
+    def wire(self, ui: Ui, memory: FormMemory) -> None:
+        """Show what belongs to the recipe that is chosen, its options as they were last."""
+
+        @guarded
+        def on_recipe(
+            request: gr.Request,
+            workspace: str,
+            name: str,
+            judge: str,
+            kept: Any,  # noqa: ANN401
+        ) -> list[Any]:
+            opened, actor = ui.open(request, workspace)
+            prompts = RECIPES[name].prompts
+            options = recalled_options(prompts.options, pooled(kept, workspace, name))
+            return [
+                about_html(prompts),
+                _judge_field(prompts, opened.teachers.page(actor), judge or ""),
+                *self.recall(opened, name, options),
+            ]
+
+        inputs = [ui.workspace, self.recipe, self.judge, memory.kept]
+        outputs = [self.about, self.judge, *self.recalled]
+        self.recipe.change(on_recipe, inputs, outputs, **QUIET)
 
     def after_edit(
         self, handler: Callable[..., Any], inputs: list[Any], outputs: list[Any]
@@ -82,22 +118,7 @@ def build_recipe_form(ui: Ui) -> RecipeForm:
         visible=False,
         elem_id="generate-judge",
     )
-    editor = _build_editor(ui, recipe)
-
-    @guarded
-    def on_recipe(request: gr.Request, workspace: str, name: str, judge_now: str) -> list[Any]:
-        opened, actor = ui.open(request, workspace)
-        prompts = RECIPES[name].prompts
-        return [
-            about_html(prompts),
-            _judge_field(prompts, opened.teachers.page(actor), judge_now or ""),
-            *option_fields(prompts.options),
-            *_editor_values(opened.recipes.in_force(name), None),
-        ]
-
-    outputs = [about, judge, *options, *editor.outputs]
-    recipe.change(on_recipe, [ui.workspace, recipe, judge], outputs, **QUIET)
-    return RecipeForm(recipe, about, judge, options, editor)
+    return RecipeForm(recipe, about, judge, options, _build_editor(ui, recipe))
 
 
 def _build_options() -> list[Any]:
@@ -176,24 +197,38 @@ def _editor_values(prompts: Prompts, which: str | None) -> list[Any]:
     ]
 
 
-def option_fields(options: Sequence[Option]) -> list[Any]:
-    """The pool of fields as the options want them, at their defaults."""
-    numbers = [o for o in options if not o.choices]
-    words = [o for o in options if o.choices]
-    fields: list[Any] = [_number_field(o) for o in numbers]
+def recalled_options(options: Sequence[Option], kept: Sequence[Any]) -> list[Any]:
+    """Values for the pool of fields: those kept where they fit, else the defaults."""
+    numbers, words = _by_kind(options)
+    values: list[Any] = [None] * (NUMBERS + WORDS)
+    for place, option in [*enumerate(numbers), *enumerate(words, start=NUMBERS)]:
+        was = kept[place] if place < len(kept) else None
+        try:
+            values[place] = option.checked(was)
+        except InvalidInput:
+            values[place] = option.default
+    return values
+
+
+def option_fields(options: Sequence[Option], values: Sequence[Any]) -> list[Any]:
+    """The pool of fields as the options want them, at these values (see `recalled_options`)."""
+    numbers, words = _by_kind(options)
+    fields: list[Any] = [_number_field(o, v) for o, v in zip(numbers, values, strict=False)]
     fields += [gr.Number(visible=False)] * (NUMBERS - len(numbers))
     fields += [
-        gr.Dropdown(
-            list(o.choices), value=o.default, label=o.label, info=o.info or None, visible=True
-        )
-        for o in words
+        gr.Dropdown(list(o.choices), value=v, label=o.label, info=o.info or None, visible=True)
+        for o, v in zip(words, values[NUMBERS:], strict=False)
     ]
     return fields + [gr.Dropdown(visible=False)] * (WORDS - len(words))
 
 
-def _number_field(option: Option) -> Any:  # noqa: ANN401  (an update of a component)
+def _by_kind(options: Sequence[Option]) -> tuple[list[Option], list[Option]]:
+    return [o for o in options if not o.choices], [o for o in options if o.choices]
+
+
+def _number_field(option: Option, value: Any) -> Any:  # noqa: ANN401  (an update of a component)
     return gr.Number(
-        value=float(option.default),
+        value=float(value),
         label=option.label,
         info=option.info or None,
         minimum=option.minimum,
@@ -207,8 +242,7 @@ def _number_field(option: Option) -> Any:  # noqa: ANN401  (an update of a compo
 def options_from(recipe: str, fields: Sequence[Any]) -> dict[str, OptionValue]:
     """The recipe's options out of the pool of fields; an empty field means the default."""
     options = RECIPES[recipe].prompts.options if recipe in RECIPES else ()
-    numbers = [o for o in options if not o.choices]
-    words = [o for o in options if o.choices]
+    numbers, words = _by_kind(options)
     given: dict[str, OptionValue] = {}
     for option, value in zip(numbers, fields[:NUMBERS], strict=False):
         if value is not None:

@@ -34,9 +34,10 @@ class ServerPanel:
 
     def after_ready(
         self, handler: Callable[..., Any], inputs: list[Any], outputs: list[Any]
-    ) -> None:
+    ) -> list[Any]:
         """Run `handler(request, workspace, name, *inputs)` when another server is ready."""
-        self.ready.change(handler, [self.ui.workspace, self.ready, *inputs], outputs, **QUIET)
+        given = [self.ui.workspace, self.ready, *inputs]
+        return [self.ready.change(handler, given, outputs, **QUIET)]
 
 
 def build_server_panel(ui: Ui) -> ServerPanel:

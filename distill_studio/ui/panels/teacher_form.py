@@ -80,11 +80,10 @@ class TeacherForm:
 
     def after_change(
         self, handler: Callable[..., Any], inputs: list[Any], outputs: list[Any]
-    ) -> None:
+    ) -> list[Any]:
         """Run `handler(request, workspace, name in the form, *inputs)` after a change."""
         given = [self._ui.workspace, self._parts.name, *inputs]
-        for event in self._changes:
-            event.success(handler, given, outputs, **QUIET)
+        return [event.success(handler, given, outputs, **QUIET) for event in self._changes]
 
     def on_preset(self, request: gr.Request, workspace: str, label: str) -> tuple[Any, ...]:
         """A well-known address was picked."""

@@ -11,6 +11,7 @@ from distill_studio.ui.events import QUIET
 from distill_studio.ui.html import empty_state, note, page_head
 from distill_studio.ui.panels import distill_form
 from distill_studio.ui.panels.distill_html import findings_html, tokens_html
+from distill_studio.ui.panels.form_memory import FormMemory
 from distill_studio.ui.panels.run_live import RunsPanel, build_runs_panel
 
 LABEL = "Distill"
@@ -41,7 +42,9 @@ def build(ui: Ui) -> TabView:
         start = gr.Button("Start training", variant="primary", elem_id="distill-start")
     runs = build_runs_panel(ui)
 
-    view = _View(ui, runs)
+    memory = FormMemory(LABEL.lower(), form.kept)
+    memory.wire(ui.workspace)
+    view = _View(ui, runs, memory)
     checked = [ui.workspace, *form.inputs]
     answers = [form.about, findings, start]
     viewed = [ui.workspace, row, *form.inputs]
@@ -53,24 +56,26 @@ def build(ui: Ui) -> TabView:
         control.change(distill_form.placeholders, [form.method, form.preset], form.numbers, **QUIET)
     for control in (form.snapshot, form.student, row):
         control.change(guarded(view.tokens), viewed, tokens, **_SLOW)
-    form.method.input(
+    chosen = form.method.input(
         guarded(view.method), [ui.workspace, form.method], [form.snapshot, form.preset], **QUIET
     )
+    memory.keep_after(chosen, ui.workspace)
     start.click(guarded(view.start), checked, [form.name, *runs.outputs], **_SLOW)
     to_freeze.click(lambda: gr.Tabs(selected="freeze"), None, ui.tabs, **QUIET)
     return TabView(
         show=view.show,
-        inputs=[form.method, form.snapshot, form.student, runs.chosen],
-        outputs=[missing, choose, form.snapshot, form.student, *runs.outputs],
+        inputs=[runs.chosen, *memory.state, form.method, form.snapshot, form.student],
+        outputs=[missing, choose, *form.kept.values(), memory.shown_for, *runs.outputs],
     )
 
 
 class _View:
     """What the tab shows for the choices made."""
 
-    def __init__(self, ui: Ui, runs: RunsPanel) -> None:
+    def __init__(self, ui: Ui, runs: RunsPanel, memory: FormMemory) -> None:
         self._ui = ui
         self._runs = runs
+        self._memory = memory
 
     def check(self, request: gr.Request, workspace: str, *values: Any) -> tuple[Any, ...]:  # noqa: ANN401
         """The preset in words, the pre-flight findings, and whether to start."""
@@ -109,22 +114,37 @@ class _View:
         self,
         request: gr.Request,
         workspace: str,
-        method: str,
-        snapshot: str,
-        student: str,
         run: str,
+        kept: Any,  # noqa: ANN401
+        shown_for: str,
+        *now: str,
     ) -> tuple[Any, ...]:
-        """The choices there are now, and the runs."""
+        """The choices there are now, at what this browser chose here before, and the runs."""
         opened, actor = self._ui.open(request, workspace)
+        recalled = self._memory.recalled(workspace, kept, shown_for)
+        found = recalled or dict(zip(("method", "snapshot", "student"), now, strict=True))
+        method = found["method"]
         snapshots = distill_form.snapshot_choices(opened.freeze.page(actor), method)
         students = distill_form.student_options(opened.distill.students(actor))
+        fields = dict.fromkeys(self._memory.names, gr.skip()) | (recalled or {})
+        fields["snapshot"] = _dropdown(snapshots, found["snapshot"])
+        fields["student"] = _dropdown(students, found["student"])
+        if recalled:
+            fields["preset"] = _preset(method, recalled["preset"])
         return (
             gr.Column(visible=not snapshots),
             gr.Column(visible=bool(snapshots)),
-            _dropdown(snapshots, snapshot),
-            _dropdown(students, student),
+            *fields.values(),
+            workspace,
             *self._runs.view(request, workspace, run),
         )
+
+
+def _preset(method: str, value: str) -> gr.Radio:
+    """The method's presets; a value that is gone becomes the usual one."""
+    options = distill_form.preset_choices(method)
+    is_known = value in [option for _, option in options]
+    return gr.Radio(options, value=value if is_known else "balanced")
 
 
 def _dropdown(options: list[tuple[str, str]], value: str) -> gr.Dropdown:

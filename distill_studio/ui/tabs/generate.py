@@ -7,15 +7,14 @@ import gradio as gr
 
 from distill_studio.core.actor import Actor
 from distill_studio.core.errors import StudioError
-from distill_studio.core.protocols import SamplingParams
 from distill_studio.generate.recipes import RECIPES
 from distill_studio.services.workspace import Workspace
-from distill_studio.store.generation import SeedFilter
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
 from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import empty_state, note, page_head
-from distill_studio.ui.panels.generation_fields import build_how, build_which
+from distill_studio.ui.panels.form_memory import FormMemory, pooled
+from distill_studio.ui.panels.generation_fields import FIELDS, asked, build_how, build_which
 from distill_studio.ui.panels.generation_html import (
     count_html,
     estimates_html,
@@ -23,7 +22,11 @@ from distill_studio.ui.panels.generation_html import (
     run_button,
 )
 from distill_studio.ui.panels.generation_live import build_live_panel
-from distill_studio.ui.panels.recipe_form import RecipeForm, build_recipe_form, options_from
+from distill_studio.ui.panels.recipe_form import (
+    RecipeForm,
+    build_recipe_form,
+    recalled_options,
+)
 from distill_studio.ui.panels.server_panel import ServerPanel, build_server_panel
 from distill_studio.ui.panels.teacher_form import TeacherForm, build_teacher_form
 from distill_studio.ui.panels.trial_panel import build_trial_panel
@@ -33,8 +36,8 @@ _SCROLL = """() => document.getElementById('%s')
 ?.scrollIntoView({behavior: 'smooth', block: 'start'})"""
 _TO_LIVE = _SCROLL % "generate-live-panel"
 _TO_TRIAL = _SCROLL % "generate-trial-panel"
-_TOPIC = 9  # place of the first field about seeds
-_JUDGE = 16
+_FILLED = ("teachers", "recipe", "topic", "source", "judge")  # as lists; n with the facts
+_PLAIN = tuple(name for name in FIELDS if name not in (*_FILLED, "n"))
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,12 @@ class _Form:
     recipe: RecipeForm
     teachers: TeacherForm
     servers: ServerPanel
+    memory: FormMemory
+
+    @property
+    def by_name(self) -> dict[str, Any]:
+        """The fields but the recipe's options."""
+        return dict(zip(FIELDS, self.fields, strict=False))
 
     @property
     def facts(self) -> list[Any]:
@@ -61,8 +70,15 @@ class _Form:
     @property
     def lists(self) -> list[Any]:
         """What `fill` fills, after the empty state."""
-        topic, source = self.fields[_TOPIC : _TOPIC + 2]
-        return [self.whole, self.fields[0], *self.recipe.filled, topic, source]
+        by_name = self.by_name
+        lists = [by_name["teachers"], *self.recipe.filled, by_name["topic"], by_name["source"]]
+        return [self.whole, *lists]
+
+    @property
+    def recalled(self) -> list[Any]:
+        """What `recall` fills."""
+        plain = [self.by_name[name] for name in _PLAIN]
+        return [self.memory.shown_for, *plain, *self.recipe.recalled]
 
 
 def build(ui: Ui) -> TabView:
@@ -79,14 +95,19 @@ def build(ui: Ui) -> TabView:
         request: gr.Request,
         workspace: str,
         chosen_job: str,
+        kept: Any,  # noqa: ANN401
+        shown_for: str,
         *values: Any,  # noqa: ANN401
     ) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
-        choices, fixed = fill(form.recipe, opened, actor, *values)
+        wanted, recalled = recall(form, opened, kept, shown_for, values)
+        choices, fixed = fill(form.recipe, opened, actor, *wanted)
+        count, preview, try_out, run, _, terms = describe(opened, actor, *fixed)
         return (
             *choices,
+            *recalled,
             *form.teachers.show(request, workspace),
-            *describe(opened, actor, *fixed),
+            *(count, preview, try_out, run, _candidates(fixed[1], value=fixed[2]), terms),
             *trial.poll(request, workspace),
             *live.poll(request, workspace, chosen_job),
         )
@@ -115,6 +136,7 @@ def build(ui: Ui) -> TabView:
         return trial.poll(request, workspace)
 
     inputs = [ui.workspace, *form.fields]
+    form.memory.wire(ui.workspace)
     changes = [field.change for field in form.fields]
     gr.on(changes, on_change, inputs, form.facts, trigger_mode="always_last", **QUIET)
     form.recipe.after_edit(on_change, inputs, form.facts)
@@ -123,14 +145,16 @@ def build(ui: Ui) -> TabView:
     tried.success(None, None, None, js=_TO_TRIAL, **QUIET)
     started = form.run.click(on_run, inputs, [*live.outputs, live.chosen, *form.facts], **SAYING)
     started.success(None, None, None, js=_TO_LIVE, **QUIET)
-    form.teachers.after_change(on_teachers, form.fields[:1], form.fields[:1])
-    form.servers.after_ready(on_teachers, form.fields[:1], form.fields[:1])
+    for changed in (form.teachers.after_change, form.servers.after_ready):
+        for event in changed(on_teachers, form.fields[:1], form.fields[:1]):
+            form.memory.keep_after(event, ui.workspace)
     to_seeds.click(lambda: gr.Tabs(selected="seeds"), None, ui.tabs, **QUIET)
     outputs = [
-        *(empty, *form.lists, *form.teachers.outputs),
+        *(empty, *form.lists, *form.recalled, *form.teachers.outputs),
         *(*form.facts, *trial.outputs, *live.outputs),
     ]
-    return TabView(show=show, inputs=[live.chosen, *form.fields], outputs=outputs)
+    inputs = [live.chosen, *form.memory.state, *form.fields]
+    return TabView(show=show, inputs=inputs, outputs=outputs)
 
 
 def _build_form(ui: Ui) -> _Form:
@@ -157,10 +181,32 @@ def _build_form(ui: Ui) -> _Form:
         *(teachers, recipe.recipe, *how, *which),
         *(examples, logprobs, recipe.judge, *recipe.options),
     ]
+    names = dict(zip(FIELDS, fields, strict=False))
+    memory = FormMemory(LABEL.lower(), names, recipe.options, pooled_by="recipe")
+    recipe.wire(ui, memory)
     return _Form(
         *(whole, fields, count, preview, try_out, run, terms, how[0]),
-        *(recipe, teacher_form, servers),
+        *(recipe, teacher_form, servers, memory),
     )
+
+
+def recall(
+    form: _Form,
+    opened: Workspace,
+    kept: Any,  # noqa: ANN401
+    shown_for: str,
+    values: tuple[Any, ...],
+) -> tuple[list[Any], list[Any]]:
+    """The form's values, this browser's for another workspace; and those for `recalled`."""
+    found = form.memory.recalled(opened.name, kept, shown_for)
+    if found is None:
+        return list(values), [gr.skip()] * len(form.recalled)
+    recipe = found["recipe"] if found["recipe"] in RECIPES else next(iter(RECIPES))
+    found["recipe"] = recipe
+    options = recalled_options(RECIPES[recipe].prompts.options, pooled(kept, opened.name, recipe))
+    plain = [found[name] for name in _PLAIN]
+    shown = [opened.name, *plain, *form.recipe.recall(opened, recipe, options)]
+    return [*found.values(), *options], shown
 
 
 def fill(
@@ -173,66 +219,20 @@ def fill(
     names = [t.name for t in opened.teachers.page(actor)]
     facets = opened.generate.facets(actor)
     has_seeds = opened.generate.count(actor)["seeds"] > 0
-    teachers = [t for t in values[0] or [] if t in names] or names[:1]
-    recipe = values[1] or next(iter(RECIPES))
-    topic = values[_TOPIC] if values[_TOPIC] in facets["topic"] else ""
-    source = values[_TOPIC + 1] if values[_TOPIC + 1] in facets["source"] else ""
+    now = dict(zip(FIELDS, values, strict=False))
+    now["teachers"] = [t for t in now["teachers"] or [] if t in names] or names[:1]
+    now["recipe"] = now["recipe"] or next(iter(RECIPES))
+    for name in ("topic", "source"):
+        now[name] = now[name] if now[name] in facets[name] else ""
     choices = (
         gr.Column(visible=not has_seeds),
         gr.Row(visible=has_seeds),
-        gr.CheckboxGroup(names, value=teachers),
-        *form.fill(opened, actor, recipe, values[_JUDGE] or ""),
-        gr.Dropdown([("all", ""), *((t, t) for t in facets["topic"])], value=topic),
-        gr.Dropdown([("all", ""), *((s, s) for s in facets["source"])], value=source),
+        gr.CheckboxGroup(names, value=now["teachers"]),
+        *form.fill(opened, actor, now["recipe"], now["judge"] or ""),
+        gr.Dropdown([("all", ""), *((t, t) for t in facets["topic"])], value=now["topic"]),
+        gr.Dropdown([("all", ""), *((s, s) for s in facets["source"])], value=now["source"]),
     )
-    return choices, [teachers, recipe, *values[2:_TOPIC], topic, source, *values[_TOPIC + 2 :]]
-
-
-def asked(
-    teachers: list[str],
-    recipe: str,
-    n: float,
-    temperature: float,
-    max_tokens: float,
-    top_p: float,
-    seed: float,
-    stop: str,
-    system: str,
-    topic: str,
-    source: str,
-    search: str,
-    limit: float,
-    only_unanswered: bool,
-    examples: float,
-    top_logprobs: float,
-    judge: str,
-    *options: Any,  # noqa: ANN401
-) -> dict[str, Any]:
-    """The form as arguments of `generate_start` and `generate_preview`."""
-    return {
-        "teachers": list(teachers or []),
-        "recipe": recipe,
-        "n": int(n or 1),
-        "sampling": SamplingParams(
-            temperature=temperature,
-            max_tokens=int(max_tokens or 256),
-            top_p=top_p,
-            seed=int(seed or 0),
-            stop=tuple(line for line in (stop or "").splitlines() if line),
-            top_logprobs=int(top_logprobs or 0),
-        ),
-        "system_prompt": system or "",
-        "seeds": SeedFilter(
-            topic=topic or "",
-            source=source or "",
-            search=search or "",
-            limit=int(limit or 0),
-            only_unanswered=only_unanswered,
-        ),
-        "options": options_from(recipe, options),
-        "judge": judge or "",
-        "examples": int(examples or 0),
-    }
+    return choices, [*now.values(), *values[len(FIELDS) :]]
 
 
 def describe(opened: Workspace, actor: Actor, *values: Any) -> tuple[Any, ...]:  # noqa: ANN401
@@ -254,7 +254,6 @@ def describe(opened: Workspace, actor: Actor, *values: Any) -> tuple[Any, ...]: 
         shown, requests = preview_html(seen["first"]), seen["requests"]
         must_try = seen["has_steps"] and not seen["tried"]
         terms += note(seen["warning"], "warn") if seen["warning"] else ""
-    recipe = RECIPES.get(values[1] or "")
     words = count_html(counts, requests, arguments["seeds"].only_unanswered)
     words += estimates_html(seen["estimates"]) if requests else ""
     if not requests and counts["chosen"]:
@@ -268,6 +267,11 @@ def describe(opened: Workspace, actor: Actor, *values: Any) -> tuple[Any, ...]: 
             interactive=requests > 0, variant="primary" if requests and must_try else "secondary"
         ),
         run_button(requests, must_try),
-        gr.Slider(visible=recipe is not None and recipe.prompts.has_samples),
+        _candidates(values[1]),
         terms,
     )
+
+
+def _candidates(recipe: str | None, **value: Any) -> Any:  # noqa: ANN401  (an update)
+    found = RECIPES.get(recipe or "")
+    return gr.Slider(visible=found is not None and found.prompts.has_samples, **value)
