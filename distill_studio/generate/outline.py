@@ -20,6 +20,7 @@ _NUMBERED = re.compile(
     re.IGNORECASE,
 )
 _REMARK = re.compile(r"\s*[:：]\s|\s+[-–—]\s|\*\*\s*[:：]?|[:：]\s*\Z")
+_LETTER = re.compile(r"[^\W_]")
 _EDGES = " \t.,;:*_#\"'`“”"
 
 
@@ -70,7 +71,7 @@ def read_titles(
     found: dict[int, str] = {}
     for place, item in enumerate(read_list(text, is_cut=is_cut), start=1):
         title = _title(item)
-        is_title = 0 < len(words(title)) <= _MOST_WORDS
+        is_title = bool(_LETTER.search(title)) and len(words(title)) <= _MOST_WORDS
         if is_title and len(found) < count and pool.admit(title, SAME).is_new:
             found[place] = title
     return found

@@ -61,7 +61,7 @@ def next_turn(said: str, conversation: Sequence[Message], *, is_cut: bool = Fals
     both = _ANY_ROLE.search(text)
     if both:  # it went on with the other side, or with another turn
         text = as_request(text[: both.start()])
-    if not re.search(r"\w", text):
+    if not re.search(r"[^\W_]", text):
         return Turn(end="the next turn was empty")
     if is_cut and not both:
         return Turn(end="the next turn was cut off")

@@ -37,8 +37,8 @@ def test_what_comes_twice_or_is_the_topic_is_left_out_and_places_stay() -> None:
 
 
 def test_a_whole_sentence_is_no_title() -> None:
-    long = "1. " + "word " * 16 + "\n2. Rain"
-    assert read_titles(long, 2, ()) == {2: "Rain"}
+    long = "1. " + "word " * 16 + "\n2. Rain\n3. /_<\n4. /_<"
+    assert read_titles(long, 4, ()) == {2: "Rain"}
 
 
 def test_no_list_is_unreadable_and_a_cut_one_loses_its_last() -> None:

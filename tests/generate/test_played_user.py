@@ -50,6 +50,7 @@ def test_a_turn(said: str, text: str) -> None:
         ("", "the next turn was empty"),
         ("User:", "the next turn was empty"),
         ("...", "the next turn was empty"),
+        ("____", "the next turn was empty"),
         ("why does it rain", "the next turn repeated an earlier one"),
         (ANSWER, "the next turn repeated an answer"),
         (f"So, {ANSWER[:70]}", "the next turn repeated an answer"),
