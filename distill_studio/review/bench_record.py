@@ -27,6 +27,7 @@ class BenchRecord(Record):
     decided_by: str = Field(default="", description="Who decided.")
     decided_at: datetime | None = Field(default=None, description="When, UTC.")
     provenance: str = Field(description="Teacher, recipe, settings, length: one line.")
+    is_generated: bool = Field(default=False, description="A generation made it, not an import.")
     hints: tuple[str, ...] = Field(default=(), description="Flags of filters; they never decide.")
     judge_score: float | None = Field(default=None, description="A hint only.")
     candidates: int = Field(default=1, description="Answers to the same seed, this one included.")
@@ -47,6 +48,7 @@ def bench_record(pair: Pair, candidate: int = 1, candidates: int = 1) -> BenchRe
         decided_by=pair.decided_by,
         decided_at=pair.decided_at,
         provenance=provenance_line(pair),
+        is_generated=bool(pair.job_id and pair.teacher and pair.recipe != "import"),
         hints=hints(pair),
         judge_score=pair.judge_score,
         candidates=candidates,

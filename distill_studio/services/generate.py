@@ -12,6 +12,7 @@ from distill_studio.core.records import Failure, Job, JobState, Pair
 from distill_studio.generate.prompts import OptionValue
 from distill_studio.services.base import Service
 from distill_studio.services.generation import GenerationRun
+from distill_studio.services.generation_making import Making, making, steps_of
 from distill_studio.services.generation_plan import GenerationPlan
 from distill_studio.services.generation_planning import (
     GenerationWish,
@@ -26,7 +27,6 @@ from distill_studio.services.generation_trial import TrialRun, calls_of
 from distill_studio.services.teacher_costs import Estimate
 from distill_studio.store import failures as failures_table
 from distill_studio.store import generation as table
-from distill_studio.store import generation_steps as steps_table
 from distill_studio.store import pairs as pairs_table
 from distill_studio.store.database import Row
 from distill_studio.store.generation import SeedFilter
@@ -208,12 +208,12 @@ class GenerateService(Service):
     def steps(self, actor: Actor, pair_id: str) -> list[StoredStep]:
         """The requests and replies that led to an answer, where its recipe has several steps."""
         actor.require(Role.VIEWER)
-        pair = next(iter(pairs_table.get(self.db, [pair_id])), None)
-        if pair is None:
-            raise NotFound("There is no such answer.")
-        origin = pair.params.get("from_seed", pair.seed_id)
-        sample = int(pair.params.get("unit", pair.sample))
-        return steps_table.of_unit(self.db, pair.job_id, origin, sample)
+        return steps_of(self.db, self._pair(pair_id))
+
+    def made(self, actor: Actor, pair_id: str) -> Making:
+        """How an answer was made, in plain text: settings, judge's words, requests, replies."""
+        actor.require(Role.VIEWER)
+        return making(self.db, self._pair(pair_id))
 
     def retry(self, actor: Actor, job_id: str) -> Job:
         """Ask a generation's missing and failed requests again."""
@@ -231,6 +231,12 @@ class GenerateService(Service):
         return self.workspace.jobs.page(actor, kinds=list(KINDS), limit=limit)
 
     # -- inside ---------------------------------------------------------------------------
+
+    def _pair(self, pair_id: str) -> Pair:
+        pair = next(iter(pairs_table.get(self.db, [pair_id])), None)
+        if pair is None:
+            raise NotFound("There is no such answer.")
+        return pair
 
     def _selected(
         self, wish: GenerationWish, seeds: SeedFilter, at_most: int = 0

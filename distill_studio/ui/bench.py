@@ -15,12 +15,12 @@ from distill_studio.ui.safe_markdown import plain, render
 MOST_TEXTS = 64  # texts rendered in one call
 
 
-def bench(script: str, elem_id: str) -> gr.HTML:
-    """A bench over `bench.js` and `script`; its value is made by `bench_value`."""
+def bench(elem_id: str, *names: str) -> gr.HTML:
+    """A bench over `bench.js` and more scripts; its value is made by `bench_value`."""
     return gr.HTML(
         value=None,
         html_template='<div class="ds-bench-loading">Loading</div>',
-        js_on_load=_script("bench.js") + _script(script),
+        js_on_load=scripts("bench.js", *names),
         server_functions=[render_texts],
         apply_default_css=False,
         elem_id=elem_id,
@@ -39,5 +39,7 @@ def render_texts(texts: list[str]) -> list[str]:
     return [render(text) for text in texts]
 
 
-def _script(name: str) -> str:
-    return (resources.files("distill_studio.ui") / "static" / name).read_text(encoding="utf-8")
+def scripts(*names: str) -> str:
+    """Files of `ui/static/` as one script for `js_on_load`."""
+    folder = resources.files("distill_studio.ui") / "static"
+    return "".join((folder / name).read_text(encoding="utf-8") for name in names)

@@ -131,6 +131,7 @@ def test_self_instruct_from_options_to_new_seeds(
     live = page.locator("#generate-live")
     expect(live).to_contain_text("done", timeout=30_000)
     expect(page.locator("#generate-replies li").first).to_contain_text("onerror=window.pwned=1")
+    check_making(page.locator("#generate-replies li").first)
     assert_no_script_ran(page)
     (job,) = running_app.call("generate_jobs", workspace=workspace)
     pairs = running_app.call("generate_recent", workspace=workspace, job_id=job["id"], limit=100)
@@ -139,6 +140,25 @@ def test_self_instruct_from_options_to_new_seeds(
     assert {p["seed_id"] for p in pairs} <= {s["id"] for s in seeds}
     assert all(p["recipe_version"].startswith("1-edited-") for p in pairs)
     assert all(p["params"]["options"]["count"] == 4 for p in pairs)
+
+    page.goto(f"/?tab=review&workspace={workspace}")
+    check_making(page.locator("#review-bench .ds-record"))
+    page.keyboard.press("j")
+    expect(page.locator("#review-bench .ds-made")).to_be_hidden()  # the next record's is folded
+    assert_no_script_ran(page)
+
+
+def check_making(around: Locator) -> None:
+    """The steps of an answer come when they are unfolded, as text."""
+    made = around.locator(".ds-made")
+    expect(made).to_be_empty()
+    around.get_by_text("How this was made").click()
+    expect(made).to_contain_text("Self-Instruct, version 1-edited-")
+    expect(made).to_contain_text("What is the capital of country")  # the seed it comes from
+    expect(made.locator("code").first).to_have_text("list")
+    made.locator("details summary").first.click()
+    expect(made.locator("details[open]")).to_contain_text("for a kind assistant")
+    expect(made.locator("details[open]")).to_contain_text("Draw a picture of a cat.")
 
 
 def edit_text(page: Page) -> None:

@@ -17,7 +17,7 @@ from distill_studio.ui.tabs import review
 STATIC = resources.files("distill_studio.ui") / "static"
 
 
-@pytest.mark.parametrize("name", ["bench.js", "review.js", "prefer.js"])
+@pytest.mark.parametrize("name", ["bench.js", "review.js", "prefer.js", "made.js", "replies.js"])
 def test_markup_enters_only_through_set_html(name: str) -> None:
     script = (STATIC / name).read_text(encoding="utf-8")
     sinks = re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", script)

@@ -8,6 +8,7 @@ import gradio as gr
 
 from distill_studio.core.records import Job, JobState, Pair
 from distill_studio.generate.recipes import RECIPES
+from distill_studio.ui.bench import scripts
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
 from distill_studio.ui.events import QUIET, SAYING
@@ -49,7 +50,11 @@ def build_live_panel(ui: Ui) -> LivePanel:
             teacher = gr.Dropdown([], label="Teacher", elem_id="generate-key-teacher")
             key = gr.Textbox(label="Its key", type="password", elem_id="generate-key-again")
             give = gr.Button("Go on", variant="primary", elem_id="generate-key-give")
-        replies = gr.HTML(elem_id="generate-replies", apply_default_css=False)
+        replies = gr.HTML(
+            elem_id="generate-replies",
+            apply_default_css=False,
+            js_on_load=scripts("bench.js", "made.js", "replies.js"),
+        )
     timer = gr.Timer(_IDLE_S, active=False)
     outputs = [panel, chosen, view, stop, resume, key_row, teacher, replies, timer]
 
@@ -64,7 +69,7 @@ def build_live_panel(ui: Ui) -> LivePanel:
             gr.Dropdown(job_choices(jobs), visible=len(jobs) > 1),
             live_html(job, opened.generate.reasons(actor, job.id)),
             *_buttons(job),
-            replies_html(opened.generate.recent(actor, job.id, _LATEST)),
+            replies_html(opened.generate.recent(actor, job.id, _LATEST), workspace),
             gr.Timer(_BUSY_S if job.state.is_active else _IDLE_S, active=True),
         )
 
@@ -149,14 +154,16 @@ def _why_html(reason: dict[str, Any]) -> str:
     return f"{why}<details><summary>One of these replies</summary>{reply}</details>"
 
 
-def replies_html(pairs: Sequence[Pair]) -> str:
-    """The latest answers, newest first, as text."""
+def replies_html(pairs: Sequence[Pair], workspace: str) -> str:
+    """The latest answers, newest first, as text; `replies.js` fills how each was made."""
     if not pairs:
         return ""
     items = "".join(
         f'<li><div class="ds-reply-top"><span class="ds-reply-prompt">{esc(p.prompt, 160)}</span>'
         f"{chip(p.teacher)}{chip('cut off', 'warn') if p.finish_reason == 'length' else ''}</div>"
-        f'<div class="ds-txt ds-reply-text">{esc(p.answer, 600)}</div></li>'
+        f'<div class="ds-txt ds-reply-text">{esc(p.answer, 600)}</div>'
+        f'<details data-made="{esc(p.id)}" data-workspace="{esc(workspace)}">'
+        '<summary>How this was made</summary><div class="ds-made"></div></details></li>'
         for p in pairs
     )
     return (

@@ -17,7 +17,7 @@ let isRendered = remembered("rendered", "yes") === "yes";
 const ui = {};
 function make(name, tag, attributes, ...children) { ui[name] = h(tag, attributes, ...children); return ui[name]; }
 const saving = saveState("decision");
-const help = keyHelp(KEYS);
+const help = keyHelp(KEYS), made = madeBox();
 element.replaceChildren(h("section", { class: "ds-bench", "aria-label": "Review" },
   h("div", { class: "ds-bench-top" },
     make("left", "strong", { class: "ds-left" }), make("pace", "span", { class: "ds-pace" }),
@@ -42,7 +42,8 @@ element.replaceChildren(h("section", { class: "ds-bench", "aria-label": "Review"
         h("button", { type: "button", class: "ds-act", onclick: () => { ui.text.value = current().answer; onTyped(); ui.text.focus(); } }, "Back to the teacher's text"),
         h("button", { type: "button", class: "ds-act", onclick: () => setMode("view") }, h("span", {}, "Cancel"), h("kbd", {}, "Esc"))),
       h("div", { class: "ds-label" }, "Changes against the teacher's text"),
-      make("liveDiff", "div", { class: "ds-text ds-raw ds-diff", dir: "auto", "aria-live": "off" }))),
+      make("liveDiff", "div", { class: "ds-text ds-raw ds-diff", dir: "auto", "aria-live": "off" })),
+    made.box),
   make("empty", "div", { class: "ds-empty" }),
   make("reasons", "div", { class: "ds-reasons", role: "group", "aria-label": "Reason for rejecting" }),
   make("actions", "div", { class: "ds-acts ds-main-acts", role: "group", "aria-label": "Decide" },
@@ -88,6 +89,7 @@ function draw() {
   if (record.candidates > 1) notes.push(`${record.candidate} of ${record.candidates} answers to this prompt`);
   ui.hints.replaceChildren(...notes.map((n) => h("span", { class: `ds-chip ${record.hints.includes(n) ? "warn" : ""}` }, n)));
   setText(ui.where, record.provenance);
+  made.of(config.workspace, record.id); show(made.box, record.is_generated);
   drawConversation(ui.prompt, record.messages);
   show(ui.thinking, Boolean(record.reasoning)); ui.thinking.open = false; setText(ui.reasoning, record.reasoning);
   const isEdit = mode === "edit";

@@ -20,7 +20,7 @@ def build(ui: Ui) -> TabView:
             "Each vote with a winner becomes a row for preference training.",
         )
     )
-    view = bench("prefer.js", "prefer-bench")
+    view = bench("prefer-bench", "prefer.js")
 
     def show(request: gr.Request, workspace: str) -> dict[str, Any]:
         opened, actor = ui.open(request, workspace)

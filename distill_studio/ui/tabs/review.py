@@ -80,7 +80,7 @@ def build(ui: Ui) -> TabView:
             max_lines=1,
             min_width=170,
         )
-    view = bench("review.js", "review-bench")
+    view = bench("review-bench", "made.js", "review.js")
     filters = [chosen, *facets, search]
     with gr.Accordion("Decide the whole list at once", open=False, elem_id="review-bulk"):
         bulk = _build_bulk()
