@@ -116,11 +116,16 @@ def most_say(candidates: Sequence[Candidate]) -> tuple[Candidate, dict[str, Any]
     try:
         found = majority([c.reply.text for c in candidates], _said)
     except Unreadable as err:
-        raise Dropped(_FIRST, ELIMINATED, str(err), candidates[0].reply.text) from err
+        raise Dropped(_FIRST, ELIMINATED, str(err), _all_of(candidates)) from err
     if not found.is_clear:
         told = ", ".join(f"{key} ({count})" for key, count in found.counts.items())
-        raise Dropped(_FIRST, ELIMINATED, f"No final answer has a majority: {told[:300]}.")
+        reason = f"No final answer has a majority: {told[:300]}."
+        raise Dropped(_FIRST, ELIMINATED, reason, _all_of(candidates))
     return candidates[found.index], {"answer": found.key, "counts": found.counts}
+
+
+def _all_of(candidates: Sequence[Candidate]) -> str:
+    return "\n\n".join(f"{c.teacher}:\n{c.reply.text}" for c in candidates)
 
 
 def _said(text: str) -> str:

@@ -35,6 +35,7 @@ from distill_studio.generate.rewriting import (
 from distill_studio.services.studio import Studio
 from distill_studio.store import seeds as seeds_table
 from distill_studio.store.generation_steps import StoredStep
+from distill_studio.verify import VerifierKind, verify
 
 pytestmark = [pytest.mark.slow, pytest.mark.models]
 
@@ -122,7 +123,7 @@ def check_of_all(stored: Stored, recipe: str, n: int) -> None:
     assert result["failed"] == len(stored.failures)
     for failure in stored.failures:
         assert failure.code in RECIPE_CODES, failure.reason
-        assert failure.reason.endswith(".")
+        assert failure.reason.endswith(".") or failure.code == "not_verified"
         assert failure.text or failure.code == "empty_answer"
     new = {each.id: each for each in stored.new_seeds}
     assert all(each.extra["from_seed"] in stored.given for each in stored.new_seeds)
@@ -293,4 +294,67 @@ def test_magpie(generated: Generate) -> None:
         assert rule_against_question(pair.prompt, asked.reply.finish_reason) == ""
         assert steps["answer"].request.messages[-1].content == pair.prompt
         assert (steps["answer"].request.raw, steps["answer"].reply.text) == ("", pair.answer)
+    assert stored.pairs or stored.failures
+
+
+def test_verified(generated: Generate) -> None:
+    sums = [seed(f"What is {a} + {b}?", reference=f"#### {a + b}") for a, b in ((2, 3), (4, 4))]
+    stored = generated("verified", sums, n=4)
+    for pair in stored.pairs:
+        reference = stored.given[pair.seed_id].reference or ""
+        assert verify(VerifierKind.MATH, pair.answer, reference).ok
+        assert pair.params["verified"]["answer"] in pair.answer
+    assert len(stored.pairs) + len(stored.failures) == 8
+    assert {failure.code for failure in stored.failures} <= {"not_verified"}
+
+
+def test_code(generated: Generate) -> None:
+    given = [
+        seed("Write a Python function largest(numbers) that returns the largest of a list."),
+        seed(
+            "Write a Python function add(a, b) that returns the sum of two numbers.",
+            extra={"tests": "assert add(1, 2) == 3\nassert add(-1, 1) == 0"},
+        ),
+    ]
+    stored = generated("code", given, max_tokens=160)
+    for pair in stored.pairs:
+        tests = pair.params["verified"]["tests"]
+        assert verify(VerifierKind.UNIT_TESTS, pair.answer, tests).ok
+        assert [m.role for m in pair.messages] == ["user"]
+        if own := stored.given[pair.seed_id].extra.get("tests"):
+            assert (tests, pair.params["tests_from"]) == (own, "seed")
+        else:
+            shown = stored.steps_of(pair)["tests"].request.messages[-1].content
+            assert "return" not in shown.split("these names:")[1]
+    assert stored.pairs or stored.failures
+
+
+def test_preference(generated: Generate) -> None:
+    given = [seed("Give one tip for better sleep.")]  # a judge that babbles takes its time
+    stored = generated("preference", given, max_tokens=48, options={"candidates": 2})
+    for pair in stored.pairs:
+        steps = stored.steps_of(pair)
+        assert steps[f"candidate/{pair.sample}"].reply.text == pair.answer
+        judged = pair.params["judged"]
+        assert (pair.judge_score is None) == ("unreadable" in judged)
+        if pair.judge_score is not None:
+            assert 1 <= pair.judge_score <= 5
+    assert stored.job.result["preferences"] <= len(stored.given)
+    assert len({(pair.seed_id, pair.answer) for pair in stored.pairs}) == len(stored.pairs)
+
+
+@pytest.mark.parametrize("keep", ["keep all", "majority answer"])
+def test_ensemble(generated: Generate, keep: str) -> None:
+    sums = [seed(f"What is {a} + {b}? End with ####. ({keep})") for a, b in ((2, 3), (4, 4))]
+    stored = generated("ensemble", sums, max_tokens=48, options={"each": 3, "keep": keep})
+    for pair in stored.pairs:
+        found = pair.params["ensemble"]
+        assert found["keep"] == keep
+        steps = stored.steps_of(pair)
+        assert steps[f"candidate/{pair.sample}"].reply.text == pair.answer
+        if keep != "keep all":
+            counts = found["counts"]
+            assert counts[found["answer"]] == max(counts.values())
+            assert list(counts.values()).count(max(counts.values())) == 1
+            assert found["won"] == found["asked"][str(pair.sample)]
     assert stored.pairs or stored.failures
