@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from distill_studio.core.records import Record
-from distill_studio.curate.filters import AnyFilter, default_filters
+from distill_studio.curate.filters import AnyFilter, ContaminatedConfig, default_filters
 
 DedupField = Literal["prompt", "answer", "both"]
 DEFAULT_THRESHOLD = 0.9
@@ -28,6 +28,13 @@ class CurateSettings(Record):
     remove_accepted: bool = Field(
         default=False, description="Also remove rows that a person accepted or edited."
     )
+
+    @field_validator("filters")
+    @classmethod
+    def _leaks_count(cls, filters: list[AnyFilter]) -> list[AnyFilter]:
+        """Leaks go unless that is switched off in so many words: settings may be older than it."""
+        has_leaks = any(config.kind == "contaminated" for config in filters)
+        return filters if has_leaks else [*filters, ContaminatedConfig()]
 
 
 class Example(Record):

@@ -93,7 +93,8 @@ class CurateService(Service):
         actor.require(Role.VIEWER)
         self._look_at_new_rows()
         used = self._settings().filters if filters is None else filters
-        key = ("preview", CurateSettings(filters=used).model_dump_json())
+        used = CurateSettings(filters=used).filters
+        key = ("preview", *(config.model_dump_json() for config in used))
         return self._memo.get(key, lambda: views.filters_preview(self.db, used))
 
     def dedup_preview(

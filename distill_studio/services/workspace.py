@@ -13,6 +13,7 @@ from distill_studio.services.export import ExportService
 from distill_studio.services.freeze import FreezeService
 from distill_studio.services.generate import GenerateService
 from distill_studio.services.jobs import JobsService
+from distill_studio.services.leaks import LeaksService
 from distill_studio.services.overview import OverviewService
 from distill_studio.services.prefer import PreferService
 from distill_studio.services.recipes import RecipesService
@@ -41,6 +42,7 @@ class Workspace:
     recipes: RecipesService
     generate: GenerateService
     curate: CurateService
+    leaks: LeaksService
     review: ReviewService
     prefer: PreferService
     freeze: FreezeService
@@ -64,6 +66,7 @@ class Workspace:
         self.recipes = RecipesService(self)
         self.generate = GenerateService(self)
         self.curate = CurateService(self)
+        self.leaks = LeaksService(self)
         self.review = ReviewService(self)
         self.prefer = PreferService(self)
         self.freeze = FreezeService(self)

@@ -16,7 +16,9 @@ from distill_studio.store.embeddings import CONTENT_KEY, Field, exact_key, unit_
 from distill_studio.store.pairs import IS_ANSWER
 
 _TAKES_PART = f"p.status <> 'rejected' AND {IS_ANSWER}"
-_FROM_SCORES = "FROM filter_scores s JOIN limits l USING (measure)"
+_FROM_SCORES = """FROM (SELECT pair_id, measure, score, note FROM filter_scores
+    UNION ALL SELECT pair_id, measure, score, note FROM leak_scores) s
+    JOIN limits l USING (measure)"""
 _BREAKS = "(s.score < l.minimum OR s.score > l.maximum)"
 _LIMITS = """limits AS (SELECT unnest($position::INTEGER[]) AS position,
     unnest($kind::VARCHAR[]) AS kind, unnest($measure::VARCHAR[]) AS measure,

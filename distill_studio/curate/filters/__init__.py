@@ -14,17 +14,19 @@ from distill_studio.curate.filters.base import (
     Measured,
     judge,
 )
+from distill_studio.curate.filters.contaminated import CONTAMINATED, ContaminatedConfig
 from distill_studio.curate.filters.length import LENGTH, LengthConfig
 from distill_studio.curate.filters.refusal import REFUSAL, RefusalConfig
 from distill_studio.curate.filters.repetition import REPETITION, RepetitionConfig
 from distill_studio.curate.filters.well_formed import WELL_FORMED, WellFormedConfig
 
 AnyFilter = Annotated[
-    WellFormedConfig | LengthConfig | RepetitionConfig | RefusalConfig,
+    ContaminatedConfig | WellFormedConfig | LengthConfig | RepetitionConfig | RefusalConfig,
     Field(discriminator="kind"),
 ]
 
 FILTERS: dict[str, Filter] = {
+    "contaminated": CONTAMINATED,
     "well_formed": WELL_FORMED,
     "length": LENGTH,
     "repetition": REPETITION,
@@ -35,6 +37,7 @@ __all__ = [
     "FILTERS",
     "Answer",
     "AnyFilter",
+    "ContaminatedConfig",
     "Drop",
     "Filter",
     "FilterConfig",
@@ -54,12 +57,21 @@ __all__ = [
 
 def default_filters() -> list[AnyFilter]:
     """The settings a new workspace begins with."""
-    return [WellFormedConfig(), LengthConfig(), RepetitionConfig(), RefusalConfig()]
+    return [
+        ContaminatedConfig(),
+        WellFormedConfig(),
+        LengthConfig(),
+        RepetitionConfig(),
+        RefusalConfig(),
+    ]
 
 
 def measures_version() -> str:
-    """Changes when a filter is added or measures differently; old scores are then made anew."""
-    return " ".join(f"{kind}:{filter_.version}" for kind, filter_ in FILTERS.items())
+    """Changes when a filter is added or measures differently; old scores are then made anew.
+
+    Filters of version 0 measure nothing themselves and do not count.
+    """
+    return " ".join(f"{kind}:{f.version}" for kind, f in FILTERS.items() if f.version)
 
 
 def measure_all(answer: Answer) -> dict[str, Measured]:

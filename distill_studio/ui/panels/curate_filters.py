@@ -8,6 +8,7 @@ import gradio as gr
 
 from distill_studio.curate.filters import (
     AnyFilter,
+    ContaminatedConfig,
     LengthConfig,
     RefusalConfig,
     RepetitionConfig,
@@ -30,9 +31,12 @@ class FilterForm:
 
     def read(self, values: Sequence[Any]) -> list[AnyFilter]:
         """Settings from the widgets' values."""
-        empty, code, length_on, *lengths, cut, loops_on, loops, refusal_on, strict = values
+        leaks_on, empty, code, length_on, *lengths, cut, loops_on, loops, refusal_on, strict = (
+            values
+        )
         min_words, max_words, min_characters, max_characters = (int(n or 0) for n in lengths)
         return [
+            ContaminatedConfig(is_on=bool(leaks_on)),
             WellFormedConfig(drop_empty=bool(empty), drop_unclosed_code=bool(code)),
             LengthConfig(
                 is_on=bool(length_on),
@@ -49,11 +53,13 @@ class FilterForm:
     def fill(self, filters: Sequence[AnyFilter]) -> list[Any]:
         """Values of the widgets from settings; a filter that is missing counts as off."""
         by_kind: dict[str, Any] = {config.kind: config for config in filters}
+        leaks = by_kind.get("contaminated") or ContaminatedConfig()
         form = by_kind.get("well_formed") or WellFormedConfig(is_on=False)
         length = by_kind.get("length") or LengthConfig(is_on=False)
         loops = by_kind.get("repetition") or RepetitionConfig(is_on=False)
         refusal = by_kind.get("refusal") or RefusalConfig(is_on=False)
         return [
+            leaks.is_on,
             form.is_on and form.drop_empty,
             form.is_on and form.drop_unclosed_code,
             length.is_on,
@@ -71,6 +77,12 @@ class FilterForm:
 
 def build_filter_form() -> FilterForm:
     """Make the widgets."""
+    leaks_on = gr.Checkbox(
+        True,
+        label="Drop benchmark leaks",
+        info="What the check under Benchmark leaks found.",
+        elem_id="curate-leaks-on",
+    )
     with gr.Row():
         empty = gr.Checkbox(True, label="Drop empty answers", elem_id="curate-empty-answers")
         code = gr.Checkbox(True, label="Drop unclosed code", elem_id="curate-unclosed")
@@ -101,4 +113,15 @@ def build_filter_form() -> FilterForm:
         show_label=False,
         elem_id="curate-refusal-strictness",
     )
-    return FilterForm([empty, code, length_on, *lengths, cut, loops_on, loops, refusal_on, strict])
+    return FilterForm([
+        leaks_on,
+        empty,
+        code,
+        length_on,
+        *lengths,
+        cut,
+        loops_on,
+        loops,
+        refusal_on,
+        strict,
+    ])

@@ -36,7 +36,9 @@ def test_registry_keys_are_the_config_tags():
 
 
 def test_every_limit_names_a_measure_that_its_filter_makes():
-    for config in default_filters():
+    measuring = [config for config in default_filters() if FILTERS[config.kind].version]
+    assert len(measuring) == len(FILTERS) - 1  # leaks are found by another check
+    for config in measuring:
         made = FILTERS[config.kind].measure(Answer(PROSE))
         assert {limit.measure for limit in config.limits()} <= set(made)
 
