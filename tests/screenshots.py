@@ -1,12 +1,14 @@
-"""The README's pictures, from the app as it runs: `python -m tests.screenshots [HOME] [WORKSPACE]`.
+"""The README's pictures, from the app as it runs.
 
-Serves the data folder HOME (default: a new one in which the demo is run first) and takes each page
-in light and dark into `assets/screenshots/`.
+`python -m tests.screenshots [HOME] [WORKSPACE] [PAGE ...]` serves the data folder HOME (default: a
+new one in which the demo is run first) and takes each page, or those named, in light and dark into
+`assets/screenshots/`.
 """
 
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
@@ -27,14 +29,14 @@ def run_demo(app: RunningApp) -> None:
     assert job["state"] == "done", job["error"]
 
 
-def take(app: RunningApp, workspace: str) -> None:
-    """Every page, light and dark."""
+def take(app: RunningApp, workspace: str, words: Sequence[str]) -> None:
+    """The pages, light and dark."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=CHROMIUM_ARGS)
         for mode in ("light", "dark"):
             page = browser.new_page(viewport=SIZE)
-            for word in WORDS:
+            for word in words:
                 page.goto(f"{app.url}/?tab={word}&workspace={workspace}&__theme={mode}")
                 page.wait_for_timeout(SETTLE_MS)
                 page.screenshot(path=FOLDER / f"{word}-{mode}.png")
@@ -49,7 +51,7 @@ def main() -> None:
     try:
         if len(sys.argv) == 1:
             run_demo(app)
-        take(app, workspace)
+        take(app, workspace, sys.argv[3:] or WORDS)
     finally:
         app.stop()
 

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from distill_studio.core.records import Message, Pair, Record
+from distill_studio.generate.eliminate import RULES
 from distill_studio.generate.recipes import RECIPES
 from distill_studio.store import generation_steps as steps_table
 from distill_studio.store import seeds as seeds_table
@@ -91,7 +92,8 @@ def _words(value: object) -> str:
         is_flat = all(not isinstance(each, list | tuple | dict) for each in value)
         return (", " if is_flat else "\n").join(_words(each) for each in value)
     if isinstance(value, dict):
-        return "; ".join(f"{key}: {_words(inner)}" for key, inner in value.items())
+        named = value | {"rule": RULES[value["rule"]]} if value.get("rule") in RULES else value
+        return "; ".join(f"{key}: {_words(inner)}" for key, inner in named.items())
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

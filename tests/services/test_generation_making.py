@@ -22,5 +22,5 @@ def test_settings_and_verdicts_in_words() -> None:
         ("Judged, reason", "Short, but <b>true</b>."),
         ("Judged, scores, honesty", "4"),
         ("List, kept", "4"),
-        ("List, dropped", "place: 5; rule: needs_media\nplace: 6"),
+        ("List, dropped", "place: 5; rule: about images, sounds, graphs or files\nplace: 6"),
     ]

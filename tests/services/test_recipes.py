@@ -100,7 +100,7 @@ def test_new_seeds_pairs_and_preferences_are_stored_with_their_origin(workspace,
     assert steps[0].request.messages[0].content.startswith("Make a question of: thing")
     assert steps[0].reply.text == made[0].prompt
     told = workspace.generate.made(owner, made[0].id)
-    assert (told.recipe, told.teacher) == ("toy", made[0].teacher)
+    assert (told.recipe, told.teacher) == ("Toy", made[0].teacher)
     assert told.from_prompt == origin[made[0].params["from_seed"]].prompt
     assert ("Answers", "2") in told.facts
     assert [step.step for step in told.steps] == ["ask", "answer/0", "answer/1"]

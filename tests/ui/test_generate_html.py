@@ -25,7 +25,7 @@ def test_text_of_models_and_servers_is_escaped() -> None:
     job = Job(kind="generate", title=HOSTILE, user="u", state=JobState.FAILED, error=HOSTILE)
     reasons = [{"teacher": HOSTILE, "code": "x", "reason": HOSTILE, "count": 3, "text": HOSTILE}]
     for html in (
-        replies_html([pair]),
+        replies_html([pair], "<b>"),
         live_html(job, reasons),
         outcome_html(TeacherTest(ok=True, message=HOSTILE, sample=HOSTILE)),
         outcome_html(TeacherTest(ok=False, message=HOSTILE, hint=HOSTILE)),
@@ -34,7 +34,7 @@ def test_text_of_models_and_servers_is_escaped() -> None:
     ):
         assert "<img" not in html
         assert ESCAPED in html
-    assert "cut off" in replies_html([pair])
+    assert "cut off" in replies_html([pair], "<b>")
 
 
 def test_a_verified_recipe_speaks_of_verifying() -> None:

@@ -22,6 +22,14 @@ from distill_studio.ui.panels.form_memory import FormMemory, pooled
 NUMBERS = 4
 WORDS = 3
 OWN_TEACHER = ""  # as the judge
+# What the recipes are for. assets/generate.css writes each heading above the first of its group.
+GROUPS: dict[str, tuple[str, ...]] = {
+    "Answers to your seeds": ("direct", "verified", "explanation", "code", "multi_turn"),
+    "New prompts with answers": (
+        *("self_instruct", "evol_instruct", "magpie", "textbook", "back_translation"),
+    ),
+    "Several answers to compare": ("best_of_n", "preference", "ensemble"),
+}
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,9 @@ class RecipeForm:
 
     def fill(self, opened: Workspace, actor: Actor, recipe: str | None, judge: str) -> list[Any]:
         """The lists as they are now; for `filled`."""
-        recipes = opened.recipes.page(actor)
+        known = {r.name: r for r in opened.recipes.page(actor)}
+        grouped = [name for group in GROUPS.values() for name in group if name in known]
+        recipes = [known[name] for name in [*grouped, *(n for n in known if n not in grouped)]]
         name = recipe if recipe in RECIPES else recipes[0].name
         return [
             gr.Radio([(r.label, r.name) for r in recipes], value=name),

@@ -51,7 +51,7 @@ def build_server_panel(ui: Ui) -> ServerPanel:
                 " A ready server becomes a teacher. Install it with: make vllm"
             )
         )
-        with gr.Row():
+        with gr.Row(elem_classes="ds-options"):
             model = gr.Textbox(
                 "smollm2-135m-instruct",
                 label="Model",
@@ -62,7 +62,7 @@ def build_server_panel(ui: Ui) -> ServerPanel:
             name = gr.Textbox(
                 label="Name", placeholder="vLLM and the model", elem_id="generate-server-name"
             )
-        with gr.Row():
+        with gr.Row(elem_classes="ds-options"):
             dtype = gr.Dropdown(
                 [d.value for d in Dtype], value="auto", label="Number format",
                 elem_id="generate-server-dtype",
@@ -74,7 +74,7 @@ def build_server_panel(ui: Ui) -> ServerPanel:
                 precision=0,
                 elem_id="generate-server-max-length",
             )
-        with gr.Row():
+        with gr.Row(elem_classes="ds-options"):
             tensor = gr.Number(
                 1, label="GPUs per copy", minimum=1, precision=0, elem_id="generate-server-tensor"
             )
@@ -85,7 +85,7 @@ def build_server_panel(ui: Ui) -> ServerPanel:
                 32, label="Requests at a time", minimum=1, maximum=1024, precision=0,
                 elem_id="generate-server-concurrency",
             )  # fmt: skip
-        with gr.Row():
+        with gr.Row(elem_classes="ds-options"):
             revision = gr.Textbox(
                 label="Revision on the Hub",
                 placeholder="the newest",
