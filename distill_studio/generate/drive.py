@@ -1,12 +1,14 @@
 """Take one unit through its recipe: each effect to the world, each result back."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from distill_studio.core.protocols import ChatReply, ChatRequest
 from distill_studio.generate.effects import (
+    BROKEN,
     EMPTY_ANSWER,
     Ask,
     Check,
@@ -20,6 +22,8 @@ from distill_studio.generate.effects import (
     Unit,
 )
 from distill_studio.verify import Verdict
+
+logger = logging.getLogger(__name__)
 
 
 class World(Protocol):
@@ -59,9 +63,10 @@ class Ended:
     unit: Unit
     result: Made | Dropped
     forgotten: tuple[str, ...] = ()  # steps whose stored replies are to be asked again
+    teacher: str = ""  # whose reply is to blame; '' where it made something
 
 
-Keep = Callable[[Unit, Sequence[Asked]], None]
+Keep = Callable[[Unit, Asked], None]
 
 
 class Drive:
@@ -71,7 +76,7 @@ class Drive:
         unit: Which.
         steps: The recipe's generator, not started.
         world: Where its effects go.
-        keep: Given each reply once the recipe has taken it, so that it need not be asked again.
+        keep: Given each reply as soon as it comes, so that it need not be asked again.
     """
 
     def __init__(self, unit: Unit, steps: Steps, world: World, keep: Keep) -> None:
@@ -79,47 +84,55 @@ class Drive:
         self._steps = steps
         self._world = world
         self._keep = keep
-        self._order: list[str] = []  # of the steps asked so far
-        self._waiting: list[Asked] = []  # replies that the recipe has not taken yet
+        self._turn = 0  # how often the recipe has yielded
+        self._turn_of: dict[str, int] = {}  # step -> when it was asked
+        self._teacher_of: dict[str, str] = {}
 
     async def run(self) -> Ended:
         """Until the recipe ends."""
         result: Any = None
         try:
             while True:
-                effects = self._steps.send(result)
-                self._take(self._waiting)
+                effects = self._send(result)
+                self._turn += 1
                 result = await self._resolve(effects)
         except StopIteration as end:
-            self._take(self._waiting)
             return Ended(self._unit, end.value)
         except Dropped as dropped:
             return self._dropped(dropped)
         finally:
             self._steps.close()
 
-    def _take(self, asked: Sequence[Asked]) -> None:
-        if asked:
-            self._keep(self._unit, asked)
-        self._waiting = []
+    def _send(self, result: Any) -> Effect | tuple[Effect, ...]:  # noqa: ANN401
+        """What the recipe asks next. One reply that it stumbles over must not end the others.
+
+        Raises:
+            Dropped: With the unit's first step to blame: all is asked anew, with other luck.
+        """
+        try:
+            return self._steps.send(result)
+        except (StopIteration, Dropped):
+            raise
+        except Exception as err:
+            logger.exception("A recipe failed on a reply.")
+            first = next(iter(self._turn_of), "")
+            words = f"The recipe cannot work on this reply: {type(err).__name__} {err}"
+            raise Dropped(first, BROKEN, words[:500]) from err
 
     def _dropped(self, dropped: Dropped) -> Ended:
-        """Replies before the one to blame are kept; it and what followed is asked again."""
-        place = {step: number for number, step in enumerate(self._order)}
-        blamed = place.get(dropped.step, len(place))
-        self._take([a for a in self._waiting if place[a.step] < blamed])
-        return Ended(self._unit, dropped, tuple(self._order[blamed:]))
+        """The reply to blame and those asked after it are asked again; what came with it stays."""
+        blamed = self._turn_of.get(dropped.step, self._turn)
+        later = (step for step, turn in self._turn_of.items() if turn > blamed)
+        teacher = self._teacher_of.get(dropped.step) or self._unit.teacher
+        return Ended(self._unit, dropped, (dropped.step, *later), teacher)
 
     async def _resolve(self, effects: Effect | Sequence[Effect]) -> Any:  # noqa: ANN401
         if not isinstance(effects, Sequence):
             return await self._one(effects)
-        self._order += [e.step for e in effects if isinstance(e, Ask)]
-        return tuple(await _together([self._one(e, is_ordered=True) for e in effects]))
+        return tuple(await _together([self._one(effect) for effect in effects]))
 
-    async def _one(self, effect: Effect, *, is_ordered: bool = False) -> Any:  # noqa: ANN401
+    async def _one(self, effect: Effect) -> Any:  # noqa: ANN401
         if isinstance(effect, Ask):
-            if not is_ordered:
-                self._order.append(effect.step)
             return await self._ask(effect)
         if isinstance(effect, Check):
             return await self._world.check(effect)
@@ -128,6 +141,8 @@ class Drive:
         return self._world.draw(self._unit, effect)
 
     async def _ask(self, ask: Ask) -> ChatReply:
+        self._turn_of[ask.step] = self._turn
+        self._teacher_of[ask.step] = ask.teacher
         stored = self._unit.stored.get(ask.step)
         if stored is not None:
             return stored
@@ -139,7 +154,7 @@ class Drive:
             if not reply.text.strip():
                 raise Dropped(ask.step, EMPTY_ANSWER, _why_empty(asked.teacher, reply))
         if reply.is_ok:
-            self._waiting.append(asked)
+            self._keep(self._unit, asked)
         return reply
 
 

@@ -17,7 +17,8 @@ UNREADABLE = "unreadable"  # codes of a reply that came and cannot be used
 EMPTY_ANSWER = "empty_answer"
 NOT_VERIFIED = "not_verified"
 ELIMINATED = "eliminated"
-RECIPE_CODES = (UNREADABLE, EMPTY_ANSWER, NOT_VERIFIED, ELIMINATED)
+BROKEN = "broken"  # the recipe itself failed on a reply
+RECIPE_CODES = (UNREADABLE, EMPTY_ANSWER, NOT_VERIFIED, ELIMINATED, BROKEN)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def to_rows(ended: Ended, origin: Provenance) -> UnitRows:
         return UnitRows(
             seed_id=unit.seed.id,
             sample=unit.sample,
-            failure=_failure(unit, result, origin),
+            failure=_failure(ended, result, origin),
             forgotten=ended.forgotten,
         )
     pairs = tuple(_pair(unit, draft, origin) for draft in result.drafts)
@@ -109,14 +109,15 @@ def _preferences(made: Made, pairs: Sequence[Pair]) -> tuple[Preference, ...]:
     )
 
 
-def _failure(unit: Unit, dropped: Dropped, origin: Provenance) -> Failure:
+def _failure(ended: Ended, dropped: Dropped, origin: Provenance) -> Failure:
+    unit = ended.unit
     is_of_reply = dropped.code in RECIPE_CODES
     return Failure(
         job_id=origin.job_id,
         seed_id=unit.seed.id,
         step=dropped.step,
         sample=unit.sample,
-        teacher=unit.teacher,
+        teacher=ended.teacher or unit.teacher,
         code=dropped.code,
         reason=dropped.reason,
         text=dropped.text[:_TEXT_KEPT],

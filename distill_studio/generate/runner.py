@@ -17,7 +17,14 @@ from distill_studio.core.progress import CancelToken
 from distill_studio.core.protocols import ChatModel, ChatReply, ChatRequest
 from distill_studio.generate.breaker import Breaker
 from distill_studio.generate.drive import Asked, Drive, Ended
-from distill_studio.generate.effects import Ask, Check, Draw, Nearest, Novel, Unit
+from distill_studio.generate.effects import (
+    Ask,
+    Check,
+    Draw,
+    Nearest,
+    Novel,
+    Unit,
+)
 from distill_studio.generate.recipes.base import Recipe, Settings, request_for
 from distill_studio.verify import Verdict
 
@@ -63,10 +70,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Taken:
-    """Replies on a unit's way, as soon as the recipe has taken them."""
+    """A reply on a unit's way, as soon as it has come."""
 
     unit: Unit
-    asked: tuple[Asked, ...]
+    asked: Asked
 
 
 Outcome = Taken | Ended
@@ -101,7 +108,7 @@ class Runner:
             goes on meanwhile.
         cancel: Noticed within 0.1 s.
         tick: Called about twice a second while it runs.
-        keeps_steps: Each reply is an outcome too, as soon as the recipe has taken it.
+        keeps_steps: Each reply is an outcome too, as soon as it has come.
     """
 
     def __init__(
@@ -229,9 +236,9 @@ class Runner:
         except Cancelled:
             self._was_cut_off = True
 
-    def _taken(self, unit: Unit, asked: Sequence[Asked]) -> None:
+    def _taken(self, unit: Unit, asked: Asked) -> None:
         if self._keeps_steps:
-            self._arrived(Taken(unit, tuple(asked)))
+            self._arrived(Taken(unit, asked))
 
     # -- the world of a recipe --------------------------------------------------------------
 
@@ -271,7 +278,14 @@ class Runner:
                 reply = answer
         except TeacherError as err:
             reply = ChatReply(key=request.key, error_code=err.code, error=str(err))
-        return reply
+        return _storable(reply)
+
+
+def _storable(reply: ChatReply) -> ChatReply:
+    """Without halves of characters, which no file holds: an emoji cut at the token limit."""
+    fields = {"text": reply.text, "reasoning": reply.reasoning}
+    clean = {name: text.encode("utf-8", "replace").decode() for name, text in fields.items()}
+    return reply if clean == fields else reply.model_copy(update=clean)
 
 
 async def _finish_all(lines: Sequence[Coroutine[Any, Any, None]]) -> list[TeacherError | None]:

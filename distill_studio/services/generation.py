@@ -133,7 +133,7 @@ class GenerationRun:
     # -- storing --------------------------------------------------------------------------
 
     def _commit(self, group: Sequence[Outcome]) -> None:
-        taken = [(o.unit, asked) for o in group if isinstance(o, Taken) for asked in o.asked]
+        taken = [(o.unit, o.asked) for o in group if isinstance(o, Taken)]
         ended = [to_rows(o, self._origin) for o in group if isinstance(o, Ended)]
         steps = [self._step(unit, asked) for unit, asked in taken]
         table.commit(self._db, self._job_id, steps, ended, marks_units=self._prompts.has_steps)

@@ -115,7 +115,7 @@ class TrialRun:
         origin = provenance(self._plan, self._context.job.id)
         for outcome in group:
             if isinstance(outcome, Taken):
-                self._taken.setdefault(outcome.unit.seed.id, []).extend(outcome.asked)
+                self._taken.setdefault(outcome.unit.seed.id, []).append(outcome.asked)
             if isinstance(outcome, Ended):
                 self._ended.append(to_rows(outcome, origin))
 

@@ -55,8 +55,8 @@ class Played:
     def draw(self, unit: Unit, draw: Draw) -> tuple[str, ...]:
         return (*self.people[: draw.people], *self.own[: draw.own])
 
-    def keep(self, unit: Unit, asked: Sequence[Asked]) -> None:
-        self.kept += [each.step for each in asked]
+    def keep(self, unit: Unit, asked: Asked) -> None:
+        self.kept.append(asked.step)
 
 
 def world(
@@ -78,4 +78,6 @@ def play(
 ) -> Ended:
     """The end of a unit whose teacher says `replies`, by step."""
     here = played or world(unit, settings, replies)
-    return asyncio.run(Drive(unit, recipe.steps(unit, settings), here, here.keep).run())
+    ended = asyncio.run(Drive(unit, recipe.steps(unit, settings), here, here.keep).run())
+    here.kept = [step for step in here.kept if step not in ended.forgotten]  # as the store does
+    return ended

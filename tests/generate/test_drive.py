@@ -77,19 +77,18 @@ def test_stored_replies_are_not_asked_again() -> None:
 
 
 def test_an_unreadable_reply_is_not_kept() -> None:
-    ended, here = drive(GOOD | {"plan": "bad"})
+    ended, _ = drive(GOOD | {"plan": "bad"})
     assert isinstance(ended.result, Dropped)
     assert (ended.result.step, ended.result.text) == ("plan", "bad")
     assert "no plan" in ended.result.reason
-    assert here.kept == []
     assert ended.forgotten == ("plan",)
 
 
 def test_what_led_to_a_poor_result_is_asked_again_and_the_rest_kept() -> None:
     ended, here = drive(GOOD | {"judge": "poor"}, blame="answer/2")
     assert isinstance(ended.result, Dropped)
-    assert here.kept == ["plan", "answer/1", "answer/2"]
-    assert ended.forgotten == ("answer/2", "judge")
+    assert here.kept == ["plan", "answer/1", "answer/2", "judge"]
+    assert ended.forgotten == ("answer/2", "judge")  # not its sibling
 
 
 def test_a_reply_that_failed_ends_the_unit_and_keeps_what_came_with_it() -> None:
@@ -97,10 +96,36 @@ def test_a_reply_that_failed_ends_the_unit_and_keeps_what_came_with_it() -> None
     ended, here = drive(GOOD | {"answer/1": failed})
     assert isinstance(ended.result, Dropped)
     assert (ended.result.code, ended.result.step) == ("unreachable", "answer/1")
-    assert here.kept == ["plan"]
+    assert here.kept == ["plan", "answer/2"]  # paid for, and not asked again
+    assert ended.forgotten == ("answer/1",)
     ended, here = drive(GOOD | {"answer/2": failed})
     assert isinstance(ended.result, Made)  # this one may fail
     assert here.kept == ["plan", "answer/1", "judge"]
+
+
+def test_a_recipe_that_stumbles_over_a_reply_ends_its_unit_alone() -> None:
+    def stumbles() -> Steps:
+        yield Ask("plan", user("Plan"))
+        raise RecursionError("too deep")
+
+    unit = Unit(SEED, 0, "T")
+    here = world(unit, Settings(), {"plan": "1+1+1"})
+    ended = asyncio.run(Drive(unit, stumbles(), here, here.keep).run())
+    assert isinstance(ended.result, Dropped)
+    assert (ended.result.code, ended.forgotten) == ("broken", ("plan",))
+    assert "too deep" in ended.result.reason
+
+
+def test_the_teacher_to_blame_is_named() -> None:
+    def two_teachers() -> Steps:
+        yield (Ask("a", user("x"), teacher="A"), Ask("b", user("x"), teacher="B"))
+        return Made()
+
+    unit = Unit(SEED, 0, "A")
+    failed = ChatReply(key="k", error_code="unreachable", error="No route.")
+    here = world(unit, Settings(), {"a": "fine", "b": failed})
+    ended = asyncio.run(Drive(unit, two_teachers(), here, here.keep).run())
+    assert ended.teacher == "B"
 
 
 @pytest.mark.parametrize(

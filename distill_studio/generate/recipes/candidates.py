@@ -8,7 +8,7 @@ from typing import Any
 from distill_studio.core.lenient_json import Unreadable
 from distill_studio.core.protocols import ChatReply, ChatRequest
 from distill_studio.core.records import Message
-from distill_studio.generate.effects import UNREADABLE, Ask, Draft, Dropped, Unit
+from distill_studio.generate.effects import EMPTY_ANSWER, Ask, Draft, Dropped, Unit
 from distill_studio.generate.recipes.base import Settings, with_examples, with_system
 from distill_studio.judge import (
     PairwiseResult,
@@ -19,6 +19,7 @@ from distill_studio.judge import (
     rubric_request,
 )
 
+_LASTING = {"context_too_long"}  # the same whenever it is asked
 CANDIDATE = "candidate"
 SCORE = "score"
 COMPARE = "compare"
@@ -50,15 +51,12 @@ class Candidate:
 
 
 def ask_candidates(
-    unit: Unit, settings: Settings, each: int, least: int
+    unit: Unit, settings: Settings, each: int
 ) -> Generator[tuple[Ask, ...], tuple[ChatReply, ...], list[Candidate]]:
-    """`each` answers of every teacher to the seed, equal ones once.
-
-    Args:
-        least: So many different answers are needed.
+    """`each` answers of every teacher to the seed. One that is too long a prompt, or empty, lacks.
 
     Raises:
-        Dropped: There are fewer.
+        Dropped: A teacher could not be reached, or none answered.
     """
     messages = with_system(unit.seed.messages, settings.system_prompt)
     sent = with_examples(messages, settings.examples, unit.seed.id)
@@ -67,27 +65,34 @@ def ask_candidates(
         Ask(f"{CANDIDATE}/{place}", sent, teacher=name, may_fail=True)
         for place, name in enumerate(teachers)
     )
-    found: dict[str, Candidate] = {}
-    failed: list[tuple[int, ChatReply]] = []
+    found = []
     for place, (teacher, reply) in enumerate(zip(teachers, replies, strict=True)):
         if reply.is_ok and reply.text.strip():
-            candidate = Candidate(place, teacher, reply, messages)
-            found.setdefault(reply.text.strip(), candidate)
-        else:
-            failed.append((place, reply))
-    if len(found) < least:
-        raise _too_few(len(found), len(teachers), failed)
+            found.append(Candidate(place, teacher, reply, messages))
+        elif reply.error_code not in _LASTING:
+            raise_if_failed(f"{CANDIDATE}/{place}", reply)
+    if not found:
+        reason = replies[0].error or "All answers were empty."
+        raise Dropped(f"{CANDIDATE}/0", replies[0].error_code or EMPTY_ANSWER, reason)
+    return found
+
+
+def raise_if_failed(step: str, reply: ChatReply) -> None:
+    """A reply that failed in passing is asked again on retry; what came beside it is stored.
+
+    Raises:
+        Dropped: It failed.
+    """
+    if not reply.is_ok:
+        raise Dropped(step, reply.error_code, reply.error)
+
+
+def different(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Equal answers once, the first of them."""
+    found: dict[str, Candidate] = {}
+    for candidate in candidates:
+        found.setdefault(candidate.reply.text.strip(), candidate)
     return list(found.values())
-
-
-def _too_few(found: int, asked: int, failed: Sequence[tuple[int, ChatReply]]) -> Dropped:
-    if failed:
-        place, reply = failed[0]
-        reason = reply.error or "An answer was empty."
-        code = reply.error_code or UNREADABLE
-        return Dropped(f"{CANDIDATE}/{place}", code, reason)
-    reason = f"Only {found} of {asked} answers differ: there is nothing to compare."
-    return Dropped(f"{CANDIDATE}/0", UNREADABLE, reason)
 
 
 def score_all(candidates: Sequence[Candidate], unit: Unit, settings: Settings) -> Asking:
@@ -99,6 +104,8 @@ def score_all(candidates: Sequence[Candidate], unit: Unit, settings: Settings) -
     asks = zip(candidates, requests, strict=True)
     replies = yield tuple(_judge(f"{SCORE}/{c.place}", r, settings) for c, r in asks)
     judge = settings.judge or unit.teacher
+    for c, reply in zip(candidates, replies, strict=True):
+        raise_if_failed(f"{SCORE}/{c.place}", reply)
     return [_scored(c, reply, judge) for c, reply in zip(candidates, replies, strict=True)]
 
 
@@ -107,7 +114,7 @@ def _scored(candidate: Candidate, reply: ChatReply, judge: str) -> Candidate:
     try:
         scores: Scores = read_scores(reply.text)
     except Unreadable as err:
-        return _with(candidate, None, judged | {"unreadable": reply.error or str(err)})
+        return _with(candidate, None, judged | {"unreadable": str(err)})
     return _with(
         candidate,
         scores.overall,
@@ -129,6 +136,8 @@ def compare_all(candidates: Sequence[Candidate], unit: Unit, settings: Settings)
         for order, request in zip(("forward", "swapped"), both, strict=True):
             asks.append(_judge(f"{COMPARE}/{a.place}-{b.place}/{order}", request, settings))
     replies = yield tuple(asks)
+    for ask, reply in zip(asks, replies, strict=True):
+        raise_if_failed(ask.step, reply)
     wins: dict[int, list[float]] = {c.place: [] for c in candidates}
     said: dict[int, list[dict[str, Any]]] = {c.place: [] for c in candidates}
     for (a, b), forward, swapped in zip(couples, replies[::2], replies[1::2], strict=True):

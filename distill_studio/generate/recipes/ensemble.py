@@ -26,6 +26,7 @@ from distill_studio.generate.recipes.candidates import (
     Candidate,
     ask_candidates,
     best_first,
+    different,
     score_all,
 )
 from distill_studio.generate.recipes.verified import verdict_on, written
@@ -53,11 +54,11 @@ class Ensemble:
     def steps(self, unit: Unit, settings: Settings) -> Steps:
         """Answers, then the choice."""
         how = settings.word("keep")
-        candidates = yield from ask_candidates(unit, settings, settings.number("each"), least=1)
+        candidates = yield from ask_candidates(unit, settings, settings.number("each"))
         if how == KEEP_ALL:
-            return Made(tuple(c.draft(ensemble={"keep": how}) for c in candidates))
+            return Made(tuple(c.draft(ensemble={"keep": how}) for c in different(candidates)))
         if how == BY_JUDGE:
-            judged = yield from score_all(candidates, unit, settings)
+            judged = yield from score_all(different(candidates), unit, settings)
             best = _best(judged)
             found: dict[str, Any] = {"scores": {str(c.place): c.score for c in judged}}
         elif how == BY_VERIFIER:

@@ -9,14 +9,16 @@ can compare them whatever the judge says.
 from collections.abc import Sequence
 
 from distill_studio.core.ids import content_hash
-from distill_studio.generate.effects import Made, Ranked, Steps, Unit
+from distill_studio.generate.effects import ELIMINATED, Dropped, Made, Ranked, Steps, Unit
 from distill_studio.generate.prompts import load_prompts
 from distill_studio.generate.recipes.base import Settings
 from distill_studio.generate.recipes.candidates import (
+    CANDIDATE,
     Candidate,
     ask_candidates,
     best_first,
     compare_all,
+    different,
     score_all,
 )
 
@@ -36,9 +38,11 @@ class PreferenceCandidates:
 
     def steps(self, unit: Unit, settings: Settings) -> Steps:
         """Answers, verdicts, the choice."""
-        candidates = yield from ask_candidates(
-            unit, settings, settings.number("candidates"), least=2
-        )
+        every = yield from ask_candidates(unit, settings, settings.number("candidates"))
+        candidates = different(every)
+        if len(candidates) == 1:
+            reason = f"All {len(every)} answers are equal: there is nothing to compare."
+            raise Dropped(f"{CANDIDATE}/0", ELIMINATED, reason, every[0].reply.text)
         judge = compare_all if settings.word("judging") == PAIRWISE else score_all
         judged = yield from judge(candidates, unit, settings)
         drafts = tuple(candidate.draft() for candidate in judged)

@@ -49,6 +49,19 @@ def test_the_majority_wins_by_final_answer_and_is_named() -> None:
     assert found["asked"] == {"0": "A", "1": "B", "2": "C"}
 
 
+def test_equal_answers_vote_each() -> None:
+    seed = Seed(messages=user("What is 6 * 7?"))
+    settings = Settings(
+        options=ENSEMBLE.prompts.chosen({"keep": "majority answer"}), teachers=tuple("ABCDE")
+    )
+    said = ("#### 42", "#### 42", "#### 42", "It must be\n#### 41", "So, I say\n#### 41")
+    replies: dict[str, Said] = {f"candidate/{n}": text for n, text in enumerate(said)}
+    made = play(ENSEMBLE, Unit(seed, 0, "A"), settings, replies).result
+    assert isinstance(made, Made)
+    assert made.drafts[0].params["ensemble"]["counts"] == {"42": 3, "41": 2}
+    assert made.drafts[0].reply.text == "#### 42"
+
+
 @pytest.mark.parametrize(
     ("replies", "said"),
     [

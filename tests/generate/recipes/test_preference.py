@@ -98,7 +98,7 @@ def test_another_at_random_is_the_same_each_time_and_respects_the_margin() -> No
 def test_equal_answers_count_once_and_a_single_one_is_no_comparison() -> None:
     same = {f"candidate/{n}": "Rhine" for n in range(4)}
     found = dropped(same)
-    assert (found.step, found.code) == ("candidate/0", "unreadable")
+    assert (found.step, found.code) == ("candidate/0", "eliminated")
     assert "nothing to compare" in found.reason
     two = same | {"candidate/3": "Seine", "score/0": scores(3), "score/3": scores(5)}
     result = made(two)
@@ -106,13 +106,24 @@ def test_equal_answers_count_once_and_a_single_one_is_no_comparison() -> None:
     assert (result.ranked[0].chosen, result.ranked[0].rejected) == (1, 0)
 
 
-def test_one_teacher_that_fails_does_not_spoil_the_rest() -> None:
-    failed = ChatReply(key="k", error_code="unreachable", error="No route.")
-    replies = SCORED | {"candidate/2": failed, "candidate/3": failed}
-    assert len(made(replies).drafts) == 2
-    all_failed = {f"candidate/{n}": failed for n in range(4)}
-    found = dropped(all_failed)
-    assert (found.code, found.reason) == ("unreachable", "No route.")
+def test_what_fails_in_passing_is_asked_again_and_what_lasts_is_left_out() -> None:
+    gone = ChatReply(key="k", error_code="unreachable", error="No route.")
+    found = dropped(SCORED | {"candidate/2": gone})
+    assert (found.step, found.code, found.reason) == ("candidate/2", "unreachable", "No route.")
+    long = ChatReply(key="k", error_code="context_too_long", error="Too long.")
+    assert len(made(SCORED | {"candidate/2": long, "candidate/3": long}).drafts) == 2
+    found = dropped({f"candidate/{n}": long for n in range(4)})
+    assert (found.code, found.reason) == ("context_too_long", "Too long.")
+
+
+@pytest.mark.parametrize("judging", ["scores each answer", "every two in both orders"])
+def test_a_judge_that_is_out_is_asked_again(judging: str) -> None:
+    gone = ChatReply(key="k", error_code="unreachable", error="No route.")
+    steps = ("score/0", "score/1", "compare/0-1/forward", "compare/0-1/swapped")
+    replies: dict[str, Said] = {"candidate/0": "Rhine", "candidate/1": "Seine"}
+    found = dropped(replies | dict.fromkeys(steps, gone), candidates=1, judging=judging)
+    assert found.code == "unreachable"
+    assert found.step in steps
 
 
 def test_nonsense_of_the_judge_scores_nothing() -> None:
