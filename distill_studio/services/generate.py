@@ -12,6 +12,7 @@ from distill_studio.core.records import Failure, Job, JobState, Pair
 from distill_studio.generate.prompts import OptionValue
 from distill_studio.services.base import Service
 from distill_studio.services.generation import GenerationRun
+from distill_studio.services.generation_estimates import estimates
 from distill_studio.services.generation_making import Making, making, steps_of
 from distill_studio.services.generation_plan import GenerationPlan
 from distill_studio.services.generation_planning import (
@@ -23,8 +24,7 @@ from distill_studio.services.generation_planning import (
     make_plan,
 )
 from distill_studio.services.generation_trial import SEEDS as TRIAL_SEEDS
-from distill_studio.services.generation_trial import TrialRun, calls_of
-from distill_studio.services.teacher_costs import Estimate
+from distill_studio.services.generation_trial import TrialRun
 from distill_studio.store import failures as failures_table
 from distill_studio.store import generation as table
 from distill_studio.store import pairs as pairs_table
@@ -109,7 +109,7 @@ class GenerateService(Service):
             "first": first_request(self.workspace, plan, seed) if seed else None,
             "has_steps": plan.prompts.has_steps,
             "tried": trial is not None,
-            "estimates": self._estimates(actor, plan, seeds, chosen, trial),
+            "estimates": estimates(self.workspace, actor, plan, seeds, trial),
             "warning": judge_warning(self.workspace, plan),
         }
 
@@ -216,13 +216,17 @@ class GenerateService(Service):
         return making(self.db, self._pair(pair_id))
 
     def retry(self, actor: Actor, job_id: str) -> Job:
-        """Ask a generation's missing and failed requests again."""
+        """Ask a generation's missing and failed requests again, those too that did not hold.
+
+        `jobs_resume` leaves out those whose reply came and was no use.
+        """
         actor.require(Role.REVIEWER)
         job = self.workspace.jobs.get(actor, job_id)
         if job.kind not in KINDS:
             raise InvalidInput("That job is no generation.")
         if job.state.is_active:
             raise Conflict("This generation is running already.")
+        failures_table.make_due(self.db, job_id)
         return self.workspace.jobs.resume(actor, job_id)
 
     def jobs(self, actor: Actor, limit: int = 20) -> list[Job]:
@@ -262,32 +266,6 @@ class GenerateService(Service):
             if is_same and job.state is JobState.DONE:
                 return job
         return None
-
-    def _estimates(
-        self,
-        actor: Actor,
-        plan: GenerationPlan,
-        seeds: SeedFilter,
-        chosen: int,
-        trial: Job | None,
-    ) -> list[Estimate]:
-        """Tokens and cost for each model asked; none for steps that no dry run has counted."""
-        if not chosen or (plan.prompts.has_steps and trial is None):
-            return []
-        calls = calls_of(trial.result["tried"]) if trial and plan.prompts.has_steps else None
-        characters = table.characters(self.db, seeds) + chosen * len(plan.system_prompt)
-        found = []
-        for name in plan.everyone:
-            requests, length = float(plan.samples), characters / chosen
-            if calls is not None:
-                requests, length = calls.get(name, (0.0, 0.0))
-            count = round(chosen * requests)
-            found.append(
-                self.workspace.teachers.estimate(
-                    actor, name, count, round(count * length), plan.sampling.max_tokens
-                )
-            )
-        return found
 
     def _handle(self, context: JobContext) -> dict[str, Any]:
         return GenerationRun(self.workspace, context).run()

@@ -68,6 +68,9 @@ class GenerationRun:
         self._meter = Meter(time.monotonic)
         self._origin = provenance(self._plan, self._job_id)
         self._points: Sequence[Endpoint] = ()
+        self._spent: dict[str, float] = dict(context.job.result.get("spent_usd", {}))
+        # What failed in passing is asked again whenever the job runs; the rest when people say so.
+        failures_table.make_due(self._db, self._job_id, but_codes=RECIPE_CODES)
         self._counts = self._count()
 
     def run(self) -> dict[str, Any]:
@@ -78,7 +81,7 @@ class GenerationRun:
             TeacherError: A teacher could not answer at all, or nothing was answered.
             Cancelled: Somebody stopped it; what arrived is stored.
         """
-        points = endpoints(self._workspace, self._plan, self._spent())
+        points = endpoints(self._workspace, self._plan, self._spent)
         self._points = points
         lines = list(lines_of(self._plan, points, self._missing))
         try:
@@ -121,14 +124,13 @@ class GenerationRun:
                 if self._prompts.has_steps
                 else table.units_answered(*where)
             )
-            attempts = failures_table.attempts(*where)
+            failed = failures_table.standing(*where)
             stored = steps_table.replies(*where) if self._prompts.has_steps else {}
             for unit in self._plan.units_for(line, page):
                 key = (unit.seed.id, unit.sample)
-                if key not in through:
-                    yield replace(
-                        unit, attempt=attempts.get(key, 0), stored=stored.get(key, _NO_REPLIES)
-                    )
+                attempt, is_due = failed.get(key, (0, True))
+                if key not in through and is_due:
+                    yield replace(unit, attempt=attempt, stored=stored.get(key, _NO_REPLIES))
 
     # -- storing --------------------------------------------------------------------------
 
@@ -159,16 +161,6 @@ class GenerationRun:
             reply=asked.reply,
         )
 
-    def _spent(self) -> dict[str, float]:
-        """What each teacher has cost before a restart."""
-        source = steps_table if self._prompts.has_steps else table
-        tokens = source.tokens_by_teacher(self._db, self._job_id)
-        return {
-            name: self._workspace.teachers.cost(name, *counts) or 0.0
-            for name, counts in tokens.items()
-            if name in self._plan.everyone
-        }
-
     # -- telling --------------------------------------------------------------------------
 
     def _count(self) -> _Counts:
@@ -187,6 +179,7 @@ class GenerationRun:
     def _result(self) -> dict[str, Any]:
         counts = self._counts
         _, tokens_per_s = self._meter.rates()
+        spent = self._spent | cost_of(self._points)
         missing = max(0, counts.units - counts.through - counts.failed)
         return {
             "requests": counts.units,
@@ -196,7 +189,8 @@ class GenerationRun:
             "preferences": counts.preferences,
             "tokens": counts.tokens,
             "tokens_per_s": round(tokens_per_s, 1),
-            "cost_usd": cost_of(self._points),
+            "cost_usd": round(sum(spent.values()), 6) if spent else None,
+            "spent_usd": spent,
             "eta_s": self._meter.eta_s(missing) if missing else None,
         }
 
@@ -230,7 +224,7 @@ def provenance(plan: GenerationPlan, job_id: str) -> Provenance:
         recipe=plan.prompts.name,
         recipe_version=plan.prompts.version,
         sampling=plan.sampling,
-        options=plan.prompts.chosen(plan.options),
+        options=plan.chosen,
         examples=plan.examples,
     )
 
@@ -270,11 +264,14 @@ def lines_of(
         yield Line(units(number), uses, workers)
 
 
-def cost_of(points: Sequence[Endpoint]) -> float | None:
-    """What the teachers cost so far, USD; None where no price is known."""
-    meters = [p.model.spending for p in points if isinstance(p.model, OpenAIChatModel)]
-    known = [meter.spent_usd for meter in meters if meter.price is not None]
-    return round(sum(known), 6) if known else None
+def cost_of(points: Sequence[Endpoint]) -> dict[str, float]:
+    """Teacher -> what it has cost so far, USD; without those whose price is unknown."""
+    models = [p.model for p in points if isinstance(p.model, OpenAIChatModel)]
+    return {
+        model.name: round(model.spending.spent_usd, 6)
+        for model in models
+        if model.spending.price is not None
+    }
 
 
 async def close(points: Sequence[Endpoint]) -> None:

@@ -20,6 +20,7 @@ class GenerationPlan(Record):
     selection: str = Field(default="", description="Id of the fixed list of seeds.")
     teachers: tuple[str, ...] = Field(min_length=1, description="Names of the teachers.")
     recipe: str = Field(description="Key of RECIPES.")
+    version: str = Field(default="", description="Of the recipe's texts, for provenance.")
     n: int = Field(default=1, ge=1, description="Answers per seed and teacher, as asked for.")
     sampling: SamplingParams = Field(default=SamplingParams(), description="How to sample.")
     system_prompt: str = Field(default="", description="Put before seeds that have none.")
@@ -35,8 +36,24 @@ class GenerationPlan(Record):
 
     @property
     def prompts(self) -> Prompts:
-        """The recipe's file with the texts as edited."""
-        return self.recipe_object.prompts.with_texts(self.texts)
+        """The recipe's file with the texts and the version that the plan was made with.
+
+        What a newer version of the app no longer has is left out; what it has besides is its own.
+        """
+        shipped = self.recipe_object.prompts
+        texts = tuple(
+            text.model_copy(update={"text": self.texts.get(text.name, text.text)})
+            for text in shipped.texts
+        )
+        return shipped.model_copy(
+            update={"texts": texts, "version": self.version or shipped.version}
+        )
+
+    @property
+    def chosen(self) -> dict[str, OptionValue]:
+        """Every option of the recipe, as it was when the plan was made, else by default."""
+        options = self.recipe_object.prompts.options
+        return {o.name: self.options.get(o.name, o.default) for o in options}
 
     @property
     def samples(self) -> int:
@@ -66,7 +83,7 @@ class GenerationPlan(Record):
             sampling=self.sampling,
             system_prompt=self.system_prompt or self.prompts.system_prompt,
             texts={text.name: text.text for text in self.prompts.texts},
-            options=self.prompts.chosen(self.options),
+            options=self.chosen,
             examples=tuple(examples),
             teachers=self.teachers,
             judge=self.judge,

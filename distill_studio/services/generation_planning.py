@@ -59,6 +59,7 @@ def make_plan(workspace: Workspace, wish: GenerationWish) -> GenerationPlan:
     plan = GenerationPlan(
         teachers=names,
         recipe=wish.recipe,
+        version=prompts.version,
         n=wish.n,
         sampling=wish.sampling,
         system_prompt=wish.system_prompt.strip(),
@@ -67,7 +68,7 @@ def make_plan(workspace: Workspace, wish: GenerationWish) -> GenerationPlan:
         judge=judge,
         examples=_examples(workspace, wish),
     )
-    if plan.samples > 1 and wish.sampling.temperature == 0:
+    if plan.samples > 1 and not prompts.has_steps and wish.sampling.temperature == 0:
         raise InvalidInput(
             "With temperature 0 all candidates of a seed would be the same.",
             "Raise the temperature, or ask for one answer.",
@@ -76,10 +77,15 @@ def make_plan(workspace: Workspace, wish: GenerationWish) -> GenerationPlan:
 
 
 def fitting(plan: GenerationPlan, seeds: SeedFilter) -> SeedFilter:
-    """The filter, narrowed to what the recipe can work on."""
-    if not plan.prompts.is_verified:
-        return seeds
-    return seeds.model_copy(update={"only_verifiable": True})
+    """The filter, narrowed to what the recipe can work on and has not been through yet."""
+    prompts = plan.prompts
+    not_through = plan.recipe if prompts.has_steps and seeds.only_unanswered else ""
+    return seeds.model_copy(
+        update={
+            "only_verifiable": seeds.only_verifiable or prompts.is_verified,
+            "not_through": not_through,
+        }
+    )
 
 
 def is_local(workspace: Workspace, plan: GenerationPlan) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from distill_studio.core.errors import Conflict
 from distill_studio.core.records import Message, Record, UnitRows
 from distill_studio.generate.drive import Asked, Ended
 from distill_studio.generate.effects import Unit
@@ -74,13 +75,17 @@ class TrialRun:
         self._ended: list[UnitRows] = []
 
     def run(self) -> dict[str, Any]:
-        """`tried`: a TriedSeed for each seed."""
+        """`tried`: a TriedSeed for each seed.
+
+        Raises:
+            Conflict: Its seeds are no longer there.
+        """
         db, selection = self._workspace.db, self._plan.selection
         seeds = table.page_selected(db, selection, "", SEEDS)
-        try:
-            asyncio.run(self._ask(list(self._plan.units_for(0, seeds))))
-        finally:
-            table.drop_selection(db, selection)
+        if not seeds:
+            raise Conflict("The seeds of this dry run are gone.", "Start another one.")
+        asyncio.run(self._ask(list(self._plan.units_for(0, seeds))))
+        table.drop_selection(db, selection)
         by_seed = {rows.seed_id: rows for rows in self._ended}
         tried = [
             _tried(seed.prompt, self._taken.get(seed.id, []), by_seed[seed.id])
@@ -118,15 +123,6 @@ class TrialRun:
                 self._taken.setdefault(outcome.unit.seed.id, []).append(outcome.asked)
             if isinstance(outcome, Ended):
                 self._ended.append(to_rows(outcome, origin))
-
-
-def calls_of(tried: Sequence[dict[str, Any]]) -> dict[str, tuple[float, float]]:
-    """Teacher -> requests per seed, and characters sent per request, in a dry run's report."""
-    sent: dict[str, list[int]] = {}
-    for seed in (TriedSeed(**each) for each in tried):
-        for step in seed.steps:
-            sent.setdefault(step.teacher, []).append(sum(len(m.content) for m in step.sent))
-    return {name: (len(n) / len(tried), sum(n) / len(n)) for name, n in sent.items()}
 
 
 def _tried(prompt: str, asked: Sequence[Asked], rows: UnitRows) -> TriedSeed:

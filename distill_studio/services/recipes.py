@@ -47,7 +47,8 @@ class RecipesService(Service):
         """
         actor.require(Role.REVIEWER)
         shipped = RECIPES[_known(recipe)].prompts
-        edited = shipped.with_texts(table.in_force(self.db, recipe) | texts)
+        now = {text.name: text.text for text in self.in_force(recipe).texts}
+        edited = shipped.with_texts(now | texts)
         known = {text.name: text.text for text in shipped.texts}
         differing = {t.name: t.text for t in edited.texts if t.text != known[t.name]}
         if differing != table.in_force(self.db, recipe):

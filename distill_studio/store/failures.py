@@ -21,8 +21,8 @@ def save(db: Database, failures: Sequence[Failure]) -> None:
                 f"""INSERT INTO failures ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 ON CONFLICT DO UPDATE SET teacher = excluded.teacher, code = excluded.code,
                 reason = excluded.reason, text = excluded.text, created_at = excluded.created_at,
-                attempts = excluded.attempts""",
-                list(failure.model_dump().values()),
+                attempts = excluded.attempts, due = FALSE""",
+                [getattr(failure, name) for name in _COLUMNS.split(", ")],
             ).fetchall()
 
 
@@ -38,14 +38,25 @@ def forget(db: Database, job_id: str, units: Sequence[tuple[str, int]]) -> None:
             ).fetchall()
 
 
-def attempts(db: Database, job_id: str, first_id: str, last_id: str) -> dict[tuple[str, int], int]:
-    """(seed, sample) -> how often its replies could not be used, for seeds between two ids."""
+def make_due(db: Database, job_id: str, *, but_codes: Sequence[str] = ()) -> None:
+    """Have the failures of a generation asked again, those with `but_codes` not."""
+    with db.write() as cursor:
+        cursor.execute(
+            "UPDATE failures SET due = TRUE WHERE job_id = ? AND NOT list_contains(?, code)",
+            [job_id, list(but_codes)],
+        ).fetchall()
+
+
+def standing(
+    db: Database, job_id: str, first_id: str, last_id: str
+) -> dict[tuple[str, int], tuple[int, bool]]:
+    """(seed, sample) -> how often its replies were no use, and whether it is to be asked again."""
     rows = db.rows(
-        "SELECT seed_id, sample, attempts FROM failures"
+        "SELECT seed_id, sample, attempts, due FROM failures"
         " WHERE job_id = ? AND seed_id BETWEEN ? AND ?",
         [job_id, first_id, last_id],
     )
-    return {(row["seed_id"], row["sample"]): row["attempts"] for row in rows}
+    return {(r["seed_id"], r["sample"]): (r["attempts"], bool(r["due"])) for r in rows}
 
 
 def page(db: Database, job_id: str, limit: int = 50) -> list[Failure]:
@@ -59,8 +70,8 @@ def page(db: Database, job_id: str, limit: int = 50) -> list[Failure]:
 
 
 def count(db: Database, job_id: str) -> int:
-    """How many requests of a generation stand failed."""
-    return int(db.value("SELECT count(*) FROM failures WHERE job_id = ?", [job_id]))
+    """How many units of a generation have failed, those aside that are being asked again."""
+    return int(db.value("SELECT count(*) FROM failures WHERE job_id = ? AND NOT due", [job_id]))
 
 
 def by_reason(db: Database, job_id: str, limit: int = 5) -> list[Row]:

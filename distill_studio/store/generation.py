@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from distill_studio.core.records import Curation, JobState, PairStatus, Record, Seed, UnitRows
+from distill_studio.core.records import Curation, JobState, Pair, PairStatus, Record, Seed, UnitRows
 from distill_studio.store import failures as failures_table
 from distill_studio.store import generation_steps as steps_table
 from distill_studio.store import logprobs as logprobs_table
@@ -18,6 +18,8 @@ _UNANSWERED = "s.id NOT IN (SELECT seed_id FROM pairs)"
 _NOT_ASKED = """s.id NOT IN
 (SELECT seed_id FROM generation_seeds WHERE list_contains(?, selection_id))"""
 _LONGEST_EXAMPLE = 4000  # characters of prompt and answer
+_NOT_THROUGH = """s.id NOT IN (SELECT u.seed_id FROM generation_units u
+JOIN jobs j ON j.id = u.job_id WHERE j.params->>'recipe' = ?)"""
 _AT_WORK = [JobState.QUEUED.value, JobState.RUNNING.value, JobState.NEEDS_KEY.value]
 
 
@@ -34,6 +36,9 @@ class SeedFilter(Record):
     only_verifiable: bool = Field(
         default=False, description="Only seeds with a reference answer or tests."
     )
+    not_through: str = Field(
+        default="", description="Leave out seeds that this recipe of several steps has done."
+    )
     limit: int = Field(default=0, ge=0, description="The oldest so many; 0 = all.")
 
 
@@ -47,6 +52,33 @@ def select(db: Database, selection_id: str, chosen: SeedFilter) -> int:
             [selection_id, *params, chosen.limit or None],
         ).fetchall()
         return count_selected(db, selection_id)
+
+
+def _as_candidates(db: Database, pairs: Sequence[Pair], ids: dict[str, str]) -> list[Pair]:
+    """The pairs on the seeds as stored.
+
+    Where two units of a job came to one prompt, their pairs are candidates of one seed, each with
+    a number of its own.
+    """
+    shared = [ids[p.seed_id] for p in pairs if ids.get(p.seed_id, p.seed_id) != p.seed_id]
+    taken: set[tuple[str, str, int]] = set()
+    if shared:
+        rows = db.rows(
+            "SELECT job_id, seed_id, sample FROM pairs WHERE seed_id IN (SELECT unnest(?))",
+            [shared],
+        )
+        taken = {(row["job_id"], row["seed_id"], row["sample"]) for row in rows}
+    stored = []
+    for pair in pairs:
+        seed_id = ids.get(pair.seed_id, pair.seed_id)
+        sample = pair.sample
+        while seed_id in shared and (pair.job_id, seed_id, sample) in taken:
+            sample += 1
+        taken.add((pair.job_id, seed_id, sample))
+        unit = {"unit": pair.sample} if sample != pair.sample else {}  # which made it
+        fields = {"seed_id": seed_id, "sample": sample, "params": unit | pair.params}
+        stored.append(pair.model_copy(update=fields))
+    return stored
 
 
 def drop_selection(db: Database, selection_id: str) -> None:
@@ -171,11 +203,7 @@ def _store(db: Database, units: Sequence[UnitRows]) -> None:
     """Pairs, new seeds and preferences; a new seed that equals an old one becomes that one."""
     seeds = [seed for unit in units for seed in unit.seeds]
     ids = seeds_table.insert(db, seeds) if seeds else {}
-    pairs = [
-        pair.model_copy(update={"seed_id": ids[pair.seed_id]}) if pair.seed_id in ids else pair
-        for unit in units
-        for pair in unit.pairs
-    ]
+    pairs = _as_candidates(db, [pair for unit in units for pair in unit.pairs], ids)
     pairs_table.insert(db, pairs)
     logprobs = {i: tokens for unit in units for i, tokens in unit.logprobs.items()}
     logprobs_table.insert(db, logprobs)
@@ -207,17 +235,6 @@ def preferences_of(db: Database, job_id: str) -> int:
             [job_id],
         )
     )
-
-
-def tokens_by_teacher(db: Database, job_id: str) -> dict[str, tuple[int, int]]:
-    """Teacher -> tokens read and written for the answers of a job, as far as they are counted."""
-    rows = db.rows(
-        "SELECT teacher, coalesce(sum(prompt_tokens), 0)::BIGINT AS read,"
-        " coalesce(sum(completion_tokens), 0)::BIGINT AS written"
-        " FROM pairs WHERE job_id = ? GROUP BY teacher",
-        [job_id],
-    )
-    return {row["teacher"]: (row["read"], row["written"]) for row in rows}
 
 
 def characters(db: Database, chosen: SeedFilter) -> int:
@@ -258,6 +275,9 @@ def _where(db: Database, chosen: SeedFilter) -> tuple[str, list[object]]:
     if chosen.ids:
         tests.append("s.id IN (SELECT unnest(?))")
         params.append(list(chosen.ids))
+    if chosen.not_through:
+        tests.append(_NOT_THROUGH)
+        params.append(chosen.not_through)
     if chosen.only_verifiable:
         tests.append("(s.reference <> '' OR s.extra->>'tests' IS NOT NULL)")
     if chosen.only_unanswered:

@@ -33,7 +33,6 @@ def save(db: Database, steps: Sequence[StoredStep]) -> None:
             **step.model_dump(exclude={"request", "reply"}),
             "request": step.request.model_dump_json(exclude_defaults=True),
             "reply": step.reply.model_dump_json(exclude_defaults=True),
-            "prompt_tokens": step.reply.prompt_tokens or 0,
             "tokens": step.reply.completion_tokens or 0,
         }
         for step in steps
@@ -90,16 +89,6 @@ def tokens(db: Database, job_id: str) -> int:
     """Tokens that the teachers of a generation wrote, as far as they count them."""
     total = db.value("SELECT sum(tokens) FROM generation_steps WHERE job_id = ?", [job_id])
     return int(total or 0)
-
-
-def tokens_by_teacher(db: Database, job_id: str) -> dict[str, tuple[int, int]]:
-    """Teacher -> tokens read and written for a generation, as far as they are counted."""
-    rows = db.rows(
-        "SELECT teacher, sum(prompt_tokens)::BIGINT AS read, sum(tokens)::BIGINT AS written"
-        " FROM generation_steps WHERE job_id = ? GROUP BY teacher",
-        [job_id],
-    )
-    return {row["teacher"]: (row["read"], row["written"]) for row in rows}
 
 
 def end_units(db: Database, job_id: str, units: Sequence[tuple[str, int, int]]) -> None:

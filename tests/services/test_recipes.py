@@ -256,3 +256,74 @@ def test_options_and_judge_are_checked_before_anything_starts(workspace, owner, 
         start(workspace, owner, options={"rounds": 1})
     done = run(workspace, owner, options={"answers": 1}, sampling=SamplingParams(seed=3))
     assert done.result["answered"] == 5
+
+
+def test_seeds_that_a_recipe_has_done_are_not_asked_anew_unless_wished(workspace, owner, teacher):
+    run(workspace, owner)
+    name = teachers_service.STARTER.name
+    made = workspace.generate.preview(owner, [name], "toy")
+    assert made["seeds"] == 0  # neither the five nor the answered ones that came of them
+    again = workspace.generate.preview(
+        owner, [name], "toy", seeds=SeedFilter(only_unanswered=False)
+    )
+    assert again["seeds"] == 10
+    assert workspace.generate.preview(owner, [name], "direct")["seeds"] == 5
+
+
+def test_two_units_that_come_to_one_prompt_give_candidates_of_one_seed(workspace, owner, teacher):
+    teacher.replies = lambda r: "One question?" if "Make" in r.messages[-1].content else "So."
+    done = run(workspace, owner, options={"answers": 1}, seeds=SeedFilter(limit=3))
+    assert (done.result["through"], done.result["answered"]) == (3, 3)
+    made = all_pairs(workspace)
+    assert len({pair.seed_id for pair in made}) == 1
+    assert sorted(pair.sample for pair in made) == [0, 1, 2]
+    origins = {workspace.generate.steps(owner, p.id)[0].seed_id for p in made}
+    assert origins == {p.params["from_seed"] for p in made}
+
+
+def test_half_a_character_does_not_hold_up_the_others(workspace, owner, teacher):
+    teacher.replies = lambda r: say(r) + ("" if "Make" in r.messages[-1].content else " \ud83d")
+    done = run(workspace, owner)
+    assert (done.state, done.result["answered"]) == (JobState.DONE, 10)
+    assert all(pair.answer.endswith(" ?") for pair in all_pairs(workspace))
+
+
+def test_a_stopped_dry_run_is_none_when_it_goes_on(workspace, owner, teacher):
+    teacher.delay_s = 0.5
+    name = teachers_service.STARTER.name
+    job = workspace.generate.try_out(owner, [name], "toy")
+    workspace.jobs.cancel(owner, job.id)
+    assert workspace.jobs.wait(owner, job.id, timeout_s=60).state is JobState.CANCELLED
+    assert workspace.generate.preview(owner, [name], "toy")["tried"] is False
+    teacher.delay_s = 0
+    workspace.jobs.resume(owner, job.id)
+    done = workspace.jobs.wait(owner, job.id, timeout_s=60)
+    assert len(done.result["tried"]) == 3
+    assert workspace.generate.preview(owner, [name], "toy")["tried"] is True
+
+
+def test_a_job_of_an_older_version_goes_on(workspace, owner, teacher, monkeypatch):
+    teacher.fail_next(TeacherUnreachable("Gone."), times=1)
+    done = run(workspace, owner)
+    assert done.result["failed"] == 1
+
+    class Newer(Toy):
+        prompts = Toy.prompts.model_copy(
+            update={
+                "version": "2",
+                "texts": (PromptText(name="put", label="Put", text="Put: ${prompt}"),),
+                "options": (Option(name="answers", label="Answers", default=1, maximum=1),),
+            }
+        )
+
+        def steps(self, unit: Unit, settings: Settings) -> Steps:
+            reply = yield Ask("ask", user(fill(settings.texts["put"], prompt=unit.seed.prompt)))
+            assert settings.number("answers") == 2
+            return Made((Draft(reply, unit.seed.messages),))
+
+    monkeypatch.setitem(RECIPES, "toy", Newer())
+    workspace.generate.retry(owner, done.id)
+    done = workspace.jobs.wait(owner, done.id, timeout_s=60)
+    assert (done.state, done.result["failed"]) == (JobState.DONE, 0), done.error
+    assert {pair.recipe_version for pair in all_pairs(workspace)} == {"1"}
+    workspace.recipes.edit(owner, "toy", {"put": "Set: ${prompt}"})

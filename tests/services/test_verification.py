@@ -84,3 +84,15 @@ def test_seeds_without_a_reference_are_refused_in_words(workspace, owner, teache
 )
 def test_what_a_seed_is_held_against(made, kind):
     assert held_against(made)[0] is kind
+
+
+def test_a_resume_leaves_alone_what_did_not_hold_and_a_retry_asks_it(workspace, owner, teacher):
+    seeds.insert(workspace.db, [seed("wrong"), seed("right")])
+    done = run(workspace, owner, n=1)
+    assert (done.result["answered"], done.result["failed"], teacher.calls) == (1, 1, 2)
+    workspace.jobs.resume(owner, done.id)
+    done = workspace.jobs.wait(owner, done.id, timeout_s=60)
+    assert (done.result["failed"], teacher.calls) == (1, 2)
+    workspace.generate.retry(owner, done.id)
+    done = workspace.jobs.wait(owner, done.id, timeout_s=60)
+    assert (done.result["failed"], teacher.calls) == (1, 3)

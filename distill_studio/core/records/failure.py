@@ -15,7 +15,7 @@ class Failure(Record):
     step: str = Field(default="answer", description="Recipe step.")
     sample: int = Field(default=0, ge=0, description="Number among the samples of the seed.")
     teacher: str = Field(default="", description="Name of the teacher asked.")
-    code: str = Field(description="Of the TeacherError, empty_answer or not_verified.")
+    code: str = Field(description="Of the TeacherError, or one of RECIPE_CODES.")
     reason: str = Field(description="In the user's words.")
     text: str = Field(default="", description="What the teacher wrote, where a reply came.")
     attempts: int = Field(default=0, ge=0, description="How often a reply came and was no use.")

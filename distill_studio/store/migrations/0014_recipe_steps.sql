@@ -9,7 +9,6 @@ CREATE TABLE generation_steps (
     teacher VARCHAR NOT NULL,
     request JSON NOT NULL,
     reply JSON NOT NULL,
-    prompt_tokens INTEGER NOT NULL DEFAULT 0,
     tokens INTEGER NOT NULL DEFAULT 0,
     created_at TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (job_id, seed_id, sample, step)
@@ -35,3 +34,6 @@ CREATE TABLE recipe_texts (
     user_name VARCHAR NOT NULL,
     created_at TIMESTAMPTZ NOT NULL
 );
+
+-- A failure that is to be asked again: in passing always, one that the recipe gave only on request.
+ALTER TABLE failures ADD COLUMN due BOOLEAN DEFAULT FALSE;

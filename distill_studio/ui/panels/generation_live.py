@@ -78,8 +78,10 @@ def build_live_panel(ui: Ui) -> LivePanel:
         job_id = chosen_id or next(iter(opened.generate.jobs(actor, limit=1))).id
         if verb == "stop":
             opened.jobs.cancel(actor, job_id)
-        else:
+        elif opened.jobs.get(actor, job_id).state is JobState.DONE:
             opened.generate.retry(actor, job_id)
+        else:
+            opened.jobs.resume(actor, job_id)
         return poll(request, workspace, chosen_id)
 
     @guarded
