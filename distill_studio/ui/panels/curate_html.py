@@ -19,7 +19,12 @@ from distill_studio.curate.reports import (
 )
 from distill_studio.ui.html import chip, esc, note, number, table
 
-_REASONS = {"exact": "same text", "near": "near-duplicate", "well_formed": "form"}
+_REASONS = {
+    "contaminated": "benchmark leak",
+    "exact": "same text",
+    "near": "near-duplicate",
+    "well_formed": "form",
+}
 
 
 def state_html(state: CurateState) -> str:

@@ -16,6 +16,7 @@ from distill_studio.ui.html import empty_state, note, page_head
 from distill_studio.ui.panels import curate_html as draw
 from distill_studio.ui.panels.curate_filters import FilterForm, build_filter_form
 from distill_studio.ui.panels.jobs import build_jobs_panel
+from distill_studio.ui.panels.leaks_panel import LeaksPanel
 
 LABEL = "Curate"
 Pair = tuple[str, str]  # ids of two rows
@@ -62,6 +63,7 @@ def build(ui: Ui) -> TabView:
             )
         )
         near = _NearPanel(ui)
+        leaks = LeaksPanel(ui)
         gr.HTML('<h3 class="ds-h3">Apply</h3>')
         with gr.Row(elem_id="curate-apply-row"):
             apply = gr.Button("Remove", variant="primary", elem_id="curate-apply")
@@ -95,7 +97,8 @@ def build(ui: Ui) -> TabView:
         view, timer = near.jobs.poll(request, workspace)
         # A timer that another event started is never stopped from here: it stops by itself.
         jobs = view, timer if timer.active else gr.skip()
-        return (workspace, *set_to, *_fill(opened, actor, form, values), *jobs)
+        found = leaks.show(request, workspace)
+        return (workspace, *set_to, *_fill(opened, actor, form, values), *jobs, *found)
 
     @guarded
     def on_find(request: gr.Request, workspace: str, field: DedupField) -> Any:  # noqa: ANN401
@@ -143,8 +146,9 @@ def build(ui: Ui) -> TabView:
     apply.click(on_apply, inputs, shown, api_visibility="private", show_progress="minimal")
     undo.click(on_undo, inputs, shown, api_visibility="private", show_progress="minimal")
     near.wire(on_verdict, settings, shown)
+    leaks.wire(guarded(refresh), inputs, shown)
     to_generate.click(lambda: gr.Tabs(selected="generate"), None, ui.tabs, **QUIET)
-    everything = [filled, *settings, *shown, *near.jobs.outputs]
+    everything = [filled, *settings, *shown, *near.jobs.outputs, *leaks.all_outputs]
     return TabView(show=show, inputs=[filled, *settings], outputs=everything)
 
 
