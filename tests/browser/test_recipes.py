@@ -250,4 +250,4 @@ def test_servers(page: Page, start_app: StartApp, tmp_path: Path) -> None:
     expect(view.locator(".ds-chip")).to_have_text("stopped", timeout=40_000)
     page.locator("#generate-server-forget").click()
     expect(view.locator(".ds-chip")).to_have_count(0)
-    assert [t["name"] for t in app.call("teachers_page")] == ["SmolLM2 135M (in this app)"]
+    assert len(app.call("teachers_page")) == 1  # the app's own

@@ -27,10 +27,10 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class ServerPanel:
-    """The panel's ready servers (a state), and the workspace they are of."""
+    """The panel's ready server, and the workspace it is of."""
 
     ui: Ui
-    ready: gr.State
+    ready: gr.Textbox
 
     def after_ready(
         self, handler: Callable[..., Any], inputs: list[Any], outputs: list[Any]
@@ -94,7 +94,7 @@ def build_server_panel(ui: Ui) -> ServerPanel:
             extra = gr.Textbox(
                 label="More arguments",
                 info="As in a shell: --max-num-seqs 64",
-                lines=2,
+                max_lines=4,
                 elem_id="generate-server-extra",
             )
         keep = gr.Checkbox(
@@ -112,7 +112,9 @@ def build_server_panel(ui: Ui) -> ServerPanel:
                 elem_classes="ds-danger",
             )  # fmt: skip
         view = gr.HTML(elem_id="generate-server-view", apply_default_css=False)
-    ready = gr.State("")
+    ready = gr.Textbox(
+        "", visible="hidden"
+    )  # a State tells nobody of a change by an unqueued event
     timer = gr.Timer(_TICK_S, active=False)
     fields = [model, name, revision, dtype, max_length, tensor, copies, flight, extra, keep]
     outputs = [view, chosen, stop, forget, ready, timer]
