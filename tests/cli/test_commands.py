@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.stub_openai import StubServer, echo, failure
+from tests.stub_openai import Answer, completion, echo, failure
 
 ROWS = [
     {"instruction": f"Name a fact about the number {n}.", "output": f"The number {n} is nice."}
@@ -119,7 +119,9 @@ def test_generate_from_a_server(studio, stub, rows_file):
 
     assert "count=5" in studio("recipes").out
     tried = ("generate", "--teacher", "stub", "--recipe", "self_instruct", "--again", "--try")
+    stub.behave = lambda body: Answer(completion("None that I know of."))
     assert "nothing kept" in studio(*tried, "--option", "count=2").out
+    stub.behave = echo
     assert "outside 1 to 20" in studio(*tried, "--option", "count=99", code=1).err
     assert "NAME=VALUE" in studio(*tried, "--option", "count", code=1).err
     asked = len(stub.requests)
