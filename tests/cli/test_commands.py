@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.stub_openai import Answer, completion, echo, failure
+from tests.stub_openai import Answer, StubServer, completion, echo, failure
 
 ROWS = [
     {"instruction": f"Name a fact about the number {n}.", "output": f"The number {n} is nice."}
