@@ -25,6 +25,7 @@ def dataset_card(manifest: dict[str, Any]) -> str:
         f"Content hash: `{manifest['content_hash']}`\n\n"
         f"## Teachers and their terms\n\n{_teachers(manifest['teachers'])}\n"
         f"## What was left out\n\n{_left_out(manifest['counts']['left_out'])}\n"
+        f"## Benchmarks\n\n{_benchmarks(manifest.get('benchmarks', []))}\n"
         "Rows with the same prompt, the same seed or near-duplicate text are all on one side of"
         " the split. `manifest.json` names every row.\n"
     )
@@ -42,6 +43,22 @@ def _teachers(teachers: dict[str, Any]) -> str:
 def _left_out(reasons: dict[str, int]) -> str:
     lines = [f"- {_cell(reason)}: {count:,}\n" for reason, count in reasons.items()]
     return "".join(lines) or "Nothing.\n"
+
+
+def _benchmarks(found: list[dict[str, Any]]) -> str:
+    if not found:
+        return "Not checked against any benchmark.\n"
+    lines = [
+        f"| {_cell(one['name'])} | {_cell(one['source'])} | {one['items']:,} | {one['leaked']:,} |"
+        f" {one['unchecked']:,} |\n"
+        for one in found
+    ]
+    return (
+        "Rows were checked against these test sets: 13 words in a row, more than half of an item"
+        " in runs of 8 words, short items whole.\n\n"
+        "| benchmark | source | items | rows that hold one | rows not checked |\n"
+        "|---|---|---|---|---|\n" + "".join(lines)
+    )
 
 
 def _cell(text: str) -> str:

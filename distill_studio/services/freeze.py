@@ -100,7 +100,8 @@ class FreezeService(Service):
             groups=len(grouped),
             left_out=selection.left_out,
             teachers=teachers_,
-            warnings=_warnings(selection, grouped, validation, teachers_, options),
+            warnings=_warnings(selection, grouped, validation, teachers_, options)
+            + _leak_warnings(self.workspace.leaks.checked(selection.pair_ids)),
             examples=next(freeze_rows.shaped_rows(self.db, shown, options), []),
         )
 
@@ -188,7 +189,9 @@ class FreezeService(Service):
             facts["groups"] = {"count": len(grouped), "largest": max(map(len, grouped))}
             facts["warnings"] = _warnings(
                 selection, grouped, validation, facts["teachers"], options
-            ) + self._same_as(writer.content_hash)
+            )
+            facts["warnings"] += _leak_warnings(facts["benchmarks"])
+            facts["warnings"] += self._same_as(writer.content_hash)
             manifest = writer.finish(facts)
         finally:
             writer.discard()
@@ -240,6 +243,7 @@ class FreezeService(Service):
             "options": options.model_dump(mode="json"),
             "counts": {"taken": len(selection.rows), "left_out": selection.left_out},
             "teachers": self._with_notes(snapshots.teachers_of(self.db, selection.pair_ids)),
+            "benchmarks": self.workspace.leaks.checked(selection.pair_ids),
         }
         if selection.format == PREFERENCE:
             facts["pair_ids"] = {k: list(both) for k, both in selection.compared.items()}
@@ -356,6 +360,16 @@ def _warnings(
     largest = max(map(len, grouped), default=0)
     if len(grouped) > 1 and largest > len(selection.rows) / 2:
         warnings.append(f"{largest} rows belong together and stay in one split.")
+    return warnings
+
+
+def _leak_warnings(benchmarks: list[dict[str, Any]]) -> list[str]:
+    warnings = []
+    for found in benchmarks:
+        if found["leaked"]:
+            warnings.append(f"Holding items of {found['name']}: {found['leaked']:,} rows.")
+        if found["unchecked"]:
+            warnings.append(f"Not checked against {found['name']}: {found['unchecked']:,} rows.")
     return warnings
 
 

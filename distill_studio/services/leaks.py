@@ -7,6 +7,7 @@ accepted as conflicts, and undoes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -171,10 +172,10 @@ class LeaksService(Service):
 
     # -- for other services ---------------------------------------------------------------
 
-    def checked_against(self) -> list[Row]:
-        """For cards: `name`, `source`, `content_hash`, `items`, `unchecked` rows of each pack."""
-        keys = ("name", "source", "content_hash", "items", "unchecked")
-        return [{key: row[key] for key in keys} for row in table.packs(self.db, work.RULES)]
+    def checked(self, pair_ids: Sequence[str]) -> list[Row]:
+        """For cards: `name`, `source`, `content_hash` and `items` of each benchmark, and of these
+        rows how many are `unchecked` and `leaked`."""
+        return table.checked_pairs(self.db, pair_ids, work.RULES)
 
     # -- jobs -----------------------------------------------------------------------------
 

@@ -298,11 +298,23 @@ def add_verdict(
     db.insert("leak_verdicts", [row], or_ignore=True)
 
 
-def leaked_count(db: Database) -> int:
-    """Rows that count as leaked now, rejected ones apart."""
-    return int(
-        db.value(
-            f"""SELECT count(*) FROM leak_scores s JOIN pairs p ON p.id = s.pair_id
-            WHERE p.status <> 'rejected' AND {IS_ANSWER}"""
-        )
+def checked_pairs(db: Database, pair_ids: Sequence[str], rules: str) -> list[Row]:
+    """What some rows were checked against.
+
+    For each pack `name`, `source`, `content_hash`, `items`, and of the rows how many are
+    `unchecked` and how many are `leaked`.
+    """
+    return db.rows(
+        f"""WITH chosen AS MATERIALIZED (
+            SELECT p.id, {CONTENT_KEY} AS content_key FROM pairs p
+            WHERE p.id IN (SELECT unnest(?::VARCHAR[])))
+        SELECT k.name, k.source, k.content_hash, k.items,
+        (SELECT count(*) FROM chosen) - (
+            SELECT count(*) FROM leak_checked c
+            JOIN chosen x ON x.id = c.pair_id AND x.content_key = c.content_key
+            WHERE c.pack = k.id AND c.rules = ?) AS unchecked,
+        (SELECT count(DISTINCT e.pair_id) FROM leak_evidence e
+            JOIN chosen x ON x.id = e.pair_id WHERE e.pack = k.id) AS leaked
+        FROM leak_packs k ORDER BY k.name""",
+        [list(pair_ids), rules],
     )

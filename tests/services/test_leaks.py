@@ -264,6 +264,21 @@ def test_a_find_that_a_person_denies_stays(workspace, checked, leaks, owner):
     assert workspace.curate.settle(owner).filtered == 2
 
 
+def test_a_snapshot_says_what_it_was_checked_against(workspace, checked, leaks, owner):
+    for pair_id in checked:
+        decide(workspace, pair_id, DecisionKind.ACCEPT)
+    decide(workspace, checked[1], DecisionKind.EDIT, answer="Ten.")  # not checked since
+    warnings = workspace.freeze.preview(owner).warnings
+    manifest = workspace.freeze.create(owner, "first").manifest
+    for said in ("Holding items of sums: 2 rows.", "Not checked against sums: 1 rows."):
+        assert said in warnings
+        assert said in manifest["warnings"]
+    [facts] = manifest["benchmarks"]
+    assert (facts["name"], facts["items"], facts["leaked"], facts["unchecked"]) == ("sums", 2, 2, 1)
+    card = (workspace.freeze.folder("first") / "README.md").read_text(encoding="utf-8")
+    assert "| sums | file sums.jsonl | 2 | 2 | 1 |" in card
+
+
 # -- candidates -----------------------------------------------------------------------------
 
 REWORDED = (
