@@ -160,6 +160,7 @@ def against_bare(
                     rates[side].append(studio_rate(workspace, "it", sampling))
                 else:
                     rates[side].append(asyncio.run(bare_rate(url, requests, in_flight)))
+                sys.stderr.write(f"round {number + 1}, {side}: {rates[side][-1]:.2f} answers/s\n")
     studio, bare = percentiles(rates["studio"]), percentiles(rates["bare"])
     return {
         "seeds": seeds,
