@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 
 from tests.browser.bench_data import make_workspace
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 EVIL = (
     "<img src=x onerror=\"window.pwned='img'\"><script>window.pwned='script'</script>"

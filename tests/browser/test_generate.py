@@ -9,7 +9,7 @@ from tests.browser.bench_data import make_workspace
 from tests.conftest import RunningApp
 from tests.stub_openai import Answer, StubServer, completion, echo
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 @pytest.fixture

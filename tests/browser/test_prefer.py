@@ -63,6 +63,7 @@ def test_votes_are_blind_and_become_preferences(page: Page, running_app: Running
     assert pairs[rows[0]["chosen_pair_id"]]["answer"] == first[2]
 
 
+@pytest.mark.slow
 def test_undo_after_a_reload_brings_it_back(page: Page, running_app: RunningApp) -> None:
     workspace = make_workspace(running_app.home, make_pairs(3, candidates=2))
     open_bench(page, workspace)
@@ -79,6 +80,7 @@ def test_undo_after_a_reload_brings_it_back(page: Page, running_app: RunningApp)
     assert running_app.call("prefer_count", workspace=workspace, query={}) == 0
 
 
+@pytest.mark.slow
 def test_votes_wait_for_the_server(page: Page, running_app: RunningApp) -> None:
     workspace = make_workspace(running_app.home, make_pairs(12, candidates=2))
     page.on("dialog", lambda dialog: dialog.accept())
@@ -106,6 +108,7 @@ def test_hostile_text_is_text(page: Page, running_app: RunningApp) -> None:
     assert page.locator(f"{BENCH} img, {BENCH} #btn-accept").count() == 0
 
 
+@pytest.mark.slow
 def test_without_candidates_it_leads_to_generate(page: Page, running_app: RunningApp) -> None:
     workspace = make_workspace(running_app.home, make_pairs(2))
     page.goto(f"/?tab=prefer&workspace={workspace}")

@@ -71,6 +71,7 @@ def test_keys_decide_edit_and_undo(page: Page, running_app: RunningApp) -> None:
     expect(page.locator(f"{BENCH} .ds-left")).to_have_text("3 to review")
 
 
+@pytest.mark.slow
 def test_undo_reaches_back_across_a_reload(page: Page, running_app: RunningApp) -> None:
     workspace = make_workspace(running_app.home, make_pairs(4))
     open_bench(page, workspace)
@@ -134,6 +135,7 @@ def test_an_answer_lost_on_the_way_back_doubles_nothing(
     assert decisions_of(running_app, workspace) == 2
 
 
+@pytest.mark.slow
 def test_what_is_refused_is_shown(page: Page, running_app: RunningApp) -> None:
     workspace = make_workspace(running_app.home, make_pairs(2))
     open_bench(page, workspace)
@@ -200,6 +202,7 @@ def test_hostile_text_is_text(page: Page, running_app: RunningApp) -> None:
     assert [url for url in asked if "example.com" in url] == []
 
 
+@pytest.mark.slow
 def test_bulk_on_a_filtered_list_and_its_undo(page: Page, running_app: RunningApp) -> None:
     workspace = make_workspace(running_app.home, make_pairs(9))
     open_bench(page, workspace)

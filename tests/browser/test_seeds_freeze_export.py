@@ -35,6 +35,7 @@ def open_tab(page: Page, word: str, space: str = SPACE) -> None:
     page.goto(f"/?tab={word}&workspace={space}")
 
 
+@pytest.mark.slow
 def test_a_file_in_frozen_and_out_again(
     page: Page, running_app, space: str, tmp_path: Path
 ) -> None:

@@ -59,6 +59,7 @@ def test_the_back_button_goes_to_the_tab_before(page, running_app):
         assert f"tab={word}" in page.url or word == "home"
 
 
+@pytest.mark.slow
 def test_a_workspace_is_made_and_moved_to_the_trash(page, running_app):
     open_home(page)
     page.locator("#ds-manage").click()
@@ -85,6 +86,7 @@ def test_every_operation_is_a_named_endpoint(running_app):
     assert [seed["topic"] for seed in found] == ["t"]
 
 
+@pytest.mark.slow
 def test_two_browsers_see_the_same(page: Page, chromium: Browser, app_url, running_app):
     other_context = chromium.new_context(base_url=app_url)
     other = other_context.new_page()

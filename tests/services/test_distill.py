@@ -90,6 +90,7 @@ def has_steps(workspace: Workspace, owner: Actor, name: str) -> Callable[[Run], 
     return lambda run: bool(workspace.distill.curve(owner, name).train)
 
 
+@pytest.mark.slow
 def test_a_run_from_start_to_download(
     workspace: Workspace, owner: Actor, snapshot: str, tiny: str
 ) -> None:
