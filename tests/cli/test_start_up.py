@@ -55,7 +55,13 @@ def test_ctrl_c_stops_the_job_and_it_can_go_on(tmp_path, starter_cache):
 
     command = [sys.executable, "-m", "distill_studio", "generate", "--teacher", "stub"]
     process = subprocess.Popen(
-        command, cwd=ROOT, env=app_environment(tmp_path, 0), stderr=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        env=app_environment(tmp_path, 0),
+        stderr=subprocess.PIPE,
+        text=True,
+        # As at a terminal: a shell that runs the tests in the background has Ctrl+C ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     while not stub.requests:
         assert process.poll() is None
