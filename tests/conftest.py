@@ -13,9 +13,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -33,9 +34,12 @@ from distill_studio.core.actor import Actor, Role
 from distill_studio.core.settings import Settings
 from distill_studio.services.studio import Studio
 from distill_studio.services.workspace import Workspace
+from tests.fake_hub import FakeHub, online
+from tests.page_log import PageLog
 
+_PAGE_LOG = pytest.StashKey[PageLog]()
 ROOT = Path(__file__).parents[1]
-START_LIMIT_S = 120.0
+START_LIMIT_S = 300.0
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 CHROMIUM_ARGS = [
     "--no-sandbox",
@@ -54,8 +58,11 @@ hypothesis.settings.load_profile("studio")
 
 @pytest.fixture(scope="session")
 def starter_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder for models made from the starter packages, shared by the whole session."""
-    return tmp_path_factory.mktemp("model-cache")
+    """One folder for models made from the starter packages, for the session and all its workers."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "model-cache"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture
@@ -93,6 +100,25 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the optional data folder is not here")
     return folder
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """A Hub with the user `ann`, for this process; nobody waits long for it."""
+    from huggingface_hub import close_session
+
+    hub = FakeHub()
+    hub.user("ann", orgs=("lab",))
+    patient = SimpleNamespace(sleep=lambda _: None, time=time.time)
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr("huggingface_hub.utils._http.time", patient)
+    monkeypatch.setattr("distill_studio.hub.repository._wait_s", lambda _: 0.01)
+    with online():
+        yield hub
+    close_session()
+    hub.close()
+    assert not hub.unknown
 
 
 @dataclass
@@ -158,9 +184,9 @@ def app_environment(home: Path, port: int, env: dict[str, str] | None = None) ->
     return kept | {"HF_HUB_OFFLINE": "1", "GRADIO_ANALYTICS_ENABLED": "False"} | ours | (env or {})
 
 
-def launch_app(home: Path, env: dict[str, str] | None = None) -> RunningApp:
-    """Start `python app.py` and wait until its page answers."""
-    port = free_port()
+def launch_app(home: Path, env: dict[str, str] | None = None, port: int = 0) -> RunningApp:
+    """Start `python app.py` (on a free port for 0) and wait until its page answers."""
+    port = port or free_port()
     home.mkdir(parents=True, exist_ok=True)
     log = home / "app.log"
     with log.open("ab") as out:
@@ -172,17 +198,26 @@ def launch_app(home: Path, env: dict[str, str] | None = None) -> RunningApp:
             stderr=subprocess.STDOUT,
         )
     app = RunningApp(home, f"http://127.0.0.1:{port}", process, log)
-    deadline = time.monotonic() + START_LIMIT_S
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            break
-        try:
-            if httpx.get(app.url, timeout=10, trust_env=False).status_code < 500:
-                return app
-        except httpx.TransportError:
-            time.sleep(0.1)
+    try:
+        if _answers_in_time(app):
+            return app
+    except BaseException:  # interrupted: nobody else knows of the process yet
+        app.stop()
+        raise
     app.stop()
     pytest.fail(f"the app did not start:\n{log.read_text(errors='replace')[-4000:]}")
+
+
+def _answers_in_time(app: RunningApp) -> bool:
+    """Wait for the page; False when the process ends or takes too long."""
+    deadline = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < deadline and app.process.poll() is None:
+        try:
+            if httpx.get(app.url, timeout=10, trust_env=False).status_code < 500:
+                return True
+        except httpx.TransportError:
+            time.sleep(0.1)
+    return False
 
 
 @pytest.fixture
@@ -225,7 +260,7 @@ def chromium() -> Iterator[Browser]:
         pytest.skip(f"no Chromium at {CHROMIUM}: install it or set CHROMIUM to run browser tests")
     from playwright.sync_api import expect, sync_playwright
 
-    expect.set_options(timeout=20_000)  # a busy machine is slow, not wrong
+    expect.set_options(timeout=60_000)  # a busy machine is slow, not wrong
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=CHROMIUM_ARGS)
         yield browser
@@ -233,10 +268,27 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(chromium: Browser, app_url: str) -> Iterator[Page]:
-    """A fresh page, logged out of everything, on the session's app; relative URLs work."""
+def page(chromium: Browser, app_url: str, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """A fresh page, logged out of everything, on the session's app; relative URLs work.
+
+    When the test fails, its report tells what the page did and shows.
+    """
     context = chromium.new_context(base_url=app_url, viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(120_000)
     page = context.new_page()
+    request.node.stash[_PAGE_LOG] = PageLog(page)
     page.goto("/")
     yield page
     context.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Put what the page did under the report of a browser test that failed."""
+    report = yield
+    log = item.stash.get(_PAGE_LOG, None)
+    if log is not None and report.when == "call" and report.failed:
+        report.sections.append(("the page", log.text()))
+    return report

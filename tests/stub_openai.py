@@ -2,8 +2,8 @@
 
 import json
 import random
+import select
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +20,8 @@ class Answer:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     delay_s: float = 0.0
+    pieces: tuple[str, ...] = ()  # sent as an event stream instead of a body
+    pause_s: float = 0.0  # between the pieces
     hangs_up: bool = False  # close the connection in the middle of the reply
     drops: bool = False  # close the connection without a word
 
@@ -75,7 +77,7 @@ class Faults:
 
     KINDS = ("drop", "cut", "429", "429 after", "500", "half", "stall", "schema")
 
-    def __init__(self, seed: int, share: float = 0.25, stall_s: float = 3.0) -> None:
+    def __init__(self, seed: int, share: float = 0.25, stall_s: float = 30.0) -> None:
         self.seed = seed
         self.share = share
         self.stall_s = stall_s
@@ -124,6 +126,7 @@ class StubServer:
         self.behave = behave
         self.models = ["stub-1", "stub-2"]
         self.owner = "stub"  # "vllm": as vLLM answers when asked for its models
+        self.about: dict[str, Any] = {}  # what else is said of each model
         self.paths: list[str] = []
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
@@ -168,9 +171,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.stub.headers.append(self._lower())
         self.stub.paths.append(self.path)
         if self.path == "/v1/models":
-            self._send(
-                Answer({"data": [{"id": m, "owned_by": self.stub.owner} for m in self.stub.models]})
-            )
+            about = {"owned_by": self.stub.owner} | self.stub.about
+            self._send(Answer({"data": [{"id": m} | about for m in self.stub.models]}))
         else:
             self._send(failure(404, "not found"))
 
@@ -182,15 +184,49 @@ class _Handler(BaseHTTPRequestHandler):
             return
         with self.stub.counted(body, self._lower()):
             answer = self.stub.behave(body)
-            time.sleep(answer.delay_s)
-        self._send(answer)
+            has_gone = self._waits(answer.delay_s)
+        if has_gone:
+            self.close_connection = True
+        else:
+            self._send(answer)
+
+    def _waits(self, delay_s: float) -> bool:
+        """Wait; at once when the client hangs up, so that a stall holds no thread: then True."""
+        if not delay_s:
+            return False
+        waiting = select.poll()
+        waiting.register(self.connection, select.POLLIN | select.POLLHUP)
+        return bool(waiting.poll(1000 * delay_s))
 
     def _lower(self) -> dict[str, str]:
         return {name.lower(): value for name, value in self.headers.items()}
 
+    def _stream(self, answer: Answer) -> None:
+        """The pieces as the chunks of a chat completion."""
+        self.close_connection = True
+        try:
+            self.send_response(answer.status)
+            self.send_header("Content-Type", "text/event-stream")
+            self.send_header("Connection", "close")
+            self.end_headers()
+            for number, piece in enumerate(answer.pieces):
+                if number and self._waits(answer.pause_s):
+                    return
+                choice = {"index": 0, "delta": {"content": piece}}
+                chunk = {"id": "x", "object": "chat.completion.chunk", "created": 0}
+                data = json.dumps(chunk | {"model": "stub-1", "choices": [choice]})
+                self.wfile.write(f"data: {data}\n\n".encode())
+                self.wfile.flush()
+            self.wfile.write(b"data: [DONE]\n\n")
+        except OSError:
+            return  # the client has hung up
+
     def _send(self, answer: Answer) -> None:
         if answer.drops:
             self.close_connection = True
+            return
+        if answer.pieces:
+            self._stream(answer)
             return
         is_raw = isinstance(answer.body, bytes)
         data = answer.body if is_raw else json.dumps(answer.body).encode()

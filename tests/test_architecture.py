@@ -16,7 +16,17 @@ from distill_studio.services import operations
 
 PACKAGE = Path(__file__).parents[1] / "distill_studio"
 STAGES = {"seeds", "generate", "curate", "review", "prefer", "freeze", "distill", "evaluate"}
-BELOW_SERVICES = {"core", "store", "teachers", "sandbox", "verify", "judge"} | STAGES
+BELOW_SERVICES = {
+    "core",
+    "store",
+    "teachers",
+    "sandbox",
+    "verify",
+    "judge",
+    "agreement",
+    "backup",
+    "hub",
+} | STAGES
 
 # Room -> the rooms of this package that it may import, besides itself.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -26,6 +36,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sandbox": {"core"},
     "verify": {"core", "sandbox"},
     "judge": {"core"},
+    "agreement": {"core"},
+    "hub": {"core"},
+    "backup": {"core"},
     **{stage: {"core"} for stage in STAGES},
     "services": BELOW_SERVICES,
     "ui": BELOW_SERVICES | {"services"},
@@ -44,6 +57,8 @@ EXTRA: dict[str, set[str]] = {
 VENDORS_ONLY_IN: dict[str, set[str]] = {
     "duckdb": {"store"},
     "gradio": {"ui", "web"},
+    "argon2": {"services"},
+    "sqlite3": {"store"},
     "fastapi": {"web"},
     "uvicorn": {"web"},
     "typer": {"cli"},

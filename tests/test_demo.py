@@ -17,6 +17,10 @@ def test_the_demo_ends_with_a_trained_student(studio, workspace, owner):
     counts = demo.overview.counts(owner)
     assert (counts["seeds"], counts["total"], counts["comparisons"]) == (50, 100, 2)
     assert counts["duplicate"] >= 1
-    metrics = demo.distill.get(owner, "demo-sft").metrics
-    assert metrics["loss_after"] < metrics["loss_before"]
+    metrics = demo.distill.get(owner, "demo-logit").metrics
+    assert metrics["kl_after"] < 0.7 * metrics["kl_before"]
+    assert "it said “" in workspace.demo.state(owner).facts["logit"]
+    samples = [e for e in demo.distill.follow("demo-logit")[1] if e.kind == "sample"]
+    assert samples[0].step == 0
+    assert samples[-1].answer != samples[0].answer
     assert demo.demo.start(owner).id == job.id  # a second press starts nothing anew

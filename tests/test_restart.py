@@ -54,7 +54,7 @@ def test_a_generation_survives_kill_9(start_app, stub, tmp_path: Path):
         "concurrency": 3,
     }  # fmt: skip
     app.call("teachers_save", teacher=teacher)
-    job_id = app.call("generate_start", teachers=["stub"])["id"]
+    job_id = app.call("generate_start", wish={"teachers": ["stub"]})["id"]
     until(lambda: len(all_pairs(app)) >= 10, "the first answers")
     accepted = [pair["id"] for pair in all_pairs(app)[:8]]
     decisions = [

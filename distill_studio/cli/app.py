@@ -14,16 +14,28 @@ from pydantic import ValidationError
 
 from distill_studio import __version__
 from distill_studio.cli.commands import (
+    agreement,
+    arena,
+    backup,
+    benchmarks,
     curate,
     demo,
     exporting,
     generate,
+    hub,
     jobs,
+    leaks,
     pairs,
+    plans,
+    reporting,
     seeds,
+    seeds_hub,
     serve,
+    space,
+    suites,
     teachers,
     training,
+    users,
     workspaces,
 )
 from distill_studio.cli.session import Session, report
@@ -79,15 +91,27 @@ def top(
 
 serve.add_to(app)
 seeds.add_to(app)
+seeds_hub.add_to(app)
 generate.add_to(app)
 teachers.add_to(app)
 pairs.add_to(app)
 curate.add_to(app)
+leaks.add_to(app)
+reporting.add_to(app)
+agreement.add_to(app)
+arena.add_to(app)
 training.add_to(app)
+plans.add_to(app)
+suites.add_to(app)
+benchmarks.add_to(app)
 exporting.add_to(app)
+hub.add_to(app)
 jobs.add_to(app)
 demo.add_to(app)
 workspaces.add_to(app)
+users.add_to(app)
+backup.add_to(app)
+space.add_to(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -34,6 +34,7 @@ class AppClient:
     def __init__(self, info: server_file.ServerInfo, workspace: str) -> None:
         self.info = info
         self.workspace = workspace
+        self.url = info.url
         self._http = httpx.Client(
             base_url=info.url,
             headers={"Authorization": f"Bearer {info.token}"},

@@ -18,6 +18,7 @@ class Client(Protocol):
 
     is_app: bool  # True when jobs go on after the command has ended
     workspace: str  # where operations run; may be changed
+    url: str  # the app's address; empty when none runs
 
     def call(self, operation: str, **arguments: Any) -> Any:  # noqa: ANN401  (any JSON value)
         """Run one operation in the chosen workspace; raises `StudioError` when it is refused."""

@@ -19,6 +19,7 @@ class FolderClient:
     """
 
     is_app = False
+    url = ""
 
     def __init__(self, settings: Settings, workspace: str) -> None:
         self._studio = build_studio(settings, resume_jobs=False)

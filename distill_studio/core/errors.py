@@ -81,6 +81,13 @@ class TeacherUnreachable(TeacherError, ConnectionError):
     is_retryable = True
 
 
+class TeacherAddressRefused(TeacherError, PermissionError):
+    """Its URL leads to a private or local address, which is not reached from here."""
+
+    code = "address_refused"
+    http_status = 403
+
+
 class TeacherUnauthorised(TeacherError):
     """401 or 403: the key is missing or wrong."""
 

@@ -74,6 +74,10 @@ class ChatTokenizer:
         """Number of ids, added tokens included."""
         return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
 
+    def vocabulary(self) -> dict[str, int]:
+        """Every token and its id, added tokens included."""
+        return dict(self._tokenizer.get_vocab(with_added_tokens=True))
+
     @property
     def has_template(self) -> bool:
         """True when conversations can be rendered."""

@@ -1,4 +1,4 @@
-"""What a training reads: `RunConfig` is `run.json`; `TrainSpec` is what a person chooses.
+"""What a training reads: `RunConfig` is `run.json`. What a person chooses is in `spec.py`.
 
 Torch-free. `RunConfig` is a union tagged by `method`, so a field that a method lacks cannot be
 set; a new method is a class here, a line in `RUN_CONFIGS` and a trainer in `trainers/`.
@@ -10,13 +10,28 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from distill_studio.core.errors import InvalidInput
+from distill_studio.core.records import TeacherConfig as ServerConfig
 from distill_studio.core.records.base import Record
 
-Method = Literal["sft", "dpo"]
-DataFormat = Literal["messages", "prompt_completion", "preference"]
+Method = Literal["sft", "dpo", "kto", "logit", "on_policy"]
+DivergenceName = Literal["forward_kl", "reverse_kl", "jsd", "skewed_kl", "skewed_reverse_kl"]
+FeatureLoss = Literal["cosine", "mse"]
+METHOD_LABELS = {
+    "sft": "SFT",
+    "dpo": "DPO",
+    "kto": "KTO",
+    "logit": "Logit distillation",
+    "on_policy": "On-policy distillation",
+}
+DataFormat = Literal["messages", "prompt_completion", "preference", "unpaired"]
+DpoLoss = Literal["sigmoid", "ipo", "robust"]
+Reference = Literal["adapter_off", "stored"]
 FORMATS_OF_METHOD: dict[str, tuple[str, ...]] = {
     "sft": ("messages", "prompt_completion"),
     "dpo": ("preference",),
+    "kto": ("unpaired",),
+    "logit": ("messages", "prompt_completion"),
+    "on_policy": ("prompt_completion", "messages", "preference", "unpaired"),
 }
 
 
@@ -82,34 +97,189 @@ class BaseRun(Record):
     dtype: Literal["auto", "bf16", "fp32"] = Field(
         default="auto", description="auto: what this machine multiplies faster, measured."
     )
+    quantise: Literal["none", "nf4"] = Field(
+        default="none", description="nf4: frozen weights in four bits (QLoRA; needs a GPU)."
+    )
+    devices: int = Field(
+        default=1, ge=1, le=4096, description="Processes that train together, one per GPU."
+    )
+    sharding: Literal["none", "fsdp"] = Field(
+        default="none", description="Whole student on each device, or spread over all (GPUs)."
+    )
     device: str = Field(default="auto", description="auto, cpu, cuda, mps.")
     resume: bool = Field(default=True, description="Go on from the last checkpoint, if any.")
     samples: int = Field(default=1, ge=0, le=8, description="Held-out prompts to answer.")
     sample_tokens: int = Field(default=48, ge=1, le=512, description="Longest such answer.")
 
 
-class SftRun(BaseRun):
-    """Supervised fine-tuning on answers."""
+class AnswerRun(BaseRun):
+    """A run that learns the rows' own answers."""
 
-    method: Literal["sft"] = Field(default="sft", description="Tag.")
     learn: Literal["last", "all"] = Field(
         default="all", description="Which assistant turns of `messages` rows are learned."
     )
+    reasoning_share: float | None = Field(
+        default=None, ge=0.0, le=1.0, description="Of rows that keep it; None = all, as frozen."
+    )
+    reasoning_budget: int | None = Field(
+        default=None, ge=1, description="Most tokens of it; a row with more learns without it."
+    )
+
+
+class SftRun(AnswerRun):
+    """Supervised fine-tuning on answers."""
+
+    method: Literal["sft"] = Field(default="sft", description="Tag.")
+
+
+_REFERENCE = (
+    "The student before training: with its adapter off at each update, or its log-probabilities"
+    " stored before the first. None = adapter off with LoRA, stored with full weights."
+)
 
 
 class DpoRun(BaseRun):
     """Direct preference optimisation (Rafailov et al. 2023, arXiv:2305.18290)."""
 
     method: Literal["dpo"] = Field(default="dpo", description="Tag.")
+    beta: float = Field(
+        default=0.1, gt=0.0, le=10.0, description="Pull towards the start; tau of ipo."
+    )
+    loss: DpoLoss = Field(default="sigmoid", description="sigmoid, ipo or robust.")
+    label_smoothing: float = Field(
+        default=0.0, ge=0.0, lt=0.5, description="robust: share of preferences that are wrong."
+    )
+    sft_weight: float = Field(
+        default=0.0, ge=0.0, le=10.0, description="Of the chosen answers' cross-entropy beside it."
+    )
+    reference: Reference | None = Field(default=None, description=_REFERENCE)
+
+
+class KtoRun(BaseRun):
+    """Kahneman-Tversky optimisation from accepted and rejected answers (arXiv:2402.01306)."""
+
+    method: Literal["kto"] = Field(default="kto", description="Tag.")
     beta: float = Field(default=0.1, gt=0.0, le=10.0, description="Pull towards the start.")
+    desirable_weight: float | None = Field(
+        default=None, gt=0.0, le=1000.0, description="Of accepted answers; None = by balance."
+    )
+    undesirable_weight: float | None = Field(
+        default=None, gt=0.0, le=1000.0, description="Of rejected answers; None = by balance."
+    )
+    reference: Reference | None = Field(default=None, description=_REFERENCE)
 
 
-RUN_CONFIGS: dict[str, type[BaseRun]] = {"sft": SftRun, "dpo": DpoRun}
-RunConfig = Annotated[SftRun | DpoRun, Field(discriminator="method")]
-_ADAPTER: TypeAdapter[SftRun | DpoRun] = TypeAdapter(RunConfig)
+class TeacherConfig(Record):
+    """The model that is learned from; it has the student's tokenizer."""
+
+    folder: str = Field(
+        description="Folder of a transformers model, resolved; '' where only a server has it."
+    )
+    id: str = Field(description="What the user called it.")
+    weight: float = Field(
+        default=1.0, gt=0.0, le=1000.0, description="Among several teachers; any sum."
+    )
+    server: ServerConfig | None = Field(
+        default=None, description="vLLM that is asked instead; how to reach it, without its key."
+    )
+
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> "TeacherConfig":
+        if not self.folder and self.server is None:
+            raise ValueError("a teacher has a folder or a server")
+        return self
 
 
-def parse_config(text: str | bytes) -> SftRun | DpoRun:
+class FeatureConfig(Record):
+    """Hidden states of student layers are drawn to those of teacher layers (FitNets, Minitron)."""
+
+    weight: float = Field(
+        default=1.0, gt=0.0, le=100.0, description="Beside the divergence; 1 = as much as it."
+    )
+    loss: FeatureLoss = Field(default="cosine", description="cosine or mse of normalised states.")
+    pairs: tuple[tuple[int, int], ...] = Field(
+        default=(),
+        description="(student layer, teacher layer), numbered from 1; empty = spread evenly.",
+    )
+
+
+class TeacherRun(BaseRun):
+    """A run that follows the probabilities of one or several teachers."""
+
+    teacher: TeacherConfig = Field(description="Whom to follow.")
+    more_teachers: tuple[TeacherConfig, ...] = Field(
+        default=(), max_length=7, description="Mixed with it by weight, as probabilities."
+    )
+    temperature: float = Field(default=1.0, gt=0.0, le=20.0, description="Of both softmaxes.")
+    divergence: DivergenceName = Field(default="forward_kl", description="What is minimised.")
+    mixture: float | None = Field(
+        default=None, gt=0.0, lt=1.0, description="beta of jsd (.5), skew of skewed_* (.1)."
+    )
+
+    @property
+    def teachers(self) -> tuple[TeacherConfig, ...]:
+        """All of them."""
+        return (self.teacher, *self.more_teachers)
+
+
+class OnPolicyRun(TeacherRun):
+    """On-policy distillation: the student answers, the teacher says what it would have said.
+
+    Agarwal et al. 2024 (GKD, arXiv:2306.13649). Only the prompts of the rows are read.
+    """
+
+    method: Literal["on_policy"] = Field(default="on_policy", description="Tag.")
+    divergence: DivergenceName = Field(default="reverse_kl", description="What is minimised.")
+    sampling_temperature: float = Field(
+        default=1.0, gt=0.0, le=5.0, description="Of the student's own answers."
+    )
+    answer_tokens: int = Field(
+        default=128, ge=1, le=65_536, description="Longest answer of the student."
+    )
+
+
+class LogitRun(AnswerRun, TeacherRun):
+    """Logit distillation: alpha * CE + beta * T^2 * divergence, on the rows' own answers.
+
+    Hinton et al. 2015 (arXiv:1503.02531). From a cache only forward KL can be learned: all others
+    need the teacher's probability of what the student finds likely.
+    """
+
+    method: Literal["logit"] = Field(default="logit", description="Tag.")
+    alpha: float = Field(default=0.1, ge=0.0, le=10.0, description="Weight of cross-entropy.")
+    beta: float = Field(default=0.9, gt=0.0, le=10.0, description="Weight of the divergence.")
+    signal: Literal["online", "cache"] = Field(
+        default="online", description="Ask the teacher at each update, or once for all."
+    )
+    kept: Literal["top_k", "draws"] = Field(
+        default="top_k", description="In a cache: the likeliest ids and their tail, or draws."
+    )
+    top_k: int = Field(default=64, ge=1, le=65535, description="Ids, or draws, per token.")
+    cache_folder: str = Field(default="", description="Of all caches; '' = beside run.json.")
+    features: FeatureConfig | None = Field(
+        default=None, description="Hidden states beside the logits; None = logits alone."
+    )
+
+
+RUN_CONFIGS: dict[str, type[BaseRun]] = {
+    "sft": SftRun,
+    "dpo": DpoRun,
+    "kto": KtoRun,
+    "logit": LogitRun,
+    "on_policy": OnPolicyRun,
+}
+RunConfig = Annotated[
+    SftRun | DpoRun | KtoRun | LogitRun | OnPolicyRun, Field(discriminator="method")
+]
+_ADAPTER: TypeAdapter[SftRun | DpoRun | KtoRun | LogitRun | OnPolicyRun] = TypeAdapter(RunConfig)
+
+
+def learned_turns(config: BaseRun) -> Literal["last", "all"]:
+    """Which assistant turns of a row are learned."""
+    return config.learn if isinstance(config, AnswerRun) else "all"
+
+
+def parse_config(text: str | bytes) -> RunConfig:
     """Read `run.json`.
 
     Raises:
@@ -123,50 +293,6 @@ def parse_config(text: str | bytes) -> SftRun | DpoRun:
         raise InvalidInput(f"run.json: {where}: {problem['msg']}") from err
 
 
-def load_config(path: Path) -> SftRun | DpoRun:
+def load_config(path: Path) -> RunConfig:
     """Read `run.json` from a file."""
     return parse_config(path.read_bytes())
-
-
-class TrainSpec(Record):
-    """What a person chooses; everything left `None` comes from the preset."""
-
-    snapshot: str = Field(min_length=1, description="Name of the snapshot.")
-    method: Method = Field(default="sft", description="sft or dpo.")
-    student: str = Field(
-        default="smollm2-135m-instruct", description="A model id, or run:<name of a run>."
-    )
-    keep_layers: int | None = Field(default=None, ge=1, description="Prune to so many layers.")
-    preset: str = Field(default="balanced", description="quick, balanced or thorough.")
-    name: str = Field(default="", max_length=60, description="Of the run; '' makes one.")
-    weights: Literal["lora", "full"] = Field(default="lora", description="What is trained.")
-    lora_r: int | None = Field(default=None, ge=1, le=512, description="Rank.")
-    lora_alpha: int | None = Field(default=None, ge=1, le=2048, description="Scale.")
-    max_length: int | None = Field(default=None, ge=8, le=1_048_576, description="Tokens.")
-    over_length: Literal["cut", "drop"] | None = Field(default=None, description="Longer rows.")
-    learning_rate: float | None = Field(default=None, gt=0.0, le=1.0, description="Peak.")
-    max_steps: int | None = Field(default=None, ge=1, description="Updates.")
-    epochs: float | None = Field(
-        default=None, gt=0.0, le=1000.0, description="Passes; replaces the preset's steps."
-    )
-    batch_size: int | None = Field(default=None, ge=1, le=4096, description="Rows.")
-    grad_accumulation: int | None = Field(default=None, ge=1, le=4096, description="Passes.")
-    warmup_ratio: float | None = Field(default=None, ge=0.0, le=1.0, description="Share.")
-    scheduler: Literal["cosine", "linear", "constant"] | None = Field(
-        default=None, description="How the rate falls."
-    )
-    eval_every: int | None = Field(default=None, ge=1, description="Updates.")
-    eval_rows: int | None = Field(default=None, ge=1, description="Held-out rows.")
-    save_every: int | None = Field(default=None, ge=1, description="Updates.")
-    seed: int | None = Field(default=None, ge=0, description="Order of rows.")
-    dtype: Literal["auto", "bf16", "fp32"] | None = Field(default=None, description="Numbers.")
-    learn: Literal["last", "all"] | None = Field(default=None, description="SFT only.")
-    beta: float | None = Field(default=None, gt=0.0, le=10.0, description="DPO only.")
-
-    @model_validator(mode="after")
-    def _method_fields(self) -> "TrainSpec":
-        if self.method != "dpo" and self.beta is not None:
-            raise ValueError("beta belongs to dpo")
-        if self.method != "sft" and self.learn is not None:
-            raise ValueError("learn belongs to sft")
-        return self

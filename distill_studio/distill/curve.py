@@ -26,6 +26,12 @@ class Curve(Record):
     learning_rate: list[Point] = Field(default_factory=list, description="Per update.")
     grad_norm: list[Point] = Field(default_factory=list, description="Before clipping.")
     margin: list[Point] = Field(default_factory=list, description="DPO, on held-out pairs.")
+    ce: list[Point] = Field(default_factory=list, description="Logit: cross-entropy.")
+    kl: list[Point] = Field(default_factory=list, description="Logit: the divergence, times T^2.")
+    held_ce: list[Point] = Field(default_factory=list, description="Logit: held-out.")
+    held_kl: list[Point] = Field(default_factory=list, description="Logit: held-out.")
+    features: list[Point] = Field(default_factory=list, description="Distance of hidden states.")
+    held_features: list[Point] = Field(default_factory=list, description="The same, held-out.")
 
 
 def standing(events: Sequence[Any]) -> list[Any]:
@@ -53,7 +59,18 @@ def curve(events: Sequence[Any]) -> Curve:
         learning_rate=thin([(e.step, e.lr) for e in steps]),
         grad_norm=thin([(e.step, e.grad_norm) for e in steps]),
         margin=thin(margins),
+        ce=_part(steps, "ce"),
+        kl=_part(steps, "kl"),
+        held_ce=_part(evals, "ce"),
+        held_kl=_part(evals, "kl"),
+        features=_part(steps, "features"),
+        held_features=_part(evals, "features"),
     )
+
+
+def _part(events: Sequence[Any], name: str) -> list[Point]:
+    """A part of the loss, where there is one."""
+    return thin([(e.step, value) for e in events if (value := getattr(e, name)) is not None])
 
 
 def thin(points: Sequence[tuple[int, float]], most: int = MAX_POINTS) -> list[Point]:

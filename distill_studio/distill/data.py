@@ -132,6 +132,12 @@ def encode_preference(tokenizer: ChatTokenizer, row: Row) -> EncodedPreference:
     return EncodedPreference(sides[0][0], sides[0][1], sides[1][1])
 
 
+def encode_prompt(tokenizer: ChatTokenizer, row: Row) -> list[int]:
+    """Tokens of a row's conversation up to the answer, the assistant's turn opened; [] for none."""
+    messages = prompt_messages(row)
+    return tokenizer.encode(tokenizer.render(messages, answer_next=True)) if messages else []
+
+
 def cut(encoded: Encoded, max_length: int) -> Encoded:
     """The first `max_length` tokens."""
     return Encoded(encoded.input_ids[:max_length], encoded.labels[:max_length])

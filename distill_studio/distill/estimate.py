@@ -9,12 +9,13 @@ from pydantic import Field
 
 from distill_studio.core.errors import NotFound
 from distill_studio.core.records.base import Record
-from distill_studio.distill.config import DpoRun, SftRun
+from distill_studio.distill.config import LogitRun, RunConfig
 
 # SFT of SmolLM2-135M with LoRA on two cores, rows of 256 tokens: in bf16 on AVX512-BF16, in fp32
 # on AVX2.
 _REFERENCE_TOKENS_PER_S = {True: 420.0, False: 130.0}
 _REFERENCE_PARAMETERS = 134.5e6
+CHECKPOINTS = 3  # two are kept, and the next is written before the older one goes
 _START_S = 20.0  # imports, loading, first held-out loss
 _GIB = 2.0**30
 
@@ -70,6 +71,26 @@ def model_facts(folder: Path, keep_layers: int | None = None) -> ModelFacts:
     )
 
 
+def store_bytes(config: LogitRun, learned: float, vocab: int) -> float:
+    """Size of a stored teacher signal of so many learned tokens, before compression."""
+    kept = config.top_k if config.kept == "draws" else min(config.top_k, vocab)
+    each = 8 if config.kept == "draws" else 6  # id, log-probability in fp16, count
+    return learned * (kept * each + 8)
+
+
+def bytes_of_frozen(config: RunConfig) -> float:
+    """Of a weight that is not trained, in the numbers that the run computes in.
+
+    `auto` is taken for bf16 on a GPU, and on a CPU where it has instructions for it.
+    """
+    if config.quantise == "nf4":
+        return 0.6  # four bits, and their scales
+    is_bf16 = config.dtype == "bf16" or (
+        config.dtype == "auto" and (config.device.startswith("cuda") or cpu_has_bf16())
+    )
+    return 2 if is_bf16 else 4
+
+
 @cache
 def cpu_has_bf16() -> bool:
     """True when this CPU multiplies bf16 in hardware (known on Linux only)."""
@@ -80,21 +101,23 @@ def cpu_has_bf16() -> bool:
     return "avx512_bf16" in text or "amx_bf16" in text
 
 
-def total_steps(config: SftRun | DpoRun, rows: int) -> int:
+def total_steps(config: RunConfig, rows: int) -> int:
     """Updates of a run over `rows` learnable rows; at least one."""
     if config.max_steps is not None:
         return config.max_steps
-    per_update = config.batch_size * config.grad_accumulation
+    per_update = config.batch_size * config.grad_accumulation * config.devices
     per_epoch = -(-rows // per_update)
     return max(1, round(per_epoch * config.epochs))
 
 
 def estimate(
-    config: SftRun | DpoRun,
+    config: RunConfig,
     facts: ModelFacts,
     rows: int,
     mean_tokens: float,
     measured_tokens_per_s: float | None = None,
+    teacher: ModelFacts | None = None,
+    learned_tokens: float = 0.0,
 ) -> Estimate:
     """What `config` will take on `rows` rows of `mean_tokens` tokens.
 
@@ -104,6 +127,8 @@ def estimate(
         rows: Learnable rows of the train split.
         mean_tokens: Per row, both answers of a pair counted, after cutting.
         measured_tokens_per_s: Of an earlier run of a model of this size, when there is one.
+        teacher: Of logit distillation.
+        learned_tokens: Of all rows, for a signal that is stored.
     """
     steps = total_steps(config, rows)
     speed = measured_tokens_per_s or (
@@ -113,12 +138,23 @@ def estimate(
     evals = 2 + steps // config.eval_every
     eval_tokens = evals * config.eval_rows * mean_tokens
     is_full = config.lora is None
-    weights = facts.parameters * (4 if is_full else 2)
+    frozen = bytes_of_frozen(config)
+    weights = facts.parameters * (4 if is_full else frozen)
     trained = facts.parameters if is_full else int(facts.parameters * 0.04)
     sides = 2 if config.method == "dpo" else 1
     positions = config.batch_size * sides * config.max_length
-    activations = positions * facts.layers * facts.hidden * 40 + positions * facts.vocab * 6
-    saved = facts.parameters * 2 + 2 * trained * 12
+    is_tiled = config.method in ("logit", "on_policy")
+    logits = 0 if is_tiled else positions * facts.vocab * 6
+    activations = positions * facts.layers * facts.hidden * 40 + logits
+    if teacher is not None:
+        weights += teacher.parameters * (2 if frozen < 2 else frozen)
+        forward = teacher.parameters / max(facts.parameters, 1) / 3  # of a student's update
+        speed /= 1.0 if measured_tokens_per_s else 1.0 + forward
+    if config.method == "on_policy" and not measured_tokens_per_s:
+        speed /= 3.0  # the student's own answers, token by token
+    saved: float = facts.parameters * 2 + CHECKPOINTS * trained * 12
+    if isinstance(config, LogitRun) and config.signal == "cache" and teacher is not None:
+        saved += store_bytes(config, learned_tokens, teacher.vocab)
     return Estimate(
         steps=steps,
         seconds=_START_S + tokens / speed + eval_tokens / (3 * speed),

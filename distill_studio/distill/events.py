@@ -57,6 +57,12 @@ class Step(_Event):
     step: int = Field(description="Number of the update.")
     total: int = Field(description="Updates in all.")
     loss: float = Field(description="Training loss.")
+    ce: float | None = Field(default=None, description="Logit: cross-entropy per token.")
+    kl: float | None = Field(default=None, description="Logit: T^2 times the divergence.")
+    features: float | None = Field(default=None, description="Distance of hidden states.")
+    answer_tokens: float | None = Field(
+        default=None, description="On-policy: mean length of the student's answers."
+    )
     lr: float = Field(description="Learning rate.")
     grad_norm: float = Field(default=0.0, description="Before clipping.")
     tokens_per_s: float = Field(default=0.0, description="Read by the model.")
@@ -70,7 +76,10 @@ class Eval(_Event):
     kind: Literal["eval"] = Field(default="eval", description="Tag.")
     step: int = Field(description="After so many updates.")
     loss: float = Field(description="Mean over held-out tokens (SFT) or pairs (DPO).")
-    tokens: int = Field(default=0, description="Held-out tokens measured (SFT).")
+    tokens: int = Field(default=0, description="Held-out tokens measured (not DPO).")
+    ce: float | None = Field(default=None, description="Logit: cross-entropy per token.")
+    kl: float | None = Field(default=None, description="Logit: T^2 times the divergence.")
+    features: float | None = Field(default=None, description="Distance of hidden states.")
     margin: float | None = Field(default=None, description="DPO: reward chosen - rejected.")
     accuracy: float | None = Field(default=None, description="DPO: share with a margin > 0.")
     logp_margin: float | None = Field(
@@ -144,6 +153,19 @@ class EventWriter:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+class SilentWriter(EventWriter):
+    """Says nothing: for all processes of a training but the first."""
+
+    def __init__(self) -> None:
+        """There is no file."""
+
+    def write(self, event: _Event) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
 
 
 def read_events(path: Path, offset: int = 0) -> tuple[list[Any], int]:

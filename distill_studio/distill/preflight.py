@@ -6,36 +6,37 @@ Start from `check(config, ...)`, then `refuse(report)`.
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-from pydantic import Field
 
 from distill_studio.core.errors import InvalidInput, StudioError
-from distill_studio.core.records.base import Record
 from distill_studio.distill.chat_tokenizer import ChatTokenizer
-from distill_studio.distill.config import FORMATS_OF_METHOD, DpoRun, SftRun
+from distill_studio.distill.config import (
+    FORMATS_OF_METHOD,
+    METHOD_LABELS,
+    OnPolicyRun,
+    RunConfig,
+)
 from distill_studio.distill.data import (
     MASKED,
     Row,
     count_rows,
     cut,
     encode_preference,
-    encode_sft,
+    encode_prompt,
     iter_rows,
 )
-from distill_studio.distill.estimate import Estimate, ModelFacts, estimate, model_facts
+from distill_studio.distill.estimate import (
+    Estimate,
+    ModelFacts,
+    estimate,
+    model_facts,
+)
+from distill_studio.distill.findings import Finding
+from distill_studio.distill.labels import label_findings
+from distill_studio.distill.preference_checks import preference_findings
+from distill_studio.distill.reasoning import encode_answer, reasoning_findings
+from distill_studio.distill.teacher_checks import store_findings, teacher_findings
 
 LOOKED_AT = 1000  # rows that pre-flight tokenises; it says so when there are more
-Level = Literal["error", "warning", "info"]
-
-
-class Finding(Record):
-    """One thing to know before starting. An error refuses."""
-
-    level: Level = Field(description="error, warning or info.")
-    code: str = Field(description="Stable name.")
-    message: str = Field(description="What is so.")
-    hint: str = Field(default="", description="The way out.")
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Report:
 
 
 def check(
-    config: SftRun | DpoRun,
+    config: RunConfig,
     *,
     measured_tokens_per_s: float | None = None,
     memory_total_gib: float = 0.0,
@@ -85,38 +86,61 @@ def check(
     tokenizer = ChatTokenizer.load(folder)
     if not tokenizer.has_template:
         findings.append(_no_template())
+    found, teacher = teacher_findings(config)
+    findings += found + label_findings(config) + preference_findings(config)
     if any(f.level == "error" for f in findings):
         return Report(findings, None)
+    refused: list[tuple[int, InvalidInput]] = []
     try:
-        shapes = [row_shape(tokenizer, config, row) for row in _sample(config)]
+        looked_at = _sample(config)
+        shapes, readable = [], []
+        for number, row in enumerate(looked_at):
+            try:
+                shapes.append(row_shape(tokenizer, config, row))
+                readable.append(row)
+            except InvalidInput as err:
+                refused.append((number, err))
+        if refused and not shapes:
+            raise refused[0][1]
     except StudioError as err:
         findings.append(
             Finding(level="error", code="unreadable", message=err.user_message, hint=err.hint)
         )
         return Report(findings, None)
+    findings += _refused_findings(refused, len(looked_at))
+    findings += reasoning_findings(tokenizer, config, readable)
     findings += length_findings(config, shapes, train)
     usable = [s for s in shapes if is_usable(config, s)]
     if not usable or any(f.level == "error" for f in findings):
         return Report(findings, None)
-    rows = round(train * len(usable) / len(shapes))
+    rows = round(train * len(usable) / len(looked_at))
+    learned = sum(s.learned for s in usable) / len(usable) * rows
     took = estimate(
         config,
         model_facts(folder, config.student.keep_layers),
         rows,
         sum(s.cost for s in usable) / len(usable),
         measured_tokens_per_s,
+        teacher,
+        learned,
     )
     findings += _resource_findings(took, memory_total_gib, disk_folder)
+    findings += store_findings(config, learned, teacher)
     findings.append(_estimate_finding(took, rows))
     return Report(findings, took)
 
 
-def is_usable(config: SftRun | DpoRun, shape: RowShape) -> bool:
+def is_usable(config: RunConfig, shape: RowShape) -> bool:
     """True when a row takes part in the training."""
-    return shape.learned > 0 and (config.over_length == "cut" or shape.tokens <= config.max_length)
+    return shape.learned > 0 and (not leaves_out(config) or shape.tokens <= config.max_length)
 
 
-def row_shape(tokenizer: ChatTokenizer, config: SftRun | DpoRun, row: Row) -> RowShape:
+def leaves_out(config: RunConfig) -> bool:
+    """True when a row over the longest length is left out; a prompt is never cut."""
+    return config.over_length == "drop" or config.method == "on_policy"
+
+
+def row_shape(tokenizer: ChatTokenizer, config: RunConfig, row: Row) -> RowShape:
     """Lengths of a row for this run."""
     limit = config.max_length
     if config.method == "dpo":
@@ -126,14 +150,18 @@ def row_shape(tokenizer: ChatTokenizer, config: SftRun | DpoRun, row: Row) -> Ro
         learned = min(max(0, side - prompt) for side in sides)
         ends = tokenizer.is_special(pair.chosen_ids[-1]) if pair.chosen_ids else False
         return RowShape(pair.length, learned, sum(sides), ends)
-    encoded = encode_sft(tokenizer, row, config.learn)
+    if isinstance(config, OnPolicyRun):
+        prompt = len(encode_prompt(tokenizer, row))
+        tokens = prompt + config.answer_tokens if prompt else 0
+        return RowShape(tokens, config.answer_tokens if prompt else 0, tokens, True)
+    encoded = encode_answer(tokenizer, config, row)
     short = cut(encoded, limit)
     last = encoded.labels[-1] if encoded.labels else MASKED
     ends = last != MASKED and tokenizer.is_special(last)
     return RowShape(len(encoded.input_ids), short.learned, len(short.input_ids), ends)
 
 
-def length_findings(config: SftRun | DpoRun, shapes: list[RowShape], train: int) -> list[Finding]:
+def length_findings(config: RunConfig, shapes: list[RowShape], train: int) -> list[Finding]:
     """What the lengths of the rows mean for this run."""
     what = "pairs" if config.method == "dpo" else "rows"
     looked = "" if len(shapes) >= train else f" (of the first {len(shapes)} looked at)"
@@ -150,7 +178,7 @@ def length_findings(config: SftRun | DpoRun, shapes: list[RowShape], train: int)
         return [Finding(level="error", code="nothing_to_learn", message=message, hint=hint)]
     findings = []
     if over:
-        fate = "their ends are cut off" if config.over_length == "cut" else "they are left out"
+        fate = "they are left out" if leaves_out(config) else "their ends are cut off"
         message = f"{over} of {len(shapes)} {what} are longer than {config.max_length} tokens"
         findings.append(
             Finding(
@@ -181,7 +209,7 @@ def length_findings(config: SftRun | DpoRun, shapes: list[RowShape], train: int)
     return findings
 
 
-def _format_findings(config: SftRun | DpoRun) -> list[Finding]:
+def _format_findings(config: RunConfig) -> list[Finding]:
     wanted = FORMATS_OF_METHOD[config.method]
     if config.data.format in wanted:
         return []
@@ -190,14 +218,14 @@ def _format_findings(config: SftRun | DpoRun) -> list[Finding]:
         Finding(
             level="error",
             code="wrong_format",
-            message=f"{config.method.upper()} learns from {' or '.join(wanted)} rows; this"
+            message=f"{METHOD_LABELS[config.method]} learns from {' or '.join(wanted)} rows; this"
             f" snapshot holds {config.data.format} rows.",
-            hint=f"Choose {other.upper()}, or freeze a snapshot in the right format.",
+            hint=f"Choose {METHOD_LABELS[other]}, or freeze a snapshot in the right format.",
         )
     ]
 
 
-def _counts(config: SftRun | DpoRun) -> tuple[int, int]:
+def _counts(config: RunConfig) -> tuple[int, int]:
     folder = Path(config.data.folder)
     return count_rows(folder, "train"), count_rows(folder, "validation")
 
@@ -220,7 +248,7 @@ def _split_findings(train: int, held_out: int) -> list[Finding]:
     return []
 
 
-def _student_findings(config: SftRun | DpoRun, facts: ModelFacts) -> list[Finding]:
+def _student_findings(config: RunConfig, facts: ModelFacts) -> list[Finding]:
     findings = []
     keep = config.student.keep_layers
     if keep is not None and keep > facts.layers:
@@ -253,8 +281,23 @@ def _no_template() -> Finding:
     )
 
 
-def _sample(config: SftRun | DpoRun) -> list[Row]:
+def _sample(config: RunConfig) -> list[Row]:
     return list(iter_rows(Path(config.data.folder), "train", LOOKED_AT))
+
+
+def _refused_findings(refused: list[tuple[int, InvalidInput]], looked_at: int) -> list[Finding]:
+    if not refused:
+        return []
+    number, err = refused[0]
+    return [
+        Finding(
+            level="warning",
+            code="refused_rows",
+            message=f"{len(refused)} of the {looked_at:,} rows looked at are left out; the first is"
+            f" row {number + 1}: {err.user_message}",
+            hint=err.hint,
+        )
+    ]
 
 
 def _resource_findings(

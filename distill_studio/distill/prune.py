@@ -45,7 +45,7 @@ def block_influence(model: Any, batches_BT: Sequence[Any]) -> list[float]:  # no
     """
     import torch
 
-    layers = _layers(model)
+    layers = decoder_layers(model)
     sums, count = [0.0] * len(layers), 0
 
     def watch(index: int) -> Any:  # noqa: ANN401
@@ -92,7 +92,7 @@ def keep_layers(model: Any, kept: Sequence[int]) -> None:  # noqa: ANN401
     """Leave only the layers `kept` in `model`, renumbered for its key-value cache."""
     import torch
 
-    layers = _layers(model)
+    layers = decoder_layers(model)
     backbone = model.get_decoder()
     backbone.layers = torch.nn.ModuleList([layers[i] for i in kept])
     for number, layer in enumerate(backbone.layers):
@@ -105,11 +105,16 @@ def keep_layers(model: Any, kept: Sequence[int]) -> None:  # noqa: ANN401
         config.layer_types = [config.layer_types[i] for i in kept]
 
 
-def _layers(model: Any) -> Any:  # noqa: ANN401
+def decoder_layers(model: Any) -> Any:  # noqa: ANN401
+    """The decoder layers of a causal LM, in order.
+
+    Raises:
+        InvalidInput: An architecture that keeps them elsewhere.
+    """
     layers = getattr(model.get_decoder(), "layers", None)
     if layers is None:
         raise InvalidInput(
-            f"Models of type {model.config.model_type} cannot be pruned here.",
-            "Train it with all its layers.",
+            f"The layers of models of type {model.config.model_type} cannot be reached here.",
+            "Train it with all its layers, and without hidden states.",
         )
     return layers

@@ -33,7 +33,7 @@ def final_metrics(all_events: Sequence[Any], losses: list[float], steps: int) ->
     after = evals[-1]
     found |= {"loss_before": before.loss, "loss_after": after.loss}
     found["loss_fell_percent"] = 100 * (1 - after.loss / before.loss) if before.loss else 0.0
-    for name in ("margin", "accuracy", "logp_margin"):
+    for name in ("margin", "accuracy", "logp_margin", "ce", "kl", "features"):
         if getattr(after, name) is not None:
             found |= {
                 f"{name}_before": getattr(before, name),

@@ -7,20 +7,31 @@ from pathlib import Path
 from typing import Any
 
 from distill_studio.distill.chat_tokenizer import ChatTokenizer
-from distill_studio.distill.config import DpoRun, SftRun
+from distill_studio.distill.config import RunConfig
 from distill_studio.distill.data import encode_preference, encode_sft, iter_rows
+from distill_studio.distill.device import pick_attention
 from distill_studio.distill.events import EventWriter, Note, Pruned
+from distill_studio.distill.layer_pairs import MAPS
 from distill_studio.distill.trainers.setup import Setup
 
 _PRUNE_ROWS = 8
 _PRUNE_TOKENS = 256
 
 
-def load_model(base: Path, dtype: Any, device: str) -> Any:  # noqa: ANN401
+def load_model(
+    base: Path,
+    dtype: Any,  # noqa: ANN401  (torch.dtype)
+    device: str,
+    quantised: Any = None,  # noqa: ANN401  (of `device.quantisation`)
+) -> Any:  # noqa: ANN401
     """A causal LM from a folder, in `dtype`, on `device`."""
     from transformers import AutoModelForCausalLM
 
-    model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
+    options: dict[str, Any] = {"dtype": dtype, "attn_implementation": pick_attention(device, dtype)}
+    if quantised is not None:  # packed while it is read: it cannot move afterwards
+        options |= {"quantization_config": quantised, "device_map": {"": device}}
+        return AutoModelForCausalLM.from_pretrained(base, **options)
+    model: Any = AutoModelForCausalLM.from_pretrained(base, **options)
     return model.to(device)
 
 
@@ -31,7 +42,7 @@ def count_weights(model: Any) -> tuple[int, int]:  # noqa: ANN401
 
 
 def student_folder(
-    config: SftRun | DpoRun,
+    config: RunConfig,
     folder: Path,
     device: str,
     dtype: Any,  # noqa: ANN401  (torch.dtype)
@@ -59,22 +70,22 @@ def student_folder(
     report = prune(model, batches_BT, keep)
     unfinished = folder / "student.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
-    model.to(_stored_dtype(base)).save_pretrained(unfinished)
+    model.to(stored_dtype(base)).save_pretrained(unfinished)
     AutoTokenizer.from_pretrained(base).save_pretrained(unfinished)
     unfinished.rename(target)
     writer.write(Pruned(kept=report.kept, of=report.of, influence=report.influence))
     return target
 
 
-def _some_rows(config: SftRun | DpoRun, chat: ChatTokenizer) -> list[list[int]]:
+def _some_rows(config: RunConfig, chat: ChatTokenizer) -> list[list[int]]:
     rows = iter_rows(Path(config.data.folder), "train", _PRUNE_ROWS)
-    if config.method == "sft":
+    if config.data.format != "preference":
         return [encode_sft(chat, row).input_ids for row in rows]
     pairs = [encode_preference(chat, row) for row in rows]
     return [pair.prompt_ids + pair.chosen_ids for pair in pairs]
 
 
-def _stored_dtype(base: Path) -> Any:  # noqa: ANN401
+def stored_dtype(base: Path) -> Any:  # noqa: ANN401
     """The dtype the base model is kept in, so that the student is no larger."""
     import torch
 
@@ -83,17 +94,70 @@ def _stored_dtype(base: Path) -> Any:  # noqa: ANN401
     return getattr(torch, str(name))
 
 
-def save_student(setup: Setup, trainer: Any, base: Path) -> None:  # noqa: ANN401
-    """Write `adapter/` and `model/`, each made beside its place and moved when whole."""
+def save_student(
+    setup: Setup,
+    trainer: Any,  # noqa: ANN401
+    base: Path,
+    dtype: Any,  # noqa: ANN401  (torch.dtype)
+) -> None:
+    """Write `adapter/` and `model/`, each made beside its place and moved when whole.
+
+    Every process of a training calls this; the first one writes.
+
+    Args:
+        setup: Of the training.
+        trainer: Holds what was trained.
+        base: Folder of the model it started from.
+        dtype: What the model is kept in, see `stored_dtype`.
+    """
     model = trainer.model
+    if setup.config.sharding != "none":
+        model = _gathered(setup, trainer, base)
+    if not setup.ranks.is_first:
+        return
+    _take_off_maps(model)
     if setup.config.lora is not None:
         _moved(setup.folder / "adapter", lambda path: model.save_pretrained(path))
+        if setup.config.quantise != "none":  # merged into the weights as they were, unpacked
+            model = _with_adapter(base, setup.folder / "adapter")
         model = model.merge_and_unload()
-    model = model.to(_stored_dtype(base))
+    model = model.to(dtype)
     _moved(
         setup.folder / "model",
         lambda path: (model.save_pretrained(path), setup.tokenizer.save_pretrained(path)),
     )
+
+
+def _take_off_maps(model: Any) -> None:  # noqa: ANN401
+    """Linear maps of feature distillation are for the training alone."""
+    for module in list(model.modules()):
+        if MAPS in dict(module.named_children()):  # an adapter answers for what it wraps
+            delattr(module, MAPS)
+            return
+
+
+def _gathered(setup: Setup, trainer: Any, base: Path) -> Any:  # noqa: ANN401
+    """The whole student out of its parts on all devices; None in all processes but the first."""
+    parts = setup.folder / "gathered.unfinished"
+    trainer.save_model(str(parts))  # the library gathers: all must take part
+    if not setup.ranks.is_first:
+        return None
+    import torch
+
+    if setup.config.lora is None:
+        model = load_model(parts, torch.float32, "cpu")
+    else:
+        model = _with_adapter(base, parts)
+    shutil.rmtree(parts)
+    return model
+
+
+def _with_adapter(base: Path, adapter: Path) -> Any:  # noqa: ANN401
+    """The base model in fp32 on the CPU, with an adapter."""
+    import torch
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(load_model(base, torch.float32, "cpu"), adapter)
 
 
 def _moved(target: Path, write: Callable[[Path], object]) -> None:

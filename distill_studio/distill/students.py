@@ -11,15 +11,16 @@ from distill_studio.core.records.base import Record
 from distill_studio.distill.estimate import model_facts
 
 RUN_PREFIX = "run:"
+SERVER_PREFIX = "server:"  # before the name of a teacher that a vLLM server is
 _STARTER_LAYERS = {"smollm2-135m-instruct": 30}  # known before its folder is made
 
 
 class StudentChoice(Record):
     """A model that can learn."""
 
-    id: str = Field(description="For `TrainSpec.student`.")
+    id: str = Field(description="For `TrainSpec.student`; a server's for `teacher` alone.")
     label: str = Field(description="For the list.")
-    kind: str = Field(description="base or run.")
+    kind: str = Field(description="base, run or server.")
     layers: int = Field(description="Decoder layers; 0 = not known yet.")
     pruned_layers: int | None = Field(
         default=None, description="Suggested number of layers to keep: four fifths."
@@ -35,6 +36,16 @@ def student_choices(
         if (folder / "model" / "config.json").exists():
             found.append(_choice(f"{RUN_PREFIX}{name}", f"run {name}", "run", folder / "model"))
     return found
+
+
+def server_choices(servers: Sequence[str]) -> list[StudentChoice]:
+    """Teachers behind servers, by name; they are followed, not trained."""
+    return [
+        StudentChoice(
+            id=f"{SERVER_PREFIX}{name}", label=f"{name}, by its server", kind="server", layers=0
+        )
+        for name in servers
+    ]
 
 
 def _choice(student_id: str, label: str, kind: str, folder: Path | None) -> StudentChoice:

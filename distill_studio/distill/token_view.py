@@ -4,8 +4,9 @@ from pydantic import Field
 
 from distill_studio.core.records.base import Record
 from distill_studio.distill.chat_tokenizer import ChatTokenizer
-from distill_studio.distill.config import DpoRun, SftRun
-from distill_studio.distill.data import MASKED, Row, encode_preference, encode_sft
+from distill_studio.distill.config import AnswerRun, RunConfig
+from distill_studio.distill.data import MASKED, Row, encode_preference, encode_prompt
+from distill_studio.distill.reasoning import encode_answer, is_mixed, mixed
 
 
 class TokenPiece(Record):
@@ -26,16 +27,24 @@ class TokenRow(Record):
     is_cut: bool = Field(description="True when its end is cut off.")
 
 
-def token_view(tokenizer: ChatTokenizer, config: SftRun | DpoRun, row: Row) -> list[TokenRow]:
+def token_view(tokenizer: ChatTokenizer, config: RunConfig, row: Row) -> list[TokenRow]:
     """What the model will see of a row, token by token.
 
     Raises:
         InvalidInput: The template cannot render it.
     """
     limit = config.max_length
-    if config.method == "sft":
-        encoded = encode_sft(tokenizer, row, config.learn)
-        return [_token_row(tokenizer, "row", encoded.input_ids, encoded.labels, limit)]
+    if config.method == "on_policy":
+        ids = encode_prompt(tokenizer, row)
+        title = "prompt; the student writes the answer itself"
+        return [_token_row(tokenizer, title, ids, [MASKED] * len(ids), limit)]
+    if config.method != "dpo":
+        encoded = encode_answer(tokenizer, config, row)
+        title = "row"
+        if isinstance(config, AnswerRun) and is_mixed(config):
+            fate = mixed(tokenizer, config, row)[1]
+            title = "row, its reasoning left out" if fate in ("left_out", "over_budget") else "row"
+        return [_token_row(tokenizer, title, encoded.input_ids, encoded.labels, limit)]
     pair = encode_preference(tokenizer, row)
     masked = [MASKED] * len(pair.prompt_ids)
     return [

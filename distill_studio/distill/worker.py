@@ -7,7 +7,6 @@ from the last whole checkpoint. Exit code 0: done or stopped; 1: failed; 2: wron
 worker trains this run.
 """
 
-import errno
 import json
 import logging
 import os
@@ -16,29 +15,43 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import psutil
 from filelock import FileLock, Timeout
 
-from distill_studio.core.errors import Cancelled, StudioError
+from distill_studio.core.errors import Cancelled
+from distill_studio.core.process_mark import start_mark
 from distill_studio.distill.chat_tokenizer import ChatTokenizer
-from distill_studio.distill.command import PROCESS_FILE
-from distill_studio.distill.config import DpoRun, SftRun, load_config
+from distill_studio.distill.command import LOCK_FILE, PROCESS_FILE
+from distill_studio.distill.config import RunConfig, load_config
+from distill_studio.distill.device import one_gpu
 from distill_studio.distill.events import (
     EVENTS_FILE,
     Done,
     EventWriter,
     Failed,
     Note,
+    SilentWriter,
     Started,
     Stopped,
+    last_final,
     read_events,
 )
+from distill_studio.distill.failures import drop_reserve, explain, give_way, is_whole, make_reserve
+from distill_studio.distill.ranks import Ranks
 from distill_studio.distill.results import final_metrics
-from distill_studio.distill.student import count_weights, load_model, save_student, student_folder
-from distill_studio.distill.trainers.setup import Setup
+from distill_studio.distill.student import (
+    count_weights,
+    load_model,
+    save_student,
+    stored_dtype,
+    student_folder,
+)
+from distill_studio.distill.trainers.setup import ROWS_FILE, Setup
 
 logger = logging.getLogger(__name__)
+_LOCK_WAIT_S = 1.0  # the app holds it for an instant when it looks whether somebody trains
 
 
 def main(argv: list[str]) -> int:
@@ -48,36 +61,51 @@ def main(argv: list[str]) -> int:
         return 2
     path = Path(argv[0]).resolve()
     folder = path.parent
-    lock = FileLock(folder / "worker.lock")
+    ranks = Ranks.from_environment()
+    lock = FileLock(folder / LOCK_FILE)
     try:
-        lock.acquire(timeout=0)
+        if ranks.is_first:
+            lock.acquire(timeout=_LOCK_WAIT_S)
     except Timeout:
         sys.stderr.write("Another worker trains this run already.\n")
         return 2
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything is on this machine by now
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    _write_process_file(folder)
+    if ranks.is_first:
+        _write_process_file(folder)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    writer = EventWriter(folder / EVENTS_FILE)
+    writer = EventWriter(folder / EVENTS_FILE) if ranks.is_first else SilentWriter()
+    begins_at = (folder / EVENTS_FILE).stat().st_size if (folder / EVENTS_FILE).exists() else 0
     try:
-        train(load_config(path), folder, writer, stop)
+        if ranks.is_first:
+            make_reserve(folder)
+        config = load_config(path)
+        device = one_gpu(config.device, ranks.world, os.environ)
+        train(config.model_copy(update={"device": device}), folder, writer, stop, ranks)
     except Cancelled:
         writer.write(Stopped(step=0))
     except Exception as err:
+        failed = explain(err, folder)  # half a checkpoint still fills the disk
+        give_way(folder)
         logger.exception("the training failed")
-        writer.write(explain(err))
+        _tell(failed, folder, begins_at)
         return 1
     finally:
         writer.close()
+        drop_reserve(folder)
         lock.release()
     return 0
 
 
 def train(
-    config: SftRun | DpoRun, folder: Path, writer: EventWriter, stop: threading.Event
+    config: RunConfig,
+    folder: Path,
+    writer: EventWriter,
+    stop: threading.Event,
+    ranks: Ranks | None = None,
 ) -> None:
     """Train from the first update or the last checkpoint to the saved model.
 
@@ -89,28 +117,47 @@ def train(
     import torch
     from transformers import AutoTokenizer
 
-    from distill_studio.distill.device import pick_device, pick_dtype
+    from distill_studio.distill.device import (
+        check_sharding,
+        pick_device,
+        pick_dtype,
+        quantisation,
+    )
     from distill_studio.distill.trainers import build_trainer
     from distill_studio.distill.trainers.callback import EventCallback
 
     torch.manual_seed(config.seed)
-    device = pick_device(config.device)
+    ranks = ranks or Ranks()
+    device = ranks.device(pick_device(config.device))
+    check_sharding(config.sharding, device)
+    ranks.join(device)
     dtype = pick_dtype(config.dtype, device)
-    base = student_folder(config, folder, device, dtype, writer)
+    if ranks.is_any(dtype == torch.bfloat16, device):  # measured by each: they must agree
+        dtype = torch.bfloat16
+    base = ranks.first_then_others(lambda: student_folder(config, folder, device, dtype, writer))
+    kept_in = stored_dtype(base)
+    packed = quantisation(config.quantise, device, config.lora is not None)
     setup = Setup(
         config=config,
         folder=folder,
         # Full weights are kept in fp32: small updates vanish in bf16. Adapters are fp32 anyway.
-        model=load_model(base, dtype if config.lora else torch.float32, device),
+        model=load_model(base, dtype if config.lora else torch.float32, device, packed),
         tokenizer=AutoTokenizer.from_pretrained(base),
         chat=ChatTokenizer.load(base),
         device=device,
         is_bf16=dtype == torch.bfloat16,
+        say=lambda message: writer.write(Note(message=message)),
+        check_stop=lambda: _raise_if(stop),
+        ranks=ranks,
     )
     _raise_if(stop)
-    prompts = setup.sample_prompts()
-    callback = EventCallback(writer, stop, device, prompts, config.sample_tokens, setup.tokenizer)
+    is_spread = config.sharding != "none"  # no process has the whole student to answer with
+    prompts = [] if is_spread else setup.sample_prompts()
+    callback = EventCallback(
+        writer, stop, device, prompts, config.sample_tokens, setup.tokenizer, ranks
+    )
     setup.callbacks.append(callback)
+    torch.manual_seed(config.seed)  # adapters start alike, whatever was drawn before
     trainer = build_trainer(setup)
     checkpoint = last_checkpoint(folder) if config.resume else None
     parameters, trainable = count_weights(trainer.model)
@@ -127,10 +174,14 @@ def train(
             trainable=trainable,
         )
     )
-    if checkpoint is None and setup.validation_rows:
-        trainer.evaluate()
+    # Not `evaluate()` before `train()`: the library then takes the student for wrapped already, and
+    # several processes would never exchange their gradients.
+    trainer.args.eval_on_start = checkpoint is None and setup.validation_rows > 0
     _raise_if(stop)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if checkpoint and step_of(checkpoint) >= setup.total:
+        take_up(trainer, checkpoint)  # only saving was left; `train` would make one update more
+    else:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     reached = int(trainer.state.global_step)
     if stop.is_set() and reached < setup.total:
         writer.write(Stopped(step=reached))
@@ -138,24 +189,34 @@ def train(
     if setup.validation_rows and (not callback.evals or callback.evals[-1].step != reached):
         trainer.evaluate()
     writer.write(Note(message="Saving the student."))
-    save_student(setup, trainer, base)
+    save_student(setup, trainer, base, kept_in)
+    ranks.wait()
+    if not ranks.is_first:
+        return
     events, _ = read_events(folder / EVENTS_FILE)
     writer.write(Done(metrics=final_metrics(events, callback.losses, reached)))
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # only now they are not needed
+    (folder / ROWS_FILE).unlink(missing_ok=True)
+    for tokens in folder.glob("tokens-*"):
+        shutil.rmtree(tokens, ignore_errors=True)
 
 
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint; one whose writing was cut short is passed over."""
     found = sorted((folder / "checkpoints").glob("checkpoint-*"), key=step_of, reverse=True)
     for path in found:
-        state = path / "trainer_state.json"  # written last
-        try:
-            json.loads(state.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            logger.warning("passing over the unfinished checkpoint %s", path.name)
-            continue
-        return path
+        if is_whole(path):
+            return path
+        logger.warning("passing over the unfinished checkpoint %s", path.name)
     return None
+
+
+def take_up(trainer: Any, checkpoint: Path) -> None:  # noqa: ANN401  (a transformers Trainer)
+    """Weights and state of a checkpoint, without training on."""
+    from transformers import TrainerState
+
+    trainer._load_from_checkpoint(str(checkpoint))
+    trainer.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
 
 
 def step_of(checkpoint: Path | None) -> int:
@@ -163,26 +224,20 @@ def step_of(checkpoint: Path | None) -> int:
     return int(checkpoint.name.rsplit("-", 1)[-1]) if checkpoint else 0
 
 
-def explain(err: Exception) -> Failed:
-    """A failure in the user's words."""
-    if isinstance(err, StudioError):
-        return Failed(message=err.user_message, hint=err.hint)
-    text = str(err)
-    if isinstance(err, OSError) and err.errno == errno.ENOSPC:
-        hint = "Free some space, then resume: the last checkpoint is kept."
-        return Failed(message="The disk is full.", hint=hint)
-    if isinstance(err, MemoryError) or "out of memory" in text.lower():
-        hint = "Lower the batch size or the longest length, or train with LoRA; then resume."
-        return Failed(message="The memory was not enough.", hint=hint)
-    return Failed(
-        message=f"{type(err).__name__}: {text[:500]}",
-        hint="The log of this run shows where it happened.",
-    )
+def _tell(failed: Failed, folder: Path, begins_at: int) -> None:
+    """Write how this attempt failed, unless another of its processes has: the first one knows why,
+    the others only lose the connection."""
+    events, _ = read_events(folder / EVENTS_FILE, begins_at)
+    if last_final(events) is None:
+        writer = EventWriter(folder / EVENTS_FILE)
+        writer.write(failed)
+        writer.close()
 
 
 def _write_process_file(folder: Path) -> None:
     process = psutil.Process()
-    text = json.dumps({"pid": process.pid, "started": process.create_time()})
+    facts = {"pid": process.pid, "started": process.create_time(), "mark": start_mark(process.pid)}
+    text = json.dumps(facts)
     (folder / PROCESS_FILE).write_text(text, encoding="utf-8")
 
 

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from pydantic import Field
 
 from distill_studio.core.records.base import Record
+from distill_studio.core.records.preference import OUTCOME_POINTS
 
 _ROUNDS = 2000
-_SCORES = {"win": (1.0, 0.0), "tie": (0.5, 0.5), "both_bad": (0.5, 0.5)}
 
 
 class Bout(Record):
@@ -45,7 +45,7 @@ def win_rates(bouts: Sequence[Bout], seed: int = 0) -> list[WinRate]:
     """A row per model over all its bouts, best first, then a row per ordered pair of models."""
     by_pair: dict[tuple[str, str], list[tuple[str, float]]] = defaultdict(list)
     for bout in bouts:
-        good, bad = _SCORES[bout.outcome]
+        good, bad = OUTCOME_POINTS[bout.outcome]
         by_pair[bout.winner, bout.loser].append((bout.prompt, good))
         by_pair[bout.loser, bout.winner].append((bout.prompt, bad))
     by_model: dict[str, list[tuple[str, float]]] = defaultdict(list)

@@ -65,8 +65,12 @@ class SnapshotWriter:
                 digest.update(row_hash)
         return digest.hexdigest()
 
-    def finish(self, facts: dict[str, Any]) -> dict[str, Any]:
+    def finish(self, facts: dict[str, Any], report: str = "") -> dict[str, Any]:
         """Close the files, write manifest and card, and put the folder in its place.
+
+        Args:
+            facts: For the manifest.
+            report: On the whole dataset, as Markdown from level 2 on; the end of the card.
 
         Returns:
             The manifest.
@@ -79,7 +83,7 @@ class SnapshotWriter:
             **facts,
             "splits": {split: self._split(split) for split in SPLITS if split in self._writers},
         }
-        _write(self.temporary / CARD, dataset_card(manifest))
+        _write(self.temporary / CARD, dataset_card(manifest, report))
         _write(self.temporary / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False))
         for path in self.temporary.iterdir():
             path.chmod(0o444)

@@ -4,7 +4,14 @@ from distill_studio.core.errors import TeacherError
 from distill_studio.core.protocols import ChatReply
 
 # No other request will fare better: a key or name that is wrong, a model that cannot be loaded.
-_FATAL = {"unauthorised", "unknown_model", "not_found", "unavailable", "spend_limit"}
+_FATAL = {
+    "unauthorised",
+    "unknown_model",
+    "not_found",
+    "unavailable",
+    "spend_limit",
+    "address_refused",
+}
 _OF_THE_ROW = {"context_too_long"}  # says nothing about the next request
 _FAILURES_IN_A_ROW = 5
 

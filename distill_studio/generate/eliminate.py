@@ -1,8 +1,8 @@
 """Which new instructions are not worth an answer, and why: rules that need no model.
 
 Start from `rule_against`. The rules are Self-Instruct's (arXiv 2212.10560, section 2.2 and its
-code), which Alpaca took over; `misses_input` is ours, since an instruction here comes with all it
-works on. Likeness to other prompts is the effect `Novel`, not a rule of this file.
+code), which Alpaca took over; `misses_input` is ours, for instructions that come with all they
+work on. Likeness to other prompts is the effect `Novel`, not a rule of this file.
 """
 
 import re
@@ -21,6 +21,8 @@ TOO_LIKE = "too_like"
 COPY = "copy"
 MORE_THAN_ASKED = "more_than_asked"
 EMPTY = "empty"
+NOT_READ = "not_read"
+FEW_LABELS = "few_labels"
 RULES = {  # in the words of a reason; some belong to one recipe
     "too_short": f"shorter than {FEWEST_WORDS} words",
     "too_long": f"longer than {MOST_WORDS} words",
@@ -43,6 +45,11 @@ RULES = {  # in the words of a reason; some belong to one recipe
     "template_left": "broken by marks of the chat template",
     "as_answer": "not a question but an assistant's answer",
     "loops": "caught in a loop",
+    NOT_READ: "not to be read",
+    FEW_LABELS: "with fewer than two class labels",
+    "same_input": "with an input that has other outputs too",
+    "repeated": "repeated",
+    "repeats_input": "whose output repeats the input",
 }
 
 _MEDIA = re.compile(
@@ -65,7 +72,7 @@ _HOLDS = re.compile(r"[:\n\"“”«`(]\s*\S|\d|'\w")
 class Eliminated:
     """An instruction that was not kept."""
 
-    place: int  # in the reply, from 1
+    place: int  # of the instruction in the reply, from 1
     rule: str  # key of RULES
     text: str
     like: str = ""  # the prompt it is too like
@@ -88,12 +95,13 @@ def without_marks(text: str) -> str:
     return _LABEL.sub("", _BOLD.sub(r"\2", text.strip())).strip()
 
 
-def rule_against(text: str, shown: Collection[str] = ()) -> str:
+def rule_against(text: str, shown: Collection[str] = (), *, is_whole: bool = True) -> str:
     """The first rule that speaks against an instruction; '' where none does.
 
     Args:
         text: The instruction.
         shown: The instructions that the teacher saw.
+        is_whole: It has to bring what it works on.
     """
     words = len(text.split())
     if words < FEWEST_WORDS:
@@ -110,7 +118,7 @@ def rule_against(text: str, shown: Collection[str] = ()) -> str:
         return "punctuation_start"
     if not _is_latin(text) and all(_is_latin(each) for each in shown if each):
         return "other_script"
-    return "misses_input" if _misses_input(text) else ""
+    return "misses_input" if is_whole and _misses_input(text) else ""
 
 
 def in_words(eliminated: Sequence[Eliminated]) -> str:

@@ -72,6 +72,7 @@ class Prompts(Record):
     texts: tuple[PromptText, ...] = Field(default=(), description="What else it sends.")
     options: tuple[Option, ...] = Field(default=(), description="Its own settings.")
     has_samples: bool = Field(default=False, description="True where the user chooses how many.")
+    samples_label: str = Field(default="Candidates", description="What those are.")
     is_verified: bool = Field(default=False, description="True where only what holds is kept.")
     has_steps: bool = Field(
         default=False, description="True where replies lead to further requests: each is stored."

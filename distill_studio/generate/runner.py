@@ -18,14 +18,17 @@ from distill_studio.core.protocols import ChatModel, ChatReply, ChatRequest
 from distill_studio.generate.breaker import Breaker
 from distill_studio.generate.drive import Asked, Drive, Ended
 from distill_studio.generate.effects import (
+    RECIPE_CODES,
     Ask,
     Check,
     Draw,
+    Dropped,
     Nearest,
     Novel,
     Unit,
 )
 from distill_studio.generate.recipes.base import Recipe, Settings, request_for
+from distill_studio.generate.tally import Tally
 from distill_studio.verify import Verdict
 
 _GROUP_S = 0.03  # outcomes wait this long for company; with the commit itself under 50 ms
@@ -35,13 +38,18 @@ _POLL_S = 0.1
 _TICK_S = 0.5
 
 
+def _no_clock() -> float:
+    return 0.0
+
+
 @dataclass
 class Endpoint:
-    """A teacher and how much may be asked of it at a time."""
+    """A teacher, how much may be asked of it at a time, and a count of what was."""
 
     teacher: str
     model: ChatModel
     workers: int = 1
+    tally: Tally = field(default_factory=lambda: Tally(_no_clock))
     breaker: Breaker = field(init=False)
 
     def __post_init__(self) -> None:
@@ -232,9 +240,13 @@ class Runner:
     async def _unit(self, unit: Unit) -> None:
         drive = Drive(unit, self._recipe.steps(unit, self._settings), self, self._taken)
         try:
-            self._arrived(await drive.run())
+            ended = await drive.run()
         except Cancelled:
             self._was_cut_off = True
+            return
+        if isinstance(ended.result, Dropped) and ended.result.code in RECIPE_CODES:
+            self._endpoints[ended.teacher].tally.useless(ended.result.code)
+        self._arrived(ended)
 
     def _taken(self, unit: Unit, asked: Asked) -> None:
         if self._keeps_steps:
@@ -251,9 +263,11 @@ class Runner:
         endpoint = self._endpoints[ask.teacher or unit.teacher]
         request = request_for(unit, ask, self._settings)
         async with endpoint.room:
-            reply = await self._reply(endpoint, request)
+            with endpoint.tally.busy():
+                reply = await self._reply(endpoint, request)
         if self._cancel.is_cancelled and not reply.is_ok:
             raise Cancelled("Stopped.")
+        endpoint.tally.ended(reply)
         endpoint.breaker.note(reply)
         return Asked(ask.step, endpoint.teacher, request, reply)
 

@@ -101,6 +101,12 @@ def read_parts(text: str, names: Sequence[str], *, is_cut: bool = False) -> list
     return [{name: _value(lines) for name, lines in block.items()} for block in blocks]
 
 
+def is_nothing(text: str) -> bool:
+    """Whether a text says that there is nothing: empty, `none`, `<noinput>` and the like."""
+    bare = text.strip()
+    return not bare or bool(_NOTHING.fullmatch(bare))
+
+
 def _items(lines: Sequence[str]) -> list[str]:
     items: list[_Item] = []
     first: re.Match[str] | None = None
@@ -186,7 +192,7 @@ def _label(names: Sequence[str]) -> re.Pattern[str]:
 
 def _value(lines: Sequence[str]) -> str:
     text = "\n".join(lines).strip()
-    return "" if _NOTHING.fullmatch(text) else text
+    return "" if is_nothing(text) else text
 
 
 def _plain(name: str) -> str:

@@ -27,15 +27,17 @@ def families(model_id: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in found if name))
 
 
-def family(model_id: str) -> str:
-    """The family of a model, the first one where it has several; '' when unknown."""
-    return next(iter(families(model_id)), "")
-
-
-def family_warning(judge_model: str, teacher_models: Iterable[str]) -> str:
+def family_warning(
+    judge_model: str, teacher_models: Iterable[str], who: str = "the teacher"
+) -> str:
     """A sentence where judge and teacher are related or the same; '' where nothing is known of it.
 
     It warns and forbids nothing: people read the scores with it in mind.
+
+    Args:
+        judge_model: The judge.
+        teacher_models: Whom it judges.
+        who: What they are called.
     """
     teachers = list(dict.fromkeys(teacher_models))
     if judge_model in teachers:
@@ -45,7 +47,7 @@ def family_warning(judge_model: str, teacher_models: Iterable[str]) -> str:
         for name in families(teacher):
             if name in own:
                 return (
-                    f"The judge {judge_model} and the teacher {teacher} are of one family,"
+                    f"The judge {judge_model} and {who} {teacher} are of one family,"
                     f" {_labels()[name]}. {_WHY}"
                 )
     return ""

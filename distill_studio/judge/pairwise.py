@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from distill_studio.core.lenient_json import Ambiguous, Unreadable, read_json
+from distill_studio.core.lenient_json import Unreadable
 from distill_studio.core.protocols import ChatRequest, SamplingParams
 from distill_studio.core.records import Message, Record
 from distill_studio.judge.prompts import PairwisePrompt, fill, load_pairwise
-from distill_studio.judge.reading import plain
+from distill_studio.judge.reading import plain, read_object
 from distill_studio.judge.rubric import JUDGE_SAMPLING
 
 Side = Literal["first", "second", "tie"]
@@ -61,15 +61,6 @@ class PairwiseResult(Record):
     def reason(self) -> str:
         """What the judge said, in words that name the answers by place of the reading."""
         return "\n".join(f"({v.order}) {v.said}: {v.reason}" for v in self.verdicts)
-
-
-class OrderFigures(Record):
-    """How steady a judge was over many comparisons."""
-
-    n: int = Field(description="Comparisons.")
-    consistent: int = Field(description="Both readings agreed.")
-    first_place: int = Field(description="Inconsistent, for the answer in first place both times.")
-    second_place: int = Field(description="Inconsistent, for the one in second place both times.")
 
 
 def pairwise_requests(
@@ -118,7 +109,7 @@ def read_verdict(text: str, order: Order) -> OrderVerdict:
     Raises:
         Unreadable: No place is named, or different ones are.
     """
-    value = _object(text)
+    value = read_object(text)
     named: Any = value.get("better", value.get("winner")) if value else None
     if value is not None and named is not None:
         match = _ALONE.fullmatch(plain(str(named)))
@@ -147,17 +138,6 @@ def combine(
     )
 
 
-def order_figures(results: Sequence[PairwiseResult]) -> OrderFigures:
-    """How often the two readings agreed, and which place gained where they did not."""
-    said = [{v.said for v in r.verdicts} for r in results if not r.is_consistent]
-    return OrderFigures(
-        n=len(results),
-        consistent=len(results) - len(said),
-        first_place=sum(places == {"A"} for places in said),
-        second_place=sum(places == {"B"} for places in said),
-    )
-
-
 _SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
@@ -167,18 +147,6 @@ _SCHEMA: dict[str, Any] = {
     "required": ["reason", "better"],
     "additionalProperties": False,
 }
-
-
-def _object(text: str) -> dict[str, Any] | None:
-    try:
-        value = read_json(text)
-    except Ambiguous:
-        raise
-    except Unreadable:
-        return None
-    if not isinstance(value, dict):
-        return None
-    return {name.strip().lower(): inner for name, inner in value.items()}
 
 
 def _from_words(text: str) -> set[str]:

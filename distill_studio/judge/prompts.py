@@ -65,6 +65,10 @@ class PairwisePrompt(JudgePrompt):
     """Texts of comparing two answers."""
 
 
+class SameProblemPrompt(JudgePrompt):
+    """Texts of asking whether a prompt is a test item in other words."""
+
+
 @functools.cache
 def load_rubric() -> Rubric:
     """The file `rubric.json`."""
@@ -75,6 +79,12 @@ def load_rubric() -> Rubric:
 def load_pairwise() -> PairwisePrompt:
     """The file `pairwise.json`."""
     return PairwisePrompt(**_load("pairwise"))
+
+
+@functools.cache
+def load_same_problem() -> SameProblemPrompt:
+    """The file `same_problem.json`."""
+    return SameProblemPrompt(**_load("same_problem"))
 
 
 def fill(

@@ -1,2 +1,3 @@
-"""Stage 5: which of two answers is better. Pure parts: which candidates meet (`pairing.py`), on
-which sides, and what the voter may see (`blind.py`), how steady the voter is (`consistency.py`)."""
+"""Stage 5: which answer is better. Pure parts: which candidates meet (`pairing.py`), what the voter
+may see and on which side (`blind.py`), three or more at once (`ranking.py`), how steady the voter
+is (`consistency.py`), what several voters come to (`majority.py`)."""

@@ -48,22 +48,23 @@ def blind_task(task_id: str, left: Pair, right: Pair) -> BlindTask:
         messages=left.messages,
         left=left.final_answer,
         right=right.final_answer,
-        is_left_cut=_is_cut(left),
-        is_right_cut=_is_cut(right),
+        is_left_cut=is_cut(left),
+        is_right_cut=is_cut(right),
     )
 
 
 def reveal(task_id: str, left: Pair, right: Pair) -> Reveal:
     """What may be told once the vote is stored."""
-    return Reveal(task_id=task_id, left=_side(left), right=_side(right))
+    return Reveal(task_id=task_id, left=side(left), right=side(right))
 
 
-def _is_cut(pair: Pair) -> bool:
+def is_cut(pair: Pair) -> bool:
     """Cut off by the token limit, and not completed by a person's edit."""
     return pair.finish_reason == "length" and pair.edited_answer is None
 
 
-def _side(pair: Pair) -> Side:
+def side(pair: Pair) -> Side:
+    """Who wrote an answer, and how long it is."""
     name = pair.teacher or pair.model or "unknown"
     if pair.teacher and pair.model and pair.model != pair.teacher:
         name = f"{pair.teacher} ({pair.model})"

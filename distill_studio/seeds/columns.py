@@ -27,6 +27,7 @@ _TOPICS = ("topic", "category", "subject", "task_type")
 _TEACHERS = ("teacher", "generator", "model", "model_name", "source_model")
 _REFERENCES = ("reference", "reference_answer", "ground_truth", "gold", "final_answer")
 _REASONING = ("reasoning", "reasoning_content", "thinking", "rationale", "chain_of_thought", "cot")
+_JUDGES = ("judge", "annotator", "judged_by", "evaluator")
 _OPTIONS = (
     ("output_1", "output_2"), ("response_1", "response_2"), ("answer_1", "answer_2"),
     ("response_a", "response_b"), ("answer_a", "answer_b"), ("output_a", "output_b"),
@@ -50,10 +51,16 @@ class ColumnMapping(Record):
     topic: str = Field(default="", description="Topic label.")
     teacher: str = Field(default="", description="Who wrote the answer (the chosen one).")
     rejected_teacher: str = Field(default="", description="Who wrote the rejected answer.")
+    judge: str = Field(default="", description="The model that said which is better.")
     reference: str = Field(default="", description="A known right answer.")
     reasoning: str = Field(default="", description="Chain of thought before the answer.")
     default_topic: str = Field(default="", description="Topic of rows that name none.")
     default_teacher: str = Field(default="", description="Writer of answers that name none.")
+    default_judge: str = Field(
+        default="",
+        max_length=200,
+        description="Judge of comparisons that name none; '' = they count as the file's own.",
+    )
     split_thinking: bool = Field(
         default=False, description="Take <think>...</think> out of answers, as their reasoning."
     )
@@ -139,6 +146,7 @@ def _content(find: _Finder) -> dict[str, str]:
             "verdict": find(("outcome",)),
             "teacher": find(("chosen_teacher", "chosen_model", "model_chosen", *_TEACHERS)),
             "rejected_teacher": find(("rejected_teacher", "rejected_model", "model_rejected")),
+            "judge": find(_JUDGES),
         }
     verdict = find(_VERDICTS)
     for first, second in _OPTIONS:
@@ -153,6 +161,7 @@ def _content(find: _Finder) -> dict[str, str]:
                 "verdict": verdict,
                 "teacher": writers[0],
                 "rejected_teacher": writers[1],
+                "judge": find(_JUDGES),
             }
     if conversation := find.conversation():
         return {"messages": conversation}

@@ -1,12 +1,14 @@
 """A file as a stream of drafts, with the checks that concern the file as a whole.
 
-Start from `open_file`.
+Start from `open_file`. What is no file but has rows all the same is an `OpenSource`, too.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import Any, Protocol
 
 from distill_studio.core.errors import InvalidInput
 from distill_studio.seeds import IMPORTERS
@@ -17,7 +19,7 @@ from distill_studio.seeds.documents import DOCUMENTS
 from distill_studio.seeds.rows import Draft, to_drafts
 from distill_studio.seeds.source import SourceRow
 
-_SAMPLE_ROWS = 200
+SAMPLE_ROWS = 200  # from which the columns are guessed
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,48 @@ class DraftedRow:
     problem: str = ""
 
 
+class OpenSource(Protocol):
+    """Rows whose format and columns are known."""
+
+    @property
+    def name(self) -> str:
+        """Of the file, or of what it is instead."""
+
+    @property
+    def size_bytes(self) -> int:
+        """0 where it is not known."""
+
+    @property
+    def format(self) -> str:
+        """A key of IMPORTERS or DOCUMENTS, or another word for what is no file."""
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Name -> an example, shortened."""
+
+    @property
+    def mapping(self) -> ColumnMapping:
+        """Which column is what."""
+
+    @property
+    def is_documents(self) -> bool:
+        """True when its rows are passages of texts."""
+
+    @property
+    def most_rows(self) -> int:
+        """Where its rows are cut off; 0: nowhere."""
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What is stored with each row beside the name of the source."""
+
+    def fingerprint(self) -> str:
+        """A hash of what it holds, without what its columns are taken for."""
+
+    def rows(self) -> Iterator[DraftedRow]:
+        """Every row, in its order."""
+
+
 @dataclass(frozen=True)
 class OpenFile:
     """A file whose format and columns are known."""
@@ -38,15 +82,33 @@ class OpenFile:
     columns: dict[str, str]  # name -> an example, shortened
     mapping: ColumnMapping
 
+    most_rows: int = 0
+    origin: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Of the file."""
+        return self.path.name
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the file."""
+        return self.path.stat().st_size
+
     @property
     def is_documents(self) -> bool:
         """True when its rows are passages of texts."""
         return self.format in DOCUMENTS
 
+    def fingerprint(self) -> str:
+        """SHA-256 of its bytes."""
+        with self.path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+
     def rows(self) -> Iterator[DraftedRow]:
         """Every row, in the file's order."""
         for row in _source_rows(self.path, self.format, self.mapping.passage_words):
-            yield _draft(row, self.mapping)
+            yield draft(row, self.mapping)
 
 
 def open_file(path: Path, mapping: ColumnMapping | None = None) -> OpenFile:
@@ -60,22 +122,41 @@ def open_file(path: Path, mapping: ColumnMapping | None = None) -> OpenFile:
     words = mapping.passage_words if mapping else 0
     sample = [
         row.values
-        for row in islice(_source_rows(path, file_format, words), _SAMPLE_ROWS)
+        for row in islice(_source_rows(path, file_format, words), SAMPLE_ROWS)
         if row.values is not None
     ]
+    columns = columns_of(sample)
+    return OpenFile(path, file_format, columns, settled(mapping, sample, columns))
+
+
+def columns_of(sample: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Column name -> an example, shortened, from the first rows."""
     columns: dict[str, str] = {}
     for values in sample:
         for name, value in values.items():
             if not columns.get(name):
                 columns[name] = "" if value is None else _shortened(value)
+    return columns
+
+
+def settled(
+    mapping: ColumnMapping | None,
+    sample: Sequence[Mapping[str, Any]],
+    columns: Mapping[str, str],
+) -> ColumnMapping:
+    """The mapping, or a guess where there is none.
+
+    Raises:
+        InvalidInput: It names a column that is not there.
+    """
     if mapping is None:
-        mapping = guess_mapping(sample)
-    elif sample:
+        return guess_mapping(sample)
+    if sample:
         _check(mapping, list(columns))
-    return OpenFile(path, file_format, columns, mapping)
+    return mapping
 
 
-def check_usable(file: OpenFile) -> None:
+def check_usable(file: OpenSource) -> None:
     """Refuse a mapping that says nothing about prompts.
 
     Raises:
@@ -97,7 +178,8 @@ def _source_rows(path: Path, file_format: str, passage_words: int) -> Iterator[S
     return IMPORTERS[file_format](path)
 
 
-def _draft(row: SourceRow, mapping: ColumnMapping) -> DraftedRow:
+def draft(row: SourceRow, mapping: ColumnMapping) -> DraftedRow:
+    """What a row says, or what is wrong with it."""
     if row.values is None:
         return DraftedRow(row.line, [], row.problem)
     try:

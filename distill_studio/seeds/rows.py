@@ -27,6 +27,7 @@ _THINKING = re.compile(r"\A\s*<think>(.*?)</think>\s*", re.DOTALL)
 _FIRST = {"1", "a", "first", "left", "model_a", "win"}
 _SECOND = {"2", "b", "second", "right", "model_b"}
 _MAX_EXTRA_CHARS = 20_000
+_SAME_TEXT = "Both answers are the same text: counted as a tie, no row for preference training."
 
 Row = Mapping[str, Any]
 
@@ -50,6 +51,7 @@ class Draft:
         outcome: '' or, for two answers, `win`, `tie` or `both_bad`.
         is_split: True for a part of a conversation that was too long.
         remark: What is odd about it although it goes in.
+        judge: Name of the model that compared the two; '' when no judge is named.
     """
 
     messages: tuple[Message, ...]
@@ -60,6 +62,7 @@ class Draft:
     extra: dict[str, Any] = field(default_factory=dict)
     is_split: bool = False
     remark: str = ""
+    judge: str = ""
 
 
 def to_drafts(row: Row, mapping: ColumnMapping) -> list[Draft]:
@@ -80,6 +83,8 @@ def to_drafts(row: Row, mapping: ColumnMapping) -> list[Draft]:
             topic=topic,
             reference=_reference(row, mapping, answers),
             extra=extra,
+            judge=_judge(row, mapping) if outcome else "",
+            remark=_SAME_TEXT if len({a.text for a in answers}) < len(answers) else "",
         )
         for messages, answers, outcome in _contents(row, mapping)
     ]
@@ -237,9 +242,11 @@ def _comparison(row: Row, mapping: ColumnMapping) -> _Content:
     messages = before_a or before_b or prompt
     if not messages or messages[-1].role != "user":
         raise RowError("There is no prompt that both answers answer.")
-    if first.text == second.text:
+    if first.text == second.text and not mapping.verdict:
         raise RowError("Both answers are the same text.")
     outcome, swapped = _verdict(row, mapping)
+    if first.text == second.text and outcome == "win":
+        outcome = "tie"  # a judge cannot tell them apart
     return messages, [second, first] if swapped else [first, second], outcome
 
 
@@ -275,6 +282,10 @@ def _verdict(row: Row, mapping: ColumnMapping) -> tuple[str, bool]:
     if not 1 <= value <= 2:
         raise RowError(f"'{mapping.verdict}' is {text!r}: expected 1 to 2, a, b or tie.")
     return ("tie", False) if value == 1.5 else ("win", value > 1.5)
+
+
+def _judge(row: Row, mapping: ColumnMapping) -> str:
+    return (_cell(row, mapping.judge).strip() or mapping.default_judge.strip())[:200]
 
 
 def _finish(answer: AnswerDraft, mapping: ColumnMapping) -> AnswerDraft:

@@ -1,111 +1,214 @@
-"""A vote over a comparison becomes rows: a seed, pairs, tasks, votes and so preferences.
+"""Arena: models ranked by the votes of people and judges, and judges that vote.
 
-Start from `record_verdict`. Everything has a key that follows from the comparison, the voter and
-the vote's id, so that sending a vote twice, or a crash in between, stores it once.
+Start from `standings` and `judge`. The votes are those of Evaluate and of Prefer; what was compared
+because a student lost it (the way back) does not count. Nothing but votes is stored: figures are
+worked out when asked for, and hold until the store changes.
 """
 
-from distill_studio.core.ids import content_hash
-from distill_studio.core.records import Outcome, Pair, Seed, Vote
-from distill_studio.core.records.comparison import Comparison, Verdict
-from distill_studio.evaluate.duels import Duel, duels
-from distill_studio.store import evaluations as table
-from distill_studio.store import pairs, preferences, seeds
-from distill_studio.store.database import Database
+from __future__ import annotations
 
-SOURCE = "arena"
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Any
+
+from distill_studio.agreement.bradley_terry import rank
+from distill_studio.agreement.length_control import length_controlled
+from distill_studio.agreement.tables import Rating
+from distill_studio.core.actor import Actor, Role
+from distill_studio.core.errors import Conflict, InvalidInput
+from distill_studio.core.records import Job
+from distill_studio.core.records.comparison import ModelRole
+from distill_studio.evaluate.wins import win_rates
+from distill_studio.judge import family_warning
+from distill_studio.services.agreement_views import (
+    JudgeStats,
+    judge_ratings,
+    judge_votes,
+    vote_ratings,
+    without_both_bad,
+)
+from distill_studio.services.arena_judging import ArenaJudge
+from distill_studio.services.arena_views import (
+    ArenaCandidate,
+    ArenaJudgeStats,
+    ArenaReport,
+    arena_rows,
+    judge_rows,
+    voter_name,
+    votes_by_model,
+)
+from distill_studio.services.base import Service
+from distill_studio.services.jobs import JobContext
+from distill_studio.services.meetings import Sources, hidden_voters, meetings_of
+from distill_studio.services.memo import Memo
+from distill_studio.store import agreement as votes
+from distill_studio.store import arena as table
+from distill_studio.store import runs
+from distill_studio.store.database import Row
+
+if TYPE_CHECKING:
+    from distill_studio.services.workspace import Workspace
+
+JOB_KIND = "arena_judge"
+MOST = 200  # comparisons that a judge reads unless told otherwise
+_LIMIT = 100_000
 
 
-def record_verdict(db: Database, comparison: Comparison, verdict: Verdict) -> None:
-    """Store a verdict and what follows from it, in one transaction; a known id changes nothing.
+class ArenaService(Service):
+    """Votes of people and judges on models."""
 
-    Args:
-        db: The store.
-        comparison: Unmasked, with the voter's vote in force so far as `verdict`.
-        verdict: The new vote.
+    word = "arena"
 
-    Raises:
-        InvalidInput: There is nothing to vote on, or no such winner.
-    """
-    wanted = duels(comparison, verdict.winner)
-    with db.write():
-        if not table.add_vote(db, comparison.id, verdict):
-            return
-        pair_ids = _pair_ids(db, comparison)
-        seed_id = pairs.get(db, list(pair_ids.values())[:1])[0].seed_id
-        votes = _undoing(comparison, verdict)
-        rows = []
-        for duel in wanted:
-            task_id = _task_id(comparison, verdict.user, duel)
-            rows.append({
-                "id": task_id,
-                "seed_id": seed_id,
-                "left_pair_id": pair_ids[duel.left],
-                "right_pair_id": pair_ids[duel.right],
-                "user_name": verdict.user,
-                "source": SOURCE,
-            })
-            votes.append(_vote(verdict, duel, task_id))
-        preferences.add_tasks(db, rows)
-        preferences.record_votes(db, verdict.user, votes)
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(workspace)
+        self._memo = Memo(workspace.db)
+        workspace.jobs.register(JOB_KIND, self._run_judge, "io")
 
+    # -- looking --------------------------------------------------------------------------
 
-def _pair_ids(db: Database, comparison: Comparison) -> dict[int, str]:
-    """Place -> pair id, stored when missing."""
-    seed = Seed(messages=comparison.messages, source=SOURCE)
-    seed_id = seeds.insert(db, [seed])[seed.id]
-    good = [(i, a) for i, a in enumerate(comparison.answers) if a.is_ok]
-    made = [
-        Pair(
-            seed_id=seed_id,
-            messages=comparison.messages,
-            answer=answer.text,
-            source=SOURCE,
-            teacher=answer.card.label,
-            model=answer.card.model,
-            recipe=pairs.COMPARED,
-            params=comparison.sampling,
-            job_id=comparison.id,
-            sample=place,
-            finish_reason="length" if answer.is_cut else "",
-            completion_tokens=answer.stats.tokens if answer.stats.is_exact else None,
-            latency_ms=answer.stats.total_s and answer.stats.total_s * 1000,
+    def standings(
+        self, actor: Actor, sources: Sources = "", voter: str = "", anchor: str = ""
+    ) -> ArenaReport:
+        """Models by Bradley-Terry strength, with win rates, votes and what judges are worth.
+
+        Args:
+            actor: Who asks.
+            sources: Whose votes: people, judges, imports (a file's, of no named judge), all; ''
+                takes the first of these that there are.
+            voter: Only this voter or judge; of people an owner names anybody, others themselves.
+            anchor: The model whose rating is fixed; '' takes the one with the most comparisons.
+
+        Raises:
+            NotAllowed: Another person's, and you are not an owner.
+        """
+        actor.require(Role.VIEWER)
+        hidden = hidden_voters(self.db, actor, voter)
+        key = ("standings", sources, voter, anchor)
+        found = self._memo.get(key, lambda: self._standings(sources, voter, anchor))
+        if not hidden:
+            return found
+        seen = {name: n for name, n in found.voters.items() if name not in hidden}
+        return found.model_copy(update={"voters": seen})
+
+    def judges(self, actor: Actor) -> list[ArenaCandidate]:
+        """The teachers that can be asked to vote, each with a warning where it is a relative."""
+        actor.require(Role.VIEWER)
+        read, there = table.read_counts(self.db), table.counts(self.db)["comparisons"]
+        compared = self._compared()
+        return [
+            ArenaCandidate(
+                judge=one.name,
+                model=one.model,
+                read=read.get(voter_name(one.name, one.model), 0),
+                comparisons=there,
+                warning=_warning(one.model, compared),
+            )
+            for one in self.workspace.teachers.page(actor)
+        ]
+
+    # -- voting ---------------------------------------------------------------------------
+
+    def judge(self, actor: Actor, judge: str, most: int = MOST) -> Job:
+        """Have a teacher vote on up to `most` stored comparisons that it has not read yet.
+
+        Those that people voted on come first, then the newest. Each two answers are shown to it in
+        both orders; one wins where it is preferred in both, everything else is a tie. The votes are
+        the judge's own. Stops and resumes without loss.
+        """
+        actor.require(Role.REVIEWER)
+        if not 1 <= most <= _LIMIT:
+            raise InvalidInput(f"A judge can vote on 1 to {_LIMIT:,} comparisons.")
+        config = self.workspace.teachers.config(judge)
+        if not table.counts(self.db)["comparisons"]:
+            raise InvalidInput(
+                "There is no comparison to vote on.", "Compare models on the Evaluate tab first."
+            )
+        for job in self.workspace.jobs.page(actor, kinds=[JOB_KIND], limit=500, active=True):
+            if job.params["judge"] == config.name and job.params["most"] != most:
+                raise Conflict(
+                    f"{config.name} is voting already, on up to {job.params['most']:,}"
+                    " comparisons.",
+                    "Wait for its end, or stop it.",
+                )
+        return self.workspace.jobs.submit_once(
+            actor, JOB_KIND, f"Have {config.name} vote", {"judge": config.name, "most": most}
         )
-        for place, answer in good
-    ]
-    pairs.insert(db, made)
-    stored = pairs.page(db, pairs.PairQuery(job_id=comparison.id))
-    return {pair.sample: pair.id for pair in stored}
 
-
-def _undoing(comparison: Comparison, verdict: Verdict) -> list[Vote]:
-    """Votes that take back what the voter's earlier verdict said."""
-    earlier = comparison.verdict
-    if earlier is None:
-        return []
-    return [
-        Vote(
-            id=f"{verdict.vote_id}-u{number}",
-            task_id=_task_id(comparison, verdict.user, duel),
-            outcome=Outcome.UNDO,
-            undoes=_vote_id(earlier, duel),
-            made_at=verdict.made_at,
+    def _run_judge(self, context: JobContext) -> dict[str, Any]:
+        name = context.params["judge"]
+        config = self.workspace.teachers.config(name)
+        judge = ArenaJudge(
+            self.db,
+            self.workspace.teachers.model(name),
+            judge=name,
+            model_id=config.model,
+            voter=voter_name(name, config.model),
+            job_id=context.job.id,
+            user=context.actor.user,
         )
-        for number, duel in enumerate(duels(comparison, earlier.winner))
-    ]
+        said = judge.run(int(context.params["most"]), context.progress, context.cancel)
+        lost = said["unreadable"] + said["failed"]
+        if lost:
+            context.log(f"{lost} verdicts could not be had. Have it vote again for them.")
+        return {"said": table.counts_of_job(self.db, context.job.id), "judge": judge.voter}
+
+    # -- inside ---------------------------------------------------------------------------
+
+    def _standings(self, sources: Sources, voter: str, anchor: str) -> ArenaReport:
+        met = meetings_of(self.db, sources, voter)
+        people, judges = (meetings_of(self.db, kind).meetings for kind in ("people", "judges"))
+        ranking = rank(met.meetings, anchor)
+        rates = win_rates(met.bouts)
+        counts = table.counts(self.db)
+        controlled = length_controlled(met.meetings, met.lengths, anchor="")
+        return ArenaReport(
+            sources=met.sources,
+            voter=voter,
+            voters=met.voters,
+            anchor=ranking.anchor,
+            n=ranking.n,
+            prompts=ranking.prompts,
+            people_votes=len(people),
+            judge_votes=len(judges),
+            left_out=counts["way_back"],
+            rows=arena_rows(ranking.strengths, rates, controlled, votes_by_model(people, judges)),
+            rates=tuple(rate for rate in rates if rate.against),
+            judges=self._judges(),
+            comparisons=counts["comparisons"],
+        )
+
+    def _judges(self) -> tuple[ArenaJudgeStats, ...]:
+        said: dict[str, list[Rating]] = defaultdict(list)
+        for rating in judge_ratings(votes.judge_votes(self.db)):
+            said[rating.rater].append(rating)
+        readings = table.readings(self.db)
+        people = without_both_bad(vote_ratings(votes.votes(self.db, at_random=True)))
+        compared = self._compared()
+        models = {row["voter"]: row["model"] for row in readings}
+        agreements: dict[str, JudgeStats] = {
+            name: judge_votes(name, said[name], people) for name in {*said, *models}
+        }
+        return judge_rows(
+            Counter({name: len(ratings) for name, ratings in said.items()}),
+            readings,
+            agreements,
+            {name: _warning(model, compared) for name, model in models.items()},
+        )
+
+    def _compared(self) -> list[str]:
+        """The compared models by what they are: a student with what it grew from."""
+        return self._memo.get("compared", lambda: [self._kin(r) for r in self._cards()])
+
+    def _cards(self) -> list[Row]:
+        return [row for row in table.compared_models(self.db) if row["id"]]
+
+    def _kin(self, card: Row) -> str:
+        role, _, name = card["id"].partition(":")
+        if role != ModelRole.STUDENT:
+            return str(card["model"]).partition(" at ")[0]
+        run = runs.get(self.db, name)
+        base = run.config.get("student", {}).get("base_id", "") if run else ""
+        return f"{name} (from {base.rpartition('/')[2]})" if base else name
 
 
-def _vote(verdict: Verdict, duel: Duel, task_id: str) -> Vote:
-    return Vote(
-        id=_vote_id(verdict, duel),
-        task_id=task_id,
-        outcome=duel.outcome,
-        made_at=verdict.made_at,
-    )
-
-
-def _vote_id(verdict: Verdict, duel: Duel) -> str:
-    return f"{verdict.vote_id}-{duel.left}{duel.right}"
-
-
-def _task_id(comparison: Comparison, user: str, duel: Duel) -> str:
-    return content_hash([comparison.id, user, duel.left, duel.right])[:36]
+def _warning(model: str, compared: list[str]) -> str:
+    return family_warning(model, compared, who="the compared model")

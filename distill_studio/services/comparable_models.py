@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from distill_studio.core.actor import Actor
@@ -73,6 +74,23 @@ class ComparableModels:
             return model
 
         return ready
+
+    def is_local(self, card: ModelCard) -> bool:
+        """Whether its weights are read in this process."""
+        role, _, name = card.id.partition(":")
+        if role != ModelRole.TEACHER:
+            return True
+        return self._workspace.teachers.config(name).kind is TeacherKind.LOCAL
+
+    def folder(self, card: ModelCard, *, download: bool = False) -> Path | None:
+        """The files of a local model; None while they would have to be downloaded."""
+        role, _, name = card.id.partition(":")
+        if role == ModelRole.STUDENT:
+            return self._workspace.distill.student_folder(name)
+        is_teacher = role == ModelRole.TEACHER
+        model_id = self._workspace.teachers.config(name).model if is_teacher else card.model
+        models = self._workspace.studio.models
+        return models.resolve(model_id) if download or models.is_here(model_id) else None
 
     def _model(self, role: ModelRole, name: str, model_id: str) -> ChatModel:
         studio = self._workspace.studio

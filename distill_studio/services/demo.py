@@ -27,8 +27,9 @@ from distill_studio.core.records import (
     Preference,
     Record,
 )
-from distill_studio.distill.config import TrainSpec
+from distill_studio.distill.spec import TrainSpec
 from distill_studio.services.base import Service
+from distill_studio.services.generation_planning import GenerationWish
 from distill_studio.services.jobs import JobContext
 from distill_studio.services.teachers import STARTER
 from distill_studio.store import demo as table
@@ -46,14 +47,15 @@ DEMO_STAGES = {
     "review": "Review",
     "prefer": "Prefer",
     "freeze": "Freeze",
-    "sft": "Distill: SFT",
+    "logit": "Distill: logits",
     "dpo": "Distill: DPO",
     "evaluate": "Evaluate",
 }
 SEEDS_FILE = Path(__file__).parents[2] / "assets" / "demo_seeds.jsonl"
 SAMPLING = SamplingParams(temperature=0.6, max_tokens=144, seed=11)
-SFT_STEPS, DPO_STEPS = 24, 6
-KEEP_LAYERS = 24  # of 30: gibberish when just pruned, fluent again after the training
+LOGIT_STEPS, DPO_STEPS = 80, 6
+KEEP_LAYERS = 24  # of 30: gibberish when just pruned, fluent English after the training
+SAID = 60  # letters of a sample answer that the page quotes
 LEAST_PREFERENCES = 8
 PROMPTS = ("What is the capital of France?", "Why is the sky blue?")
 _POLL_S = 0.3
@@ -115,7 +117,7 @@ class DemoService(Service):
             "review": self._review,
             "prefer": self._prefer,
             "freeze": self._freeze,
-            "sft": self._sft,
+            "logit": self._logit,
             "dpo": self._dpo,
             "evaluate": self._evaluate,
         }
@@ -136,7 +138,8 @@ class DemoService(Service):
     def _generate(self, done: _Done) -> str:
         def submit() -> Job:
             return self.workspace.generate.start(
-                done.actor, [STARTER.name], "best_of_n", 2, SAMPLING
+                done.actor,
+                GenerationWish(teachers=[STARTER.name], recipe="best_of_n", n=2, sampling=SAMPLING),
             )
 
         done.follow("generate", submit)
@@ -184,20 +187,37 @@ class DemoService(Service):
             facts.append(f"{name}: {snapshot.train_rows} + {snapshot.validation_rows} held out")
         return "; ".join(facts)
 
-    def _sft(self, done: _Done) -> str:
+    def _logit(self, done: _Done) -> str:
+        """The teacher without a fifth of its layers learns to follow its whole self."""
         spec = TrainSpec(
             snapshot="demo-answers",
-            method="sft",
-            name="demo-sft",
+            method="logit",
+            name="demo-logit",
             keep_layers=KEEP_LAYERS,
             weights="full",
-            learning_rate=2e-4,
-            max_steps=SFT_STEPS,
-            max_length=176,
-            eval_every=12,
-            save_every=SFT_STEPS,
+            learning_rate=1e-4,
+            max_steps=LOGIT_STEPS,
+            batch_size=4,
+            max_length=160,
+            eval_every=LOGIT_STEPS // 2,
+            eval_rows=12,
+            save_every=LOGIT_STEPS,
         )
-        return self._train(done, "sft", spec)
+        fact = self._train(done, "logit", spec)
+        metrics = self.workspace.distill.get(done.actor, spec.name).metrics
+        if metrics.get("kl_before") is not None and metrics.get("kl_after") is not None:
+            kl = f"{metrics['kl_before']:.2f} → {metrics['kl_after']:.2f}"
+            fact = f"held-out KL to the teacher {kl} in {spec.max_steps} steps"
+        return fact + self._said(spec.name)
+
+    def _said(self, run: str) -> str:
+        """What the student answered to one held-out prompt before its training, and after."""
+        samples = [e for e in self.workspace.distill.follow(run)[1] if e.kind == "sample"]
+        same = [" ".join(s.answer.split()) for s in samples if s.prompt == samples[0].prompt]
+        if len(same) < 2:
+            return ""
+        before, after = (f"{s[:SAID]}…" if len(s) > SAID else s for s in (same[0], same[-1]))
+        return f"; it said “{before}”, now “{after}”"
 
     def _dpo(self, done: _Done) -> str:
         if self._preference_count(done) < LEAST_PREFERENCES:
@@ -205,7 +225,7 @@ class DemoService(Service):
         spec = TrainSpec(
             snapshot="demo-preferences",
             method="dpo",
-            student="run:demo-sft",
+            student="run:demo-logit",
             name="demo-dpo",
             max_steps=DPO_STEPS,
             max_length=256,
@@ -216,7 +236,7 @@ class DemoService(Service):
 
     def _evaluate(self, done: _Done) -> str:
         runs = [run.name for run in self.workspace.distill.page(done.actor)]
-        student = "demo-dpo" if "demo-dpo" in runs else "demo-sft"
+        student = "demo-dpo" if "demo-dpo" in runs else "demo-logit"
         cards = self.workspace.evaluate.models(done.actor)
         chosen = self.workspace.evaluate.defaults(done.actor)
         named = [card.id for card in cards if card.id.endswith(f":{student}")]

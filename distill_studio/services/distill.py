@@ -5,29 +5,56 @@ from __future__ import annotations
 import re
 import shutil
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import psutil
 
 from distill_studio.core.actor import Actor, Role
-from distill_studio.core.errors import Conflict, InvalidInput, NotFound
+from distill_studio.core.errors import Conflict, InvalidInput, NotAllowed, NotFound
+from distill_studio.core.gpus import nvidia_gpus
 from distill_studio.core.records import JobState, Run, RunState
 from distill_studio.core.records.base import utc_now
 from distill_studio.distill import command as commands
+from distill_studio.distill.card import PackageKind, model_card
 from distill_studio.distill.chat_tokenizer import ChatTokenizer
-from distill_studio.distill.config import DataConfig, DpoRun, SftRun, StudentConfig, TrainSpec
+from distill_studio.distill.config import (
+    DataConfig,
+    RunConfig,
+    StudentConfig,
+    TeacherConfig,
+    load_config,
+)
 from distill_studio.distill.curve import Curve, curve
 from distill_studio.distill.data import count_rows, iter_rows
 from distill_studio.distill.events import EVENTS_FILE, read_events
-from distill_studio.distill.package import PackageKind, pack
-from distill_studio.distill.preflight import Finding, Report, check, refuse
-from distill_studio.distill.presets import PRESETS, Preset, build_config
-from distill_studio.distill.students import RUN_PREFIX, StudentChoice, student_choices
+from distill_studio.distill.findings import Finding
+from distill_studio.distill.package import model_files, pack
+from distill_studio.distill.preflight import Report, check, refuse
+from distill_studio.distill.presets import PRESETS, Preset, build_config, lighter_config
+from distill_studio.distill.spec import OWNERS, TrainSpec, parse_teachers
+from distill_studio.distill.students import (
+    RUN_PREFIX,
+    SERVER_PREFIX,
+    StudentChoice,
+    server_choices,
+    student_choices,
+)
 from distill_studio.distill.token_view import TokenRow, token_view
 from distill_studio.services.base import Service
-from distill_studio.services.processes import Child, is_alive
+from distill_studio.services.distill_servers import (
+    ask_server,
+    served_teacher,
+    server_teachers,
+    worker_key,
+)
+from distill_studio.services.model_facts import model_facts
+from distill_studio.services.run_worker import is_locked, living_worker, stored_child
 from distill_studio.services.training import TrainingJobs
+from distill_studio.services.training_needs import refuse_needed, require_folders
 from distill_studio.store import runs as table
 from distill_studio.teachers.models import list_models
 
@@ -49,7 +76,9 @@ class DistillService(Service):
         super().__init__(workspace)
         self._folder = workspace.folder / "runs"
         self._starting = threading.Lock()
-        training = TrainingJobs(self.db, self._folder, workspace.jobs)
+        training = TrainingJobs(
+            self.db, self._folder, workspace.jobs, key_of=lambda run: worker_key(workspace, run)
+        )
         workspace.jobs.register("train", training.run, lane="compute")
 
     # -- before a run ---------------------------------------------------------------------
@@ -65,6 +94,11 @@ class DistillService(Service):
         done = [run for run in table.page(self.db, limit=200) if run.state is RunState.DONE]
         known = self._known_models()
         return student_choices(known, [(run.name, self._folder / run.name) for run in done])
+
+    def teachers(self, actor: Actor) -> list[StudentChoice]:
+        """Models that can be followed: those that can be trained, and teachers behind servers."""
+        actor.require(Role.VIEWER)
+        return [*self.students(actor), *server_choices(server_teachers(self.workspace, actor))]
 
     def preflight(self, actor: Actor, spec: TrainSpec) -> list[Finding]:
         """What would refuse, surprise or take time, before anything starts."""
@@ -83,14 +117,15 @@ class DistillService(Service):
         actor.require(Role.VIEWER)
         wanted = (spec or TrainSpec(snapshot=snapshot)).model_copy(update={"snapshot": snapshot})
         config = self._config(actor, wanted, "preview")
-        rows = list(iter_rows(Path(config.data.folder), split, max(0, index) + 1))
-        if len(rows) <= max(0, index):
+        rows = iter_rows(Path(config.data.folder), split, max(0, index) + 1)
+        row = next(islice(rows, max(0, index), None), None)
+        if row is None:
             raise NotFound(
                 f"The snapshot has no row {index} in {split}.",
                 f"It has {count_rows(Path(config.data.folder), split)} rows, counted from 0.",
             )
         tokenizer = ChatTokenizer.load(Path(config.student.base_folder))
-        return token_view(tokenizer, config, rows[-1])
+        return token_view(tokenizer, config, row)
 
     # -- runs -----------------------------------------------------------------------------
 
@@ -102,10 +137,12 @@ class DistillService(Service):
             Conflict: There is a run of that name.
         """
         actor.require(Role.REVIEWER)
+        config = self._config(actor, spec, "unnamed")  # may take long: a model is fetched
+        refuse(self._check(config))
         with self._starting:
             name = self._free_name(spec)
-            config = self._config(actor, spec, name)
-            refuse(self._check(config))
+            config = config.model_copy(update={"name": name})
+            require_folders(config.model_dump(mode="json"))
             folder = self._folder / name
             folder.mkdir(parents=True)
             (folder / commands.CONFIG_FILE).write_text(
@@ -118,8 +155,9 @@ class DistillService(Service):
                 config=config.model_dump(mode="json"),
                 user=actor.user,
             )
-            table.insert(self.db, run)
-            self._submit(actor, name, config.method)
+            with self.db.write():  # never a run without its job
+                job_id = self._submit(actor, name, config.method)
+                table.insert(self.db, run.model_copy(update={"job_id": job_id}))
         return self.get(actor, name)
 
     def page(self, actor: Actor, after: str = "", limit: int = 50) -> list[Run]:
@@ -158,10 +196,15 @@ class DistillService(Service):
             text = file.read().decode("utf-8", "replace")
         return "\n".join(text.splitlines()[-max(1, tail) :])
 
-    def command(self, actor: Actor, name: str) -> str:
-        """The exact command of a run; it works when typed."""
+    def command(self, actor: Actor, name: str, several: bool = False) -> str:
+        """The exact command of a run; it works when typed.
+
+        With `several`, how it is trained on several GPUs or hosts, as commented lines.
+        """
         actor.require(Role.VIEWER)
         self._get(name)
+        if several:
+            return commands.several_commands(self._folder / name)
         return commands.shell_command(self._folder / name)
 
     def stop(self, actor: Actor, name: str) -> Run:
@@ -173,36 +216,57 @@ class DistillService(Service):
         self.workspace.jobs.cancel(actor, run.job_id)
         return self._get(name)
 
-    def resume(self, actor: Actor, name: str) -> Run:
-        """Go on from the last checkpoint."""
+    def resume(self, actor: Actor, name: str, lighter: bool = False) -> Run:
+        """Go on from the last checkpoint.
+
+        With `lighter`, an update reads smaller batches in more passes: the same rows and the same
+        gradient in about half the memory.
+
+        Raises:
+            Conflict: It runs, is done, or its batch is one row already.
+        """
         actor.require(Role.REVIEWER)
-        run = self._get(name)
-        if run.state not in _RESUMABLE:
-            raise Conflict(f"The run '{name}' cannot resume: it is {run.state.value}.")
-        table.update(self.db, name, state=RunState.QUEUED, error="", ended_at=None)
-        self._submit(actor, name, run.method)
+        with self._starting:
+            run = self._get(name)
+            if run.state not in _RESUMABLE:
+                raise Conflict(f"The run '{name}' cannot resume: it is {run.state.value}.")
+            require_folders(run.config)
+            if lighter:
+                self._make_lighter(name)
+            with self.db.write():
+                job_id = self._submit(actor, name, run.method)
+                table.update(
+                    self.db, name, state=RunState.QUEUED, job_id=job_id, error="", ended_at=None
+                )
         return self._get(name)
 
     def delete(self, actor: Actor, name: str) -> str:
-        """Move a run to the trash folder; returns its new place within the data folder."""
+        """Move a run to the trash folder; returns its new place within the data folder.
+
+        Raises:
+            Conflict: It runs, or a training that is not done needs its student.
+        """
         actor.require(Role.OWNER)
-        run = self._get(name)
-        if run.state in (RunState.QUEUED, RunState.RUNNING):
-            raise Conflict(f"The run '{name}' still runs.", "Stop it first.")
-        target = self._trash_path(name)
-        self.workspace.studio.models.forget(self._folder / name)
-        if (self._folder / name).exists():
-            shutil.move(self._folder / name, target)
-        table.delete(self.db, name)
+        folder = self._folder / name
+        self._get(name)
+        with self.unneeded(folder, f"the run '{name}'", but=name):
+            run = self._get(name)
+            if run.state in (RunState.QUEUED, RunState.RUNNING) or self._has_worker(run):
+                raise Conflict(f"The run '{name}' still runs.", "Stop it first.")
+            target = self._trash_path(name)
+            self.workspace.studio.models.forget(folder)
+            if folder.exists():
+                shutil.move(folder, target)
+            table.delete(self.db, name)
         return str(target.relative_to(self.workspace.studio.home))
 
     def package(self, actor: Actor, name: str, kind: PackageKind = "merged") -> str:
         """Zip a trained student into `exports/`; returns the file's name there."""
         actor.require(Role.VIEWER)
-        run = self._get(name)
-        if run.state is not RunState.DONE:
-            raise Conflict(f"The run '{name}' has no student yet: it is {run.state.value}.")
-        return pack(self._folder / name, run, kind, self.workspace.folder / "exports").name
+        run, folder, _ = self.finished(name, kind)
+        card = model_card(run, kind, model_facts(self.workspace, actor, run))
+        exports = self.workspace.folder / "exports"
+        return pack(folder, run, kind, exports, card).name
 
     # -- for other services and the page --------------------------------------------------
 
@@ -222,6 +286,31 @@ class DistillService(Service):
             raise NotFound(f"The run '{name}' has no student.", "Wait until it is done.")
         return folder
 
+    def finished(self, name: str, kind: PackageKind) -> tuple[Run, Path, dict[str, Path]]:
+        """A finished run, its folder, and the files of its student by name.
+
+        Raises:
+            NotFound: No such run.
+            Conflict: It has not finished.
+            InvalidInput: It has no adapter.
+        """
+        run = self._get(name)
+        if run.state is not RunState.DONE:
+            raise Conflict(f"The run '{name}' has no student yet: it is {run.state.value}.")
+        folder = self._folder / name
+        return run, folder, model_files(folder, run, kind)
+
+    @contextmanager
+    def unneeded(self, folder: Path, what: str, but: str = "") -> Iterator[None]:
+        """While a folder that no training needs is taken away: none starts in the meantime.
+
+        Raises:
+            Conflict: A training needs it, see `refuse_needed`.
+        """
+        with self._starting:
+            refuse_needed(self.workspace, folder, what, but)
+            yield
+
     # -- inside ---------------------------------------------------------------------------
 
     def _get(self, name: str) -> Run:
@@ -231,55 +320,76 @@ class DistillService(Service):
         return self._reconciled(run)
 
     def _reconciled(self, run: Run) -> Run:
-        """A run whose job ended without saying so: stopped before it began, or lost."""
-        if run.state not in (RunState.QUEUED, RunState.RUNNING) or not run.job_id:
+        """A run whose job ended without saying so: before it began, or lost."""
+        if run.state not in (RunState.QUEUED, RunState.RUNNING):
             return run
+        if not run.job_id:  # of a version that stored the run first, and was killed before the job
+            if run.state is RunState.RUNNING:
+                return run
+            return self._ended(run, RunState.LOST, "It was never begun. Resume it.")
         jobs = self.workspace.jobs
         job = jobs.get(Actor(user="app", role=Role.VIEWER), run.job_id)
         if job.state not in (JobState.CANCELLED, JobState.FAILED):
             return run
-        state = RunState.STOPPED if run.state is RunState.QUEUED else RunState.LOST
-        if state is RunState.LOST and self._has_child(run):
-            return run
-        run = table.get(self.db, run.name) or run  # the job may have ended it just now
-        if run.state not in (RunState.QUEUED, RunState.RUNNING):
-            return run
-        table.update(self.db, run.name, state=state, ended_at=utc_now())
-        return run.model_copy(update={"state": state})
+        if run.state is RunState.RUNNING:
+            return run if self._has_worker(run) else self._ended(run, RunState.LOST, run.error)
+        if job.state is JobState.FAILED:  # the worker could not even be started
+            return self._ended(run, RunState.FAILED, job.error)
+        return self._ended(run, RunState.STOPPED, "")
 
-    @staticmethod
-    def _has_child(run: Run) -> bool:
-        if run.pid is None or run.pid_started is None:
-            return False
-        return is_alive(Child(pid=run.pid, started=run.pid_started))
+    def _ended(self, run: Run, state: RunState, error: str) -> Run:
+        """The run with its end stored, unless it was ended or resumed just now."""
+        with self.db.write():
+            now = table.get(self.db, run.name)
+            if now is None or (now.state, now.job_id) != (run.state, run.job_id):
+                return now or run
+            ended = {"state": state, "error": error, "ended_at": utc_now()}
+            table.update(self.db, run.name, **ended)
+        return run.model_copy(update=ended)
 
-    def _submit(self, actor: Actor, name: str, method: str) -> None:
+    def _has_worker(self, run: Run) -> bool:
+        folder = self._folder / run.name
+        return living_worker(folder, stored_child(run)) is not None or is_locked(folder)
+
+    def _make_lighter(self, name: str) -> None:
+        path = self._folder / name / commands.CONFIG_FILE
+        config = lighter_config(load_config(path))
+        unfinished = path.with_suffix(".unfinished")
+        unfinished.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        unfinished.replace(path)
+        table.update(self.db, name, config=config.model_dump(mode="json"))
+
+    def _submit(self, actor: Actor, name: str, method: str) -> str:
         title = f"Train {name} ({method.upper()})"
-        job = self.workspace.jobs.submit(actor, "train", title, {"run": name})
-        table.update(self.db, name, job_id=job.id)
+        return self.workspace.jobs.submit(actor, "train", title, {"run": name}).id
 
-    def _check(self, config: SftRun | DpoRun) -> Report:
-        return check(
+    def _check(self, config: RunConfig) -> Report:
+        report = check(
             config,
             measured_tokens_per_s=self._measured_speed(config),
-            memory_total_gib=psutil.virtual_memory().total / 2**30,
+            memory_total_gib=_memory_of(config.device),
             disk_folder=self._folder,
         )
+        if report.is_ok:
+            report.findings.extend(ask_server(self.workspace, config))
+        return report
 
-    def _measured_speed(self, config: SftRun | DpoRun) -> float | None:
-        """Tokens a second of the newest finished run of the same student and kind."""
+    def _measured_speed(self, config: RunConfig) -> float | None:
+        """Tokens a second of the newest finished run of the same student and kind, on as much."""
         student = config.student.model_dump(mode="json", include={"base_id", "keep_layers"})
         for run in table.page(self.db, limit=50):
             other = run.config.get("student", {})
             is_alike = all(other.get(key) == value for key, value in student.items())
-            has_lora = (run.config.get("lora") is None) == (config.lora is None)
-            if run.state is RunState.DONE and is_alike and has_lora:
+            is_alike &= (run.config.get("lora") is None) == (config.lora is None)
+            is_alike &= run.config.get("quantise", "none") == config.quantise
+            is_alike &= run.config.get("devices", 1) == config.devices
+            if run.state is RunState.DONE and is_alike:
                 speed = run.metrics.get("tokens_per_s")
                 if speed and run.method == config.method:
                     return float(speed)
         return None
 
-    def _config(self, actor: Actor, spec: TrainSpec, name: str) -> SftRun | DpoRun:
+    def _config(self, actor: Actor, spec: TrainSpec, name: str) -> RunConfig:
         folder = self.workspace.freeze.folder(spec.snapshot)
         snapshot = self.workspace.freeze.get(actor, spec.snapshot)
         data = DataConfig(
@@ -289,17 +399,43 @@ class DistillService(Service):
             content_hash=snapshot.content_hash,
         )
         student = StudentConfig(
-            base_folder=str(self._resolve(spec.student).resolve()),
+            base_folder=str(self._resolve(actor, spec.student).resolve()),
             base_id=spec.student,
             keep_layers=spec.keep_layers,
         )
         device = self.workspace.studio.settings.device
-        return build_config(spec, name, student, data, device)
+        caches = str((self.workspace.folder / "teacher-cache").resolve())
+        return build_config(spec, name, student, data, device, self._teachers(actor, spec), caches)
 
-    def _resolve(self, student: str) -> Path:
+    def _teachers(self, actor: Actor, spec: TrainSpec) -> list[TeacherConfig]:
+        """Whom a method follows; the whole student where nobody is named."""
+        if spec.method not in OWNERS["teacher"]:
+            return []
+        first = (spec.teacher or spec.student, spec.teacher_weight or 1.0)
+        others = parse_teachers(spec.more_teachers or "")
+        return [self._teacher(actor, name, weight) for name, weight in [first, *others]]
+
+    def _teacher(self, actor: Actor, name: str, weight: float) -> TeacherConfig:
+        if name.startswith(SERVER_PREFIX):
+            name = name.removeprefix(SERVER_PREFIX)
+            return served_teacher(self.workspace, name, weight, download=_may_fetch(actor))
+        folder = self._resolve(actor, name)
+        return TeacherConfig(folder=str(folder.resolve()), id=name, weight=weight)
+
+    def _resolve(self, actor: Actor, student: str) -> Path:
+        """The folder of a model. Who only looks names one of the list; others any, also to fetch.
+
+        Raises:
+            NotAllowed: Another model, asked for by a viewer.
+        """
         if student.startswith(RUN_PREFIX):
             return self.student_folder(student.removeprefix(RUN_PREFIX))
-        return self.workspace.studio.models.resolve(student)
+        if not _may_fetch(actor) and student not in [m["id"] for m in self._known_models()]:
+            raise NotAllowed(
+                f"The model '{student}' is not in the list of models that are here.",
+                "Choose one of the list; another one needs the role reviewer.",
+            )
+        return self.workspace.studio.models.resolve(student, download=_may_fetch(actor))
 
     def _snapshot_id(self, actor: Actor, name: str) -> str:
         return self.workspace.freeze.get(actor, name).id
@@ -334,3 +470,17 @@ class DistillService(Service):
 
     def _is_taken(self, name: str) -> bool:
         return table.get(self.db, name) is not None or (self._folder / name).exists()
+
+
+def _memory_of(device: str) -> float:
+    """GiB in which a run on `device` has to fit: of its GPU, or of this machine."""
+    kind, _, number = device.partition(":")
+    gpus = nvidia_gpus() if kind in ("auto", "cuda") else []
+    index = int(number or 0)
+    of_gpu = gpus[index].memory_gib if index < len(gpus) else 0.0
+    return of_gpu or psutil.virtual_memory().total / 2**30
+
+
+def _may_fetch(actor: Actor) -> bool:
+    """Whether this person's choice of a model may fetch it or name a folder of this machine."""
+    return actor.role >= Role.REVIEWER

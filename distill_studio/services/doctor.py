@@ -7,7 +7,6 @@ import importlib.metadata
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -16,9 +15,11 @@ import psutil
 from pydantic import Field
 
 from distill_studio import __version__
+from distill_studio.core.gpus import nvidia_gpus
 from distill_studio.core.records import Record
 from distill_studio.core.settings import Settings
 from distill_studio.sandbox.isolation import isolation
+from distill_studio.services.accounts import ACCOUNTS_FILE
 from distill_studio.teachers import probe
 from distill_studio.teachers.models import list_models
 
@@ -135,7 +136,7 @@ def _device(wanted: str) -> tuple[dict[str, Any], Finding]:
         "cpu_count": os.cpu_count(),
         "cpu_flags": _cpu_flags(),
         "memory_gib": round(psutil.virtual_memory().total / _GIB, 1),
-        "nvidia_gpus": _nvidia_gpus(),
+        "nvidia_gpus": [str(gpu) for gpu in nvidia_gpus()],
     }
     try:
         facts["chosen"] = probe.choose_device(wanted)
@@ -157,24 +158,6 @@ def _device_grade(wanted: str, facts: dict[str, Any]) -> tuple[Grade, str]:
     if facts["nvidia_gpus"] and wanted == "auto" and chosen == "cpu":
         return "warning", "torch does not see the GPU: install its CUDA build and a fitting driver."
     return "ok", ""
-
-
-def _nvidia_gpus() -> list[str]:
-    """Names and memory of the NVIDIA GPUs, whether torch can use them or not."""
-    command = shutil.which("nvidia-smi")
-    if command is None:
-        return []
-    try:
-        listing = subprocess.run(
-            [command, "--query-gpu=name,memory.total", "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return [line.strip() for line in listing.stdout.splitlines() if line.strip()]
 
 
 def _cpu_flags() -> list[str]:
@@ -258,14 +241,17 @@ def _storage(folder: dict[str, Any]) -> list[Finding]:
 
 
 def _access(settings: Settings) -> Finding:
-    if settings.is_locked:
+    has_accounts = (settings.home / ACCOUNTS_FILE).exists()
+    if settings.is_locked and not has_accounts:
         return Finding(
             name="access",
             grade="warning",
             message=f"On {settings.host} without a password the app shows only a read-only page.",
-            remedy="Set DISTILL_STUDIO_PASSWORD, or listen on 127.0.0.1.",
+            remedy="Set DISTILL_STUDIO_PASSWORD, make accounts (`user add`), or listen on"
+            " 127.0.0.1.",
         )
-    how = "asks for the password" if settings.password else "answers only this machine"
+    is_open = settings.is_loopback and not settings.has_password
+    how = "answers only this machine" if is_open else "asks who you are"
     return Finding(name="access", grade="ok", message=f"The app {how}.")
 
 

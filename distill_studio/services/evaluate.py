@@ -30,7 +30,7 @@ from distill_studio.evaluate.compare import ModelSource, Started, fan_out
 from distill_studio.evaluate.duels import place_of
 from distill_studio.evaluate.prompts import held_out_prompts
 from distill_studio.evaluate.wins import Bout, WinRate, win_rates
-from distill_studio.services.arena import record_verdict
+from distill_studio.services.arena_votes import record_verdict
 from distill_studio.services.base import Service
 from distill_studio.services.comparable_models import ComparableModels, facts_of
 from distill_studio.services.jobs import JobContext
@@ -225,6 +225,7 @@ class EvaluateService(Service):
                 "prompts": [[m.model_dump() for m in turns] for turns in conversations],
                 "sampling": sampling.model_dump(mode="json"),
                 "blind": blind,
+                "is_given": prompts is not None,  # else held-out ones, of a snapshot
             },
         )
 

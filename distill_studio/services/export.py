@@ -21,6 +21,7 @@ from distill_studio.freeze.folder import read_manifest
 from distill_studio.freeze.formats import STYLES, preference
 from distill_studio.freeze.options import FreezeOptions
 from distill_studio.services.base import Service
+from distill_studio.services.neighbour_export import NeighbourExport
 from distill_studio.store import pairs as pair_table
 from distill_studio.store import preferences as preference_table
 from distill_studio.store.pairs import PairQuery
@@ -30,6 +31,7 @@ FileFormat = Literal["jsonl", "parquet"]
 PairStyle = Literal["messages", "prompt_completion", "alpaca", "sharegpt"]
 SnapshotFormat = Literal["zip", "jsonl", "parquet"]
 StudentKind = Literal["merged", "adapter"]
+Tool = Literal["llama_factory", "axolotl", "unsloth"]
 _PAGE_ROWS = 1000
 _PAIR_FACTS = (
     "seed_id", "reasoning", "topic", "source", "teacher", "model", "recipe", "status",
@@ -50,6 +52,9 @@ class ExportFile(Record):
     size_bytes: int = Field(description="Its size.")
     rows: int | None = Field(default=None, description="Rows, known when it was just made.")
     created_at: datetime = Field(description="UTC.")
+    left_out: dict[str, int] = Field(
+        default_factory=dict, description="Rows that are not in it, by reason; just made."
+    )
 
 
 class ExportService(Service):
@@ -69,21 +74,26 @@ class ExportService(Service):
         """Write all pairs that match a query (or exactly the given ids), oldest first."""
         actor.require(Role.VIEWER)
         options = FreezeOptions(include_reasoning=include_reasoning)
+        wanted = self.workspace.labelling.visible_pairs(actor, query or PairQuery())
         shape = STYLES[style]
         schema = _with_facts(shape.schema, _PAIR_FACTS)
         pages = (
             [shape.to_row(pair, options) | _pair_facts(pair) for pair in page]
-            for page in self._pair_pages(query or PairQuery(), ids)
+            for page in self._pair_pages(wanted, ids)
         )
         return self._write(f"pairs-{style}", format, schema, pages)
 
     def preferences(
         self, actor: Actor, format: FileFormat = "jsonl", query: PreferenceQuery | None = None
     ) -> ExportFile:
-        """Write all preferences that match a query; ties say so in `outcome`."""
+        """Write all preferences that match a query; ties say so in `outcome`.
+
+        A reviewer from whom others' are kept gets their own alone.
+        """
         actor.require(Role.VIEWER)
         schema = _with_facts(preference.SCHEMA, _PREFERENCE_FACTS)
-        pages = self._preference_pages(query or PreferenceQuery())
+        wanted = self.workspace.labelling.visible(actor, query or PreferenceQuery())
+        pages = self._preference_pages(wanted)
         return self._write("preferences", format, schema, pages)
 
     def snapshot(self, actor: Actor, name: str, format: SnapshotFormat = "zip") -> ExportFile:
@@ -97,6 +107,25 @@ class ExportService(Service):
         for split in splits.values():
             schema = pa.unify_schemas([schema, pq.read_schema(folder / split["file"])])
         return self._write(f"snapshot-{name}", format, schema, _split_pages(folder, splits))
+
+    def neighbour(self, actor: Actor, name: str, tool: Tool, model: str = "") -> ExportFile:
+        """Write a snapshot as a ZIP that LLaMA-Factory, Axolotl or Unsloth trains on as it is.
+
+        Rows in the tool's form, a configuration with the studio's own settings, and a README with
+        the one command. `model` is who is to learn: an id on the Hub or a folder where the tool
+        runs; '' = the starter model. Rows that the tool would not take are left out and counted.
+        """
+        actor.require(Role.VIEWER)
+        made = NeighbourExport(self.workspace.freeze.folder(name), tool, model)
+        path = self._new_path(f"{tool.replace('_', '-')}-{name}", "zip")
+        part = path.with_name(f".{path.name}.part")
+        try:
+            made.write(part)
+            part.rename(path)
+        finally:
+            part.unlink(missing_ok=True)
+        update = {"rows": made.rows.total(), "left_out": dict(made.left_out)}
+        return _described(path).model_copy(update=update)
 
     def student(self, actor: Actor, run: str, kind: StudentKind = "merged") -> ExportFile:
         """Pack a trained student: `merged` (a folder that transformers loads) or `adapter`."""
@@ -123,6 +152,16 @@ class ExportService(Service):
         if not _is_export(path):
             raise NotFound(f"There is no export '{name}'.")
         path.unlink()
+
+    # -- for other services ---------------------------------------------------------------
+
+    def write_text(self, stem: str, ending: str, text: str) -> ExportFile:
+        """Put a text among the exports, under a new name."""
+        path = self._new_path(stem, ending)
+        part = path.with_name(f".{path.name}.part")
+        part.write_text(text, encoding="utf-8")
+        part.rename(path)
+        return _described(path)
 
     # -- inside ---------------------------------------------------------------------------
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from distill_studio.agreement.tables import AgreementRow
 from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import Conflict, InvalidInput, NotFound
 from distill_studio.core.records import Record, Snapshot
@@ -18,10 +20,12 @@ from distill_studio.freeze.folder import SnapshotWriter, read_rows, verify
 from distill_studio.freeze.formats import FORMATS, PREFERENCE, STYLES
 from distill_studio.freeze.options import FreezeOptions
 from distill_studio.freeze.split import SplitRow, choose_validation, groups
-from distill_studio.services import freeze_rows
+from distill_studio.services import freeze_facts, freeze_rows
+from distill_studio.services.agreement_views import Measured
 from distill_studio.services.base import Service
 from distill_studio.services.freeze_rows import Selection
 from distill_studio.store import pairs, snapshots
+from distill_studio.store.agreement import has_shared_decisions
 from distill_studio.store.pairs import PairQuery
 
 if TYPE_CHECKING:
@@ -35,7 +39,7 @@ _QUICK_ROWS = 5000
 class FreezePreview(Record):
     """What a snapshot would hold."""
 
-    format: str = Field(description="messages, prompt_completion or preference.")
+    format: str = Field(description="messages, prompt_completion, preference, unpaired.")
     rows: int = Field(description="Rows in all.")
     train_rows: int = Field(description="Rows to train on.")
     validation_rows: int = Field(description="Rows kept for validation.")
@@ -76,6 +80,7 @@ class FreezeService(Service):
         With `quick`, more than 5,000 pairs are only counted, and their split is an estimate.
         """
         actor.require(Role.VIEWER)
+        query = self.workspace.labelling.visible_pairs(actor, query or PairQuery())
         options = _options(validation_share, include_reasoning, system_prompt)
         if quick and format in STYLES:
             wanted = freeze_rows.usable(query, format)
@@ -101,6 +106,7 @@ class FreezeService(Service):
             left_out=selection.left_out,
             teachers=teachers_,
             warnings=_warnings(selection, grouped, validation, teachers_, options)
+            + _near_warnings(self._near_checked(selection))
             + _leak_warnings(self.workspace.leaks.checked(selection.pair_ids)),
             examples=next(freeze_rows.shaped_rows(self.db, shown, options), []),
         )
@@ -118,9 +124,11 @@ class FreezeService(Service):
         """Freeze the rows of a query under a name.
 
         Formats: messages and prompt_completion (of pairs), preference (of preferences with a
-        winner). Where the query leaves status and curation open, pairs must be accepted and kept.
+        winner), unpaired (of pairs, accepted and rejected ones with a label, for KTO). Where the
+        query leaves status and curation open, pairs must be accepted and kept.
         """
         actor.require(Role.REVIEWER)
+        query = self.workspace.labelling.visible_pairs(actor, query or PairQuery())
         options = _options(validation_share, include_reasoning, system_prompt)
         with self._creating:
             return self._create(actor, name, self._select(format, query), options)
@@ -149,12 +157,17 @@ class FreezeService(Service):
         return read_rows(self._folder(name), split, max(0, offset), max(1, min(limit, 1000)))
 
     def delete(self, actor: Actor, name: str) -> str:
-        """Move a snapshot to the trash folder; returns its new place within the data folder."""
+        """Move a snapshot to the trash folder; returns its new place within the data folder.
+
+        Raises:
+            Conflict: A training that is not done needs it.
+        """
         actor.require(Role.OWNER)
         self._get(name)
-        place = self._to_trash(name)
-        snapshots.delete(self.db, name)
-        self._verified.pop(name, None)
+        with self.workspace.distill.unneeded(self._folder(name), f"the snapshot '{name}'"):
+            place = self._to_trash(name)
+            snapshots.delete(self.db, name)
+            self._verified.pop(name, None)
         return place
 
     # -- for other services ---------------------------------------------------------------
@@ -190,9 +203,10 @@ class FreezeService(Service):
             facts["warnings"] = _warnings(
                 selection, grouped, validation, facts["teachers"], options
             )
+            facts["warnings"] += _near_warnings(facts["near_checked"])
             facts["warnings"] += _leak_warnings(facts["benchmarks"])
             facts["warnings"] += self._same_as(writer.content_hash)
-            manifest = writer.finish(facts)
+            manifest = writer.finish(facts, self.workspace.report.for_card(actor))
         finally:
             writer.discard()
         return self._store(actor, name, manifest)
@@ -223,6 +237,11 @@ class FreezeService(Service):
             is_estimate=True,
         )
 
+    def _near_checked(self, selection: Selection) -> dict[str, int]:
+        """Of how many answers a search for near-duplicates has looked at `rows`."""
+        ids = selection.pair_ids
+        return {"rows": self.workspace.curate.compared_count(ids) if ids else 0, "of": len(ids)}
+
     def _with_notes(self, rows: dict[str, int]) -> dict[str, dict[str, Any]]:
         notes = self.workspace.teachers.licence_notes()
         return {
@@ -233,6 +252,16 @@ class FreezeService(Service):
     def _facts(
         self, actor: Actor, name: str, selection: Selection, options: FreezeOptions
     ) -> dict[str, Any]:
+        report = self.workspace.report.dataset(actor)
+        are_votes = selection.format == PREFERENCE
+        measured: Measured = "votes" if are_votes else "decisions"
+        said: Sequence[AgreementRow] = ()
+        if are_votes or has_shared_decisions(self.db):
+            said = self.workspace.agreement.rows(actor, measured).rows
+        origin = snapshots.origin_of(self.db, selection.pair_ids)
+        if are_votes:
+            origin["people"] = snapshots.voters_of(self.db, list(selection.compared))
+        teachers_ = self._with_notes(snapshots.teachers_of(self.db, selection.pair_ids))
         facts: dict[str, Any] = {
             "name": name,
             "workspace": self.workspace.name,
@@ -242,8 +271,12 @@ class FreezeService(Service):
             "query": selection.query.model_dump(mode="json", exclude={"after", "limit"}),
             "options": options.model_dump(mode="json"),
             "counts": {"taken": len(selection.rows), "left_out": selection.left_out},
-            "teachers": self._with_notes(snapshots.teachers_of(self.db, selection.pair_ids)),
+            "teachers": freeze_facts.with_models(teachers_, origin.pop("models")),
+            "near_checked": self._near_checked(selection),
             "benchmarks": self.workspace.leaks.checked(selection.pair_ids),
+            **origin,
+            "filters": freeze_facts.filters(report),
+            "agreement": freeze_facts.agreement(said),
         }
         if selection.format == PREFERENCE:
             facts["pair_ids"] = {k: list(both) for k, both in selection.compared.items()}
@@ -363,13 +396,27 @@ def _warnings(
     return warnings
 
 
+def _near_warnings(checked: dict[str, int]) -> list[str]:
+    missing = checked["of"] - checked["rows"]
+    if not missing:
+        return []
+    return [
+        f"Not compared for near-duplicates: {missing:,} of {checked['of']:,} answers, so"
+        " reworded ones may be on both sides of the split (Curate, Find near-duplicates)."
+    ]
+
+
 def _leak_warnings(benchmarks: list[dict[str, Any]]) -> list[str]:
     warnings = []
     for found in benchmarks:
         if found["leaked"]:
             warnings.append(f"Holding items of {found['name']}: {found['leaked']:,} rows.")
-        if found["unchecked"]:
+        if found["unchecked"] and found["kind"] == "benchmark":
             warnings.append(f"Not checked against {found['name']}: {found['unchecked']:,} rows.")
+    own = sum(1 for one in benchmarks if one["unchecked"] and one["kind"] != "benchmark")
+    if own:
+        sets = "evaluation set" if own == 1 else "evaluation sets"
+        warnings.append(f"Not checked against {own} {sets} of this workspace (Curate, leaks).")
     return warnings
 
 

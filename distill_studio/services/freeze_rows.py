@@ -9,14 +9,23 @@ from typing import Any
 
 from distill_studio.core.errors import Conflict
 from distill_studio.core.records import Curation, Message, Pair, PairStatus
-from distill_studio.freeze.formats import PREFERENCE, STYLES, preference
+from distill_studio.freeze.formats import PREFERENCE, STYLES, UNPAIRED, preference, unpaired
 from distill_studio.freeze.options import FreezeOptions
 from distill_studio.freeze.split import SplitRow, normalised_prompt
-from distill_studio.store import pairs, snapshots
+from distill_studio.prefer.majority import Say, verdict
+from distill_studio.store import labelling, pairs, snapshots
 from distill_studio.store.database import Database, Row
 from distill_studio.store.pairs import PairQuery
 
 _PAGE_ROWS = 1000
+_LABELLED = (PairStatus.ACCEPTED, PairStatus.REJECTED)
+
+_BENCH, _ELSEWHERE, _MODELS = range(3)  # in this order their word goes before the others'
+_OVERRULED = {
+    _ELSEWHERE: "voted on elsewhere, where people have voted on the bench",
+    _MODELS: "a judge's, where people have voted",
+}
+_STATES = {"open": "votes missing", "even": "voters disagree evenly"}
 
 NearGroups = Callable[[Sequence[str]], dict[str, str]]
 
@@ -44,6 +53,10 @@ def usable(query: PairQuery | None, row_format: str) -> PairQuery:
     query = query or PairQuery()
     if row_format == PREFERENCE:
         return query
+    if row_format == UNPAIRED:
+        return query.model_copy(
+            update={"status": None, "curation": query.curation or Curation.KEPT}
+        )
     return query.model_copy(
         update={
             "status": query.status or PairStatus.ACCEPTED,
@@ -57,8 +70,10 @@ def select(
 ) -> Selection:
     """Choose the rows for a format."""
     selection = Selection(row_format, usable(query, row_format))
-    choose = _select_preferences if row_format == PREFERENCE else _select_pairs
-    choose(db, selection, near_groups)
+    if row_format == PREFERENCE:
+        _select_preferences(db, selection, near_groups)
+    else:
+        _select_pairs(db, selection, near_groups)
     return selection
 
 
@@ -80,20 +95,44 @@ def shaped_rows(
         else:
             there = pairs.get(db, page)
             _check(len(there) == len(page) and all(_fits(p, selection.query) for p in there))
-            yield [STYLES[selection.format].to_row(pair, options) for pair in there]
+            yield [_pair_row(pair, selection.format, options) for pair in there]
+
+
+def _pair_row(pair: Pair, row_format: str, options: FreezeOptions) -> dict[str, Any]:
+    if row_format == UNPAIRED:
+        return unpaired.to_row(pair, options)
+    return STYLES[row_format].to_row(pair, options)
+
+
+def _queries(selection: Selection) -> list[PairQuery]:
+    """One query per status: labelled rows are the accepted and the rejected ones."""
+    if selection.format != UNPAIRED:
+        return [selection.query]
+    return [selection.query.model_copy(update={"status": status}) for status in _LABELLED]
 
 
 def _select_pairs(db: Database, selection: Selection, near_groups: NearGroups) -> None:
-    selection.left_out = snapshots.left_out(db, selection.query)
+    queries = _queries(selection)
+    selection.left_out = snapshots.left_out(db, queries[0])
+    unkept = 0
+    if selection.format == UNPAIRED:
+        selection.left_out.pop(PairStatus.REJECTED, None)
+        rejected = queries[-1]
+        unkept = pairs.count(db, rejected.model_copy(update={"curation": None}))
+        unkept -= pairs.count(db, rejected)
     drafts: list[tuple[str, str, str]] = []
     empty = 0
-    for row, messages in snapshots.pair_prompts(db, selection.query):
-        if row["is_empty"]:
-            empty += 1
-        else:
-            drafts.append((row["id"], row["seed_id"], normalised_prompt(messages)))
+    for query in queries:
+        for row, messages in snapshots.pair_prompts(db, query):
+            if row["is_empty"]:
+                empty += 1
+            else:
+                drafts.append((row["id"], row["seed_id"], normalised_prompt(messages)))
+    drafts.sort()  # by id, so by age
     if empty:
         selection.left_out["empty answer"] = empty
+    if unkept:
+        selection.left_out["rejected and not kept"] = unkept
     near = near_groups([draft[0] for draft in drafts]) if drafts else {}
     selection.rows = [
         SplitRow(pair_id, prompt, _ties(seed_id, near, pair_id))
@@ -103,18 +142,14 @@ def _select_pairs(db: Database, selection: Selection, near_groups: NearGroups) -
 
 def _select_preferences(db: Database, selection: Selection, near_groups: NearGroups) -> None:
     reasons: Counter[str] = Counter()
-    by_pair: dict[frozenset[str], list[Row]] = defaultdict(list)
-    compared = snapshots.compared_pairs(db, selection.query)
-    by_people = {_couple(row) for row in compared if not row["is_judges"]}
-    for row in compared:
-        reason = _preference_reason(row)
-        if row["is_judges"] and _couple(row) in by_people:  # a tie of theirs counts too
-            reason = "a judge's, where people have voted"
-        if reason:
-            reasons[reason] += 1
-        else:
-            by_pair[_couple(row)].append(row)
-    winners = [_majority(votes, reasons) for votes in by_pair.values()]
+    by_couple: dict[frozenset[str], list[Row]] = defaultdict(list)
+    for row in snapshots.compared_pairs(db, selection.query):
+        if not row["is_arena"]:
+            by_couple[_couple(row)].append(row)
+        elif row["is_asked_for"]:
+            reasons["a judge's vote in the arena"] += 1
+    overlap = labelling.settings(db).overlap
+    winners = [_winner(rows, overlap, reasons) for rows in by_couple.values()]
     kept = [row for row in winners if row is not None]
     kept.sort(key=lambda row: str(row["id"]))
     selection.left_out = dict(reasons.most_common())
@@ -130,10 +165,50 @@ def _couple(row: Row) -> frozenset[str]:
     return frozenset((row["chosen_pair_id"], row["rejected_pair_id"]))
 
 
-def _preference_reason(row: Row) -> str:
+def _winner(rows: Sequence[Row], overlap: int, reasons: Counter[str]) -> Row | None:
+    """The preference of two answers that becomes a row: the oldest that says what holds.
+
+    Only the most trusted kind of them votes (`_standing`): its majority over all that it says, ties
+    and "both bad" included, so that no row contradicts it. The others are counted by reason.
+    """
+    highest = min(_standing(row) for row in rows)
+    voting = [row for row in rows if _standing(row) == highest]
+    asked = overlap if highest == _BENCH else 1
+    held = verdict([Say(_said(row), row["is_final"]) for row in voting], asked)
+    is_settled = any(row["is_final"] for row in voting)
+    winner: Row | None = None
+    for row in rows:
+        if _standing(row) != highest:
+            reason = _OVERRULED[_standing(row)]
+        elif is_settled and not row["is_final"]:
+            reason = "settled by an adjudicator"
+        else:
+            reason = _STATES.get(held.state) or _preference_reason(row, held.said)
+        if not reason and winner is not None:
+            reason = "same comparison voted again"
+        if not reason:
+            winner = row
+        elif row["is_asked_for"]:
+            reasons[reason] += 1
+    return winner if winner is not None and winner["is_asked_for"] else None
+
+
+def _standing(row: Row) -> int:
+    """Whose word goes before whose: votes of the bench, others of people and files, models'."""
+    if row["source"] == "person":
+        return _BENCH
+    return _MODELS if row["source"] in ("judge", "rule") else _ELSEWHERE
+
+
+def _said(row: Row) -> str:
+    return str(row["chosen_pair_id"] if row["outcome"] == "win" else row["outcome"])
+
+
+def _preference_reason(row: Row, holds: str) -> str:
     """Why a preference is no training row; '' when it is one."""
     checks = {
         f"no winner ({row['outcome'].replace('_', ' ')})": row["outcome"] != "win",
+        "outvoted": _said(row) != holds,
         "the answers belong to different prompts": not row["same_prompt"],
         "the chosen answer was rejected in review": row["chosen_status"] == PairStatus.REJECTED,
         "the chosen answer was filtered out": row["chosen_curation"] == Curation.FILTERED,
@@ -141,20 +216,6 @@ def _preference_reason(row: Row) -> str:
         "an answer is empty": row["is_empty"],
     }
     return next((reason for reason, applies in checks.items() if applies), "")
-
-
-def _majority(votes: list[Row], reasons: Counter[str]) -> Row | None:
-    """The oldest vote for the answer that most voters chose; None when they are even."""
-    ayes = Counter(row["chosen_pair_id"] for row in votes).most_common()
-    if len(ayes) > 1 and ayes[0][1] == ayes[1][1]:
-        reasons["voters disagree evenly"] += len(votes)
-        return None
-    winner = next(row for row in votes if row["chosen_pair_id"] == ayes[0][0])
-    if len(votes) > ayes[0][1]:
-        reasons["outvoted"] += len(votes) - ayes[0][1]
-    if ayes[0][1] > 1:
-        reasons["same comparison voted again"] += ayes[0][1] - 1
-    return winner
 
 
 def _ties(seed_id: str, near: dict[str, str], *pair_ids: str) -> tuple[str, ...]:
@@ -170,7 +231,8 @@ def _compared_row(
 
 
 def _fits(pair: Pair, query: PairQuery) -> bool:
-    return pair.status == query.status and pair.curation == query.curation
+    statuses = _LABELLED if query.status is None else (query.status,)
+    return pair.status in statuses and pair.curation == query.curation
 
 
 def _check(is_unchanged: bool) -> None:

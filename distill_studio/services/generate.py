@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import Conflict, InvalidInput, NotFound
 from distill_studio.core.ids import new_id
-from distill_studio.core.protocols import SamplingParams
-from distill_studio.core.records import Failure, Job, JobState, Pair
-from distill_studio.generate.prompts import OptionValue
+from distill_studio.core.records import AskedTotals, Failure, Job, JobState, Pair
 from distill_studio.services.base import Service
 from distill_studio.services.generation import GenerationRun
 from distill_studio.services.generation_estimates import estimates
@@ -25,8 +23,10 @@ from distill_studio.services.generation_planning import (
 )
 from distill_studio.services.generation_trial import SEEDS as TRIAL_SEEDS
 from distill_studio.services.generation_trial import TrialRun
+from distill_studio.services.ledger_csv import csv_of
 from distill_studio.store import failures as failures_table
 from distill_studio.store import generation as table
+from distill_studio.store import ledger
 from distill_studio.store import pairs as pairs_table
 from distill_studio.store.database import Row
 from distill_studio.store.generation import SeedFilter
@@ -44,7 +44,6 @@ KIND_TRY = "generate_try"
 KIND_TRY_LOCAL = "generate_try_local"
 TRIAL_KINDS = (KIND_TRY, KIND_TRY_LOCAL)
 _TRIAL_SELECTION = 200  # seeds to draw examples from
-_DEFAULT_SAMPLING = SamplingParams()
 _DEFAULT_SEEDS = SeedFilter()
 
 
@@ -72,60 +71,38 @@ class GenerateService(Service):
         actor.require(Role.VIEWER)
         return table.counts(self.db, seeds)
 
-    def preview(
-        self,
-        actor: Actor,
-        teachers: list[str],
-        recipe: str = "direct",
-        n: int = 1,
-        sampling: SamplingParams = _DEFAULT_SAMPLING,
-        system_prompt: str = "",
-        seeds: SeedFilter = _DEFAULT_SEEDS,
-        options: dict[str, OptionValue] | None = None,
-        judge: str = "",
-        examples: int = 0,
-    ) -> dict[str, Any]:
+    def preview(self, actor: Actor, wish: GenerationWish) -> dict[str, Any]:
         """The exact first request, and how many runs over a seed there will be.
 
         Returns:
             `seeds`, `requests`, and `first`: for a server `method`, `url`, `headers` (key
             blanked) and `body`; for a model of this machine `model`, `messages`, `sampling`.
             `first` is None where no seed is chosen. `tried`: a dry run of these settings has
-            ended; `has_steps`: the recipe is one that should be tried first. `estimates`: tokens
-            and cost for each teacher. `warning`: on judge and teacher of one family.
+            ended; else `tried_otherwise`: in which settings the newest one of the same recipe
+            differs. `has_steps`: the recipe is one that should be tried first. `estimates`: tokens
+            and cost for each teacher. `templates`: teacher -> the chat template found for it, where
+            the recipe continues one ('own' is the model's). `warning`: on judge and teacher of one
+            family.
         """
         actor.require(Role.VIEWER)
-        wish = GenerationWish(
-            teachers, recipe, n, sampling, system_prompt, options or {}, judge, examples
-        )
         plan = make_plan(self.workspace, wish)
-        seeds = fitting(plan, seeds)
+        seeds = fitting(plan, wish.seeds)
         chosen = table.counts(self.db, seeds)["chosen"]
         seed = table.first(self.db, seeds)
-        trial = self._trial_of(actor, plan)
+        trial, differing = self._trial_of(actor, plan)
         return {
             "seeds": chosen,
             "requests": chosen * plan.samples * len(plan.lines),
             "first": first_request(self.workspace, plan, seed) if seed else None,
             "has_steps": plan.prompts.has_steps,
             "tried": trial is not None,
+            "tried_otherwise": differing,
             "estimates": estimates(self.workspace, actor, plan, seeds, trial),
+            "templates": {name: turn.name for name, turn in plan.turns.items()},
             "warning": judge_warning(self.workspace, plan),
         }
 
-    def try_out(
-        self,
-        actor: Actor,
-        teachers: list[str],
-        recipe: str = "direct",
-        n: int = 1,
-        sampling: SamplingParams = _DEFAULT_SAMPLING,
-        system_prompt: str = "",
-        seeds: SeedFilter = _DEFAULT_SEEDS,
-        options: dict[str, OptionValue] | None = None,
-        judge: str = "",
-        examples: int = 0,
-    ) -> Job:
+    def try_out(self, actor: Actor, wish: GenerationWish) -> Job:
         """Run the recipe on the first three seeds and store nothing; returns the job.
 
         Its result has `tried`: for each seed the requests, replies, and what would be stored.
@@ -134,10 +111,7 @@ class GenerateService(Service):
             InvalidInput, NotFound, NeedsKey: As `start`.
         """
         actor.require(Role.REVIEWER)
-        wish = GenerationWish(
-            teachers, recipe, n, sampling, system_prompt, options or {}, judge, examples
-        )
-        plan, _ = self._selected(wish, seeds, at_most=_TRIAL_SELECTION)
+        plan, _ = self._selected(wish, at_most=_TRIAL_SELECTION)
         kind = KIND_TRY_LOCAL if is_local(self.workspace, plan) else KIND_TRY
         title = f"Dry run of {plan.prompts.label} on {TRIAL_SEEDS} seeds"
         params = {"plan": plan.model_dump(mode="json")}
@@ -145,29 +119,11 @@ class GenerateService(Service):
 
     # -- the job --------------------------------------------------------------------------
 
-    def start(
-        self,
-        actor: Actor,
-        teachers: list[str],
-        recipe: str = "direct",
-        n: int = 1,
-        sampling: SamplingParams = _DEFAULT_SAMPLING,
-        system_prompt: str = "",
-        seeds: SeedFilter = _DEFAULT_SEEDS,
-        options: dict[str, OptionValue] | None = None,
-        judge: str = "",
-        examples: int = 0,
-    ) -> Job:
+    def start(self, actor: Actor, wish: GenerationWish) -> Job:
         """Let teachers answer the chosen seeds; returns the job.
 
         The list of seeds, the recipe's texts and the examples are fixed now. Cancel and resume
         with `jobs_cancel` and `jobs_resume`.
-
-        Args:
-            n: Answers per seed and teacher, where the recipe lets one choose.
-            options: The recipe's own settings, by name.
-            judge: The teacher that judges, where the recipe needs one.
-            examples: So many accepted pairs are shown to the teacher before each question.
 
         Raises:
             InvalidInput: Nothing to ask, an unknown recipe, or settings that cannot work.
@@ -175,10 +131,7 @@ class GenerateService(Service):
             NeedsKey: A teacher's key is missing.
         """
         actor.require(Role.REVIEWER)
-        wish = GenerationWish(
-            teachers, recipe, n, sampling, system_prompt, options or {}, judge, examples
-        )
-        plan, count = self._selected(wish, seeds)
+        plan, count = self._selected(wish)
         kind = KIND_LOCAL if is_local(self.workspace, plan) else KIND_HTTP
         words = f"{count:,} seed{'' if count == 1 else 's'} to {', '.join(plan.teachers)}"
         title = f"{plan.prompts.label}: {words}"
@@ -199,6 +152,20 @@ class GenerateService(Service):
         """Why requests failed: `teacher`, `code`, `reason`, `count` and `text` (one reply)."""
         actor.require(Role.VIEWER)
         return failures_table.by_reason(self.db, job_id)
+
+    def asked(self, actor: Actor, job_id: str = "") -> list[AskedTotals]:
+        """What each teacher was asked, useless replies and dry runs too: by one job, or by all.
+
+        Requests, tokens, cost (where the price is known), failures by code, and the time in which
+        a request was in flight.
+        """
+        actor.require(Role.VIEWER)
+        return ledger.of_job(self.db, job_id) if job_id else ledger.of_all(self.db)
+
+    def asked_csv(self, actor: Actor) -> str:
+        """The ledger as CSV: a row for each job and teacher, the newest job first."""
+        actor.require(Role.VIEWER)
+        return csv_of(ledger.rows(self.db))
 
     def trials(self, actor: Actor, limit: int = 1) -> list[Job]:
         """Dry runs, newest first; `result["tried"]` holds a TriedSeed for each seed."""
@@ -242,14 +209,12 @@ class GenerateService(Service):
             raise NotFound("There is no such answer.")
         return pair
 
-    def _selected(
-        self, wish: GenerationWish, seeds: SeedFilter, at_most: int = 0
-    ) -> tuple[GenerationPlan, int]:
+    def _selected(self, wish: GenerationWish, at_most: int = 0) -> tuple[GenerationPlan, int]:
         """The plan with its seeds written down, and how many they are."""
         plan = make_plan(self.workspace, wish)
         for name in plan.everyone:
             self.workspace.teachers.model(name)  # a missing key shows now, not in the job
-        seeds = fitting(plan, seeds)
+        seeds = fitting(plan, wish.seeds)
         if at_most and not 0 < seeds.limit <= at_most:
             seeds = seeds.model_copy(update={"limit": at_most})
         plan = plan.model_copy(update={"selection": new_id()})
@@ -258,14 +223,17 @@ class GenerateService(Service):
             raise _nothing_to_ask(table.counts(self.db, seeds), plan)
         return plan, count
 
-    def _trial_of(self, actor: Actor, plan: GenerationPlan) -> Job | None:
-        """The newest dry run that shows what this plan does."""
+    def _trial_of(self, actor: Actor, plan: GenerationPlan) -> tuple[Job | None, list[str]]:
+        """The newest dry run that shows what this plan does; else how the newest one differs."""
         trials = self.workspace.jobs.page(actor, kinds=list(TRIAL_KINDS), limit=20)
-        for job in trials:
-            is_same = plan.asks_the_same(GenerationPlan(**job.params["plan"]))
-            if is_same and job.state is JobState.DONE:
-                return job
-        return None
+        done = [(j, GenerationPlan(**j.params["plan"])) for j in trials if j.state is JobState.DONE]
+        differing: list[str] = []
+        for job, tried in done:
+            if not (found := plan.differences(tried)):
+                return job, []
+            if tried.recipe == plan.recipe:
+                differing = differing or found
+        return None, differing
 
     def _handle(self, context: JobContext) -> dict[str, Any]:
         return GenerationRun(self.workspace, context).run()

@@ -14,18 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 from distill_studio.core.errors import TeacherError
 from distill_studio.core.protocols import ChatReply
-from distill_studio.core.records import TeacherKind
+from distill_studio.core.records import AskedTotals, TeacherKind
 from distill_studio.generate.drive import Asked, Ended
 from distill_studio.generate.effects import RECIPE_CODES, Unit
 from distill_studio.generate.meter import Meter, in_words
 from distill_studio.generate.parse import Provenance, to_rows
 from distill_studio.generate.runner import Endpoint, Line, Outcome, Runner, Taken
+from distill_studio.generate.tally import Tally
 from distill_studio.services.generation_help import GenerationHelp, examples
 from distill_studio.services.generation_plan import GenerationPlan
 from distill_studio.store import failures as failures_table
 from distill_studio.store import generation as table
 from distill_studio.store import generation_steps as steps_table
 from distill_studio.store import jobs as jobs_table
+from distill_studio.store import ledger
 from distill_studio.store.generation_steps import StoredStep
 from distill_studio.teachers.openai_compatible import OpenAIChatModel
 
@@ -68,7 +70,6 @@ class GenerationRun:
         self._meter = Meter(time.monotonic)
         self._origin = provenance(self._plan, self._job_id)
         self._points: Sequence[Endpoint] = ()
-        self._spent: dict[str, float] = dict(context.job.result.get("spent_usd", {}))
         # What failed in passing is asked again whenever the job runs; the rest when people say so.
         failures_table.make_due(self._db, self._job_id, but_codes=RECIPE_CODES)
         self._counts = self._count()
@@ -81,13 +82,14 @@ class GenerationRun:
             TeacherError: A teacher could not answer at all, or nothing was answered.
             Cancelled: Somebody stopped it; what arrived is stored.
         """
-        points = endpoints(self._workspace, self._plan, self._spent)
+        points = endpoints(self._workspace, self._plan, self._job_id)
         self._points = points
         lines = list(lines_of(self._plan, points, self._missing))
         try:
             asyncio.run(self._ask(points, lines))
         finally:
             self._counts = self._count()
+            ledger.save(self._db, self._job_id, self._asked())  # what came too late to be stored
             self._report()
         counts = self._counts
         worst = next(iter(failures_table.by_reason(self._db, self._job_id, 1)), None)
@@ -138,16 +140,15 @@ class GenerationRun:
         taken = [(o.unit, o.asked) for o in group if isinstance(o, Taken)]
         ended = [to_rows(o, self._origin) for o in group if isinstance(o, Ended)]
         steps = [self._step(unit, asked) for unit, asked in taken]
-        table.commit(self._db, self._job_id, steps, ended, marks_units=self._prompts.has_steps)
-        pairs = [pair for rows in ended for pair in rows.pairs]
-        replies = [asked.reply.completion_tokens for _, asked in taken]
-        counted = replies if self._prompts.has_steps else [p.completion_tokens for p in pairs]
-        tokens = sum(count or 0 for count in counted)
-        self._meter.add(len(ended), tokens)
+        asked = self._asked()
+        has_steps = self._prompts.has_steps
+        table.commit(self._db, self._job_id, steps, ended, asked, marks_units=has_steps)
+        tokens = sum(each.completion_tokens for each in asked)
+        self._meter.add(len(ended), tokens - self._counts.tokens)
         self._counts.through += sum(rows.failure is None for rows in ended)
-        self._counts.pairs += len(pairs)
+        self._counts.pairs += sum(len(rows.pairs) for rows in ended)
         self._counts.preferences += sum(len(rows.preferences) for rows in ended)
-        self._counts.tokens += tokens
+        self._counts.tokens = tokens
         self._counts.failed = failures_table.count(self._db, self._job_id)
 
     def _step(self, unit: Unit, asked: Asked) -> StoredStep:
@@ -163,6 +164,10 @@ class GenerationRun:
 
     # -- telling --------------------------------------------------------------------------
 
+    def _asked(self) -> list[AskedTotals]:
+        """What this job has asked of each teacher, in all its runs."""
+        return asked_of(self._points) or ledger.of_job(self._db, self._job_id)
+
     def _count(self) -> _Counts:
         seeds = table.count_selected(self._db, self._plan.selection)
         stored = table.answered(self._db, self._job_id)
@@ -173,13 +178,13 @@ class GenerationRun:
             failed=failures_table.count(self._db, self._job_id),
             pairs=stored["answers"],
             preferences=table.preferences_of(self._db, self._job_id) if has_steps else 0,
-            tokens=steps_table.tokens(self._db, self._job_id) if has_steps else stored["tokens"],
+            tokens=sum(each.completion_tokens for each in self._asked()),
         )
 
     def _result(self) -> dict[str, Any]:
         counts = self._counts
         _, tokens_per_s = self._meter.rates()
-        spent = self._spent | cost_of(self._points)
+        costs = [each.cost_usd for each in self._asked() if each.cost_usd is not None]
         missing = max(0, counts.units - counts.through - counts.failed)
         return {
             "requests": counts.units,
@@ -189,8 +194,7 @@ class GenerationRun:
             "preferences": counts.preferences,
             "tokens": counts.tokens,
             "tokens_per_s": round(tokens_per_s, 1),
-            "cost_usd": round(sum(spent.values()), 6) if spent else None,
-            "spent_usd": spent,
+            "cost_usd": round(sum(costs), 6) if costs else None,
             "eta_s": self._meter.eta_s(missing) if missing else None,
         }
 
@@ -229,26 +233,26 @@ def provenance(plan: GenerationPlan, job_id: str) -> Provenance:
     )
 
 
-def endpoints(
-    workspace: Workspace, plan: GenerationPlan, spent_usd: Mapping[str, float] | None = None
-) -> list[Endpoint]:
+def endpoints(workspace: Workspace, plan: GenerationPlan, job_id: str) -> list[Endpoint]:
     """The teachers of a plan, and its judge, ready to be asked.
 
     Args:
         workspace: Where they are configured.
         plan: Which.
-        spent_usd: What each has cost the same generation so far.
+        job_id: Whose counts go on: what the same job has asked and spent before.
 
     Raises:
         NeedsKey: A teacher's session key is gone.
     """
     points = []
+    before = {each.teacher: each for each in ledger.of_job(workspace.db, job_id)}
     for name in plan.everyone:
         config = workspace.teachers.config(name)
         is_local = config.kind is TeacherKind.LOCAL
         workers = _LOCAL_IN_FLIGHT if is_local else config.concurrency
-        model = workspace.teachers.model(name, (spent_usd or {}).get(name, 0.0))
-        points.append(Endpoint(name, model, workers))
+        asked = before.get(name)
+        model = workspace.teachers.model(name, (asked and asked.cost_usd) or 0.0)
+        points.append(Endpoint(name, model, workers, Tally(time.monotonic, asked)))
     return points
 
 
@@ -257,21 +261,23 @@ def lines_of(
 ) -> Iterator[Line]:
     """A line for each teacher, or one for all; `units(line)` feeds it."""
     by_name = {point.teacher: point for point in points}
-    judge = tuple(name for name in plan.everyone if name not in plan.teachers or name == plan.judge)
+    judge = (plan.judge,) if plan.judge else ()
     for number, teachers in enumerate(plan.lines):
         uses = tuple(dict.fromkeys((*teachers, *judge)))
         workers = max(by_name[name].workers for name in teachers)
         yield Line(units(number), uses, workers)
 
 
-def cost_of(points: Sequence[Endpoint]) -> dict[str, float]:
-    """Teacher -> what it has cost so far, USD; without those whose price is unknown."""
-    models = [p.model for p in points if isinstance(p.model, OpenAIChatModel)]
-    return {
-        model.name: round(model.spending.spent_usd, 6)
-        for model in models
-        if model.spending.price is not None
-    }
+def asked_of(points: Sequence[Endpoint]) -> list[AskedTotals]:
+    """What each has been asked in this job so far, with its cost where its price is known."""
+    return [point.tally.totals(point.teacher, _cost_usd(point)) for point in points]
+
+
+def _cost_usd(point: Endpoint) -> float | None:
+    if not isinstance(point.model, OpenAIChatModel):
+        return 0.0
+    spending = point.model.spending
+    return None if spending.price is None else round(spending.spent_usd, 6)
 
 
 async def close(points: Sequence[Endpoint]) -> None:

@@ -7,15 +7,28 @@ from collections.abc import Iterator, Sequence
 from pydantic import Field
 
 from distill_studio.core.protocols import SamplingParams
-from distill_studio.core.records import Record, Seed
+from distill_studio.core.records import Record, Seed, UserTurn
 from distill_studio.generate.effects import Unit
 from distill_studio.generate.prompts import OptionValue, Prompts
 from distill_studio.generate.recipes import RECIPES, Recipe, Settings
 from distill_studio.generate.recipes.base import Example
 
+# What a dry run need not share, or is compared part by part.
+_ASIDE = ("selection", "n", "examples", "sampling", "options")
+_WORDS = {
+    "version": "the recipe's texts",
+    "texts": "the recipe's texts",
+    "examples": "number of examples",
+    "turns": "chat templates",
+    "max_tokens": "longest answer",
+    "top_p": "top-p",
+    "stop": "stop strings",
+    "top_logprobs": "log-probabilities",
+}
+
 
 class GenerationPlan(Record):
-    """What is asked of whom. Two runs of one plan ask the same."""
+    """What is asked of whom. Teachers and examples are names: they may change until it runs."""
 
     selection: str = Field(default="", description="Id of the fixed list of seeds.")
     teachers: tuple[str, ...] = Field(min_length=1, description="Names of the teachers.")
@@ -28,6 +41,9 @@ class GenerationPlan(Record):
     options: dict[str, OptionValue] = Field(default_factory=dict, description="The recipe's.")
     judge: str = Field(default="", description="Name of the teacher that judges.")
     examples: tuple[str, ...] = Field(default=(), description="Ids of pairs shown as examples.")
+    turns: dict[str, UserTurn] = Field(
+        default_factory=dict, description="Teacher -> its chat template, where it is continued."
+    )
 
     @property
     def recipe_object(self) -> Recipe:
@@ -70,12 +86,33 @@ class GenerationPlan(Record):
     @property
     def everyone(self) -> tuple[str, ...]:
         """All models that are asked, the judge too."""
-        return tuple(dict.fromkeys((*self.teachers, *(name for name in [self.judge] if name))))
+        return tuple(dict.fromkeys(name for name in (*self.teachers, self.judge) if name))
 
-    def asks_the_same(self, other: GenerationPlan) -> bool:
-        """Whether a dry run of the other shows what this one does: seeds and luck aside."""
-        aside = {"selection", "sampling", "n", "examples"}
-        return self.model_dump(exclude=aside) == other.model_dump(exclude=aside)
+    def differences(self, other: GenerationPlan) -> list[str]:
+        """In which settings a dry run of the other shows something else; none: it binds this one.
+
+        Seeds, the number of runs, the random seed and which examples are shown may differ.
+        """
+        found = [
+            _WORDS.get(name, name.replace("_", " "))
+            for name in GenerationPlan.model_fields
+            if name not in _ASIDE and getattr(self, name) != getattr(other, name)
+        ]
+        found += [
+            _WORDS.get(name, name.replace("_", " "))
+            for name in SamplingParams.model_fields
+            if name != "seed" and getattr(self.sampling, name) != getattr(other.sampling, name)
+        ]
+        labels = {option.name: option.label for option in self.prompts.options}
+        names = dict.fromkeys((*self.options, *other.options))
+        found += [
+            labels.get(name, name)
+            for name in names
+            if self.options.get(name) != other.options.get(name)
+        ]
+        if len(self.examples) != len(other.examples):
+            found.append(_WORDS["examples"])
+        return list(dict.fromkeys(found))
 
     def settings(self, examples: Sequence[Example] = ()) -> Settings:
         """What the recipe works by."""
@@ -87,6 +124,7 @@ class GenerationPlan(Record):
             examples=tuple(examples),
             teachers=self.teachers,
             judge=self.judge,
+            turns=self.turns,
         )
 
     def units_for(self, line: int, seeds: Sequence[Seed]) -> Iterator[Unit]:

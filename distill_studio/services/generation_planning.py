@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
 
 from distill_studio.core.errors import InvalidInput
 from distill_studio.core.protocols import ChatRequest, SamplingParams
-from distill_studio.core.records import Seed, TeacherKind
-from distill_studio.generate.effects import Ask, Draw
+from distill_studio.core.records import Record, Seed, TeacherKind, UserTurn
+from distill_studio.generate.chat_templates import AUTO, guessed, known_turn
+from distill_studio.generate.effects import Ask, Draw, Dropped
 from distill_studio.generate.prompts import OptionValue, Prompts
 from distill_studio.generate.recipes.base import request_for
 from distill_studio.judge import family_warning
@@ -24,18 +26,24 @@ if TYPE_CHECKING:
 _MOST_EXAMPLES = 8
 
 
-@dataclass(frozen=True)
-class GenerationWish:
-    """The arguments of a generation, as given; see `GenerateService.start`."""
+class GenerationWish(Record):
+    """What a person wants asked, as given."""
 
-    teachers: list[str]
-    recipe: str
-    n: int
-    sampling: SamplingParams
-    system_prompt: str
-    options: dict[str, OptionValue] = field(default_factory=dict)
-    judge: str = ""
-    examples: int = 0
+    teachers: list[str] = Field(description="Names; asked side by side.")
+    recipe: str = Field(default="direct", description="Key of the recipe.")
+    n: int = Field(
+        default=1, description="Answers per seed and teacher, where the recipe lets one choose."
+    )
+    sampling: SamplingParams = Field(default=SamplingParams(), description="How to sample.")
+    system_prompt: str = Field(default="", description="Put before seeds that have none.")
+    seeds: SeedFilter = Field(default=SeedFilter(), description="Which seeds.")
+    options: dict[str, OptionValue] = Field(
+        default_factory=dict, description="The recipe's own settings, by name."
+    )
+    judge: str = Field(default="", description="The teacher that judges, where one does.")
+    examples: int = Field(
+        default=0, description="So many accepted answers are shown to the teacher first."
+    )
 
 
 def make_plan(workspace: Workspace, wish: GenerationWish) -> GenerationPlan:
@@ -56,6 +64,9 @@ def make_plan(workspace: Workspace, wish: GenerationWish) -> GenerationPlan:
     judge = _judge(prompts, wish.judge, names[0])
     if judge:
         workspace.teachers.config(judge)
+    options = prompts.chosen(wish.options)
+    texts = {text.name: text.text for text in prompts.texts}
+    is_auto = options.get("template") == AUTO
     plan = GenerationPlan(
         teachers=names,
         recipe=wish.recipe,
@@ -63,8 +74,9 @@ def make_plan(workspace: Workspace, wish: GenerationWish) -> GenerationPlan:
         n=wish.n,
         sampling=wish.sampling,
         system_prompt=wish.system_prompt.strip(),
-        texts={text.name: text.text for text in prompts.texts},
-        options=prompts.chosen(wish.options),
+        texts=texts,
+        options=options,
+        turns={name: _turn(workspace, name, texts) for name in names} if is_auto else {},
         judge=judge,
         examples=_examples(workspace, wish),
     )
@@ -130,16 +142,37 @@ def _request(workspace: Workspace, plan: GenerationPlan, seed: Seed) -> ChatRequ
     settings = plan.settings(examples(workspace.db, plan.examples))
     steps = plan.recipe_object.steps(unit, settings)
     helper = GenerationHelp(workspace, plan.selection, "")
-    effect: Any = next(steps, None)
-    while effect is not None and not isinstance(effect, Ask):
-        if isinstance(effect, tuple):
-            effect = next((each for each in effect if isinstance(each, Ask)), None)
-        elif isinstance(effect, Draw):
+    effect: Any = None
+    try:
+        effect = next(steps, None)
+        while isinstance(effect, Draw):
             effect = steps.send(helper.draw(unit, effect))
-        else:
-            effect = None
-    steps.close()
-    return None if effect is None else request_for(unit, effect, settings)
+    except (StopIteration, Dropped):  # it asks nothing of this seed
+        return None
+    finally:
+        steps.close()
+    if isinstance(effect, tuple):
+        effect = next((each for each in effect if isinstance(each, Ask)), None)
+    return request_for(unit, effect, settings) if isinstance(effect, Ask) else None
+
+
+def _turn(workspace: Workspace, name: str, texts: dict[str, str]) -> UserTurn:
+    """A teacher's chat template: its own where it is at hand, else by the model's name.
+
+    Raises:
+        InvalidInput: The name says nothing.
+    """
+    config = workspace.teachers.config(name)
+    models = workspace.studio.models
+    if config.kind is TeacherKind.LOCAL and models.is_here(config.model):
+        return models.chat_model(config.model).user_turn()
+    template = guessed(config.model)
+    if not template:
+        raise InvalidInput(
+            f"The chat template of {config.model} is not known.",
+            "Choose the one of its family under Chat template, or edit the texts of one.",
+        )
+    return known_turn(template, texts)
 
 
 def _judge(prompts: Prompts, wished: str, teacher: str) -> str:

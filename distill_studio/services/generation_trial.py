@@ -13,11 +13,12 @@ from distill_studio.core.records import Message, Record, UnitRows
 from distill_studio.generate.drive import Asked, Ended
 from distill_studio.generate.effects import Unit
 from distill_studio.generate.parse import to_rows
-from distill_studio.generate.runner import Outcome, Runner, Taken
-from distill_studio.services.generation import close, endpoints, lines_of, provenance
+from distill_studio.generate.runner import Endpoint, Outcome, Runner, Taken
+from distill_studio.services.generation import asked_of, close, endpoints, lines_of, provenance
 from distill_studio.services.generation_help import GenerationHelp, examples
 from distill_studio.services.generation_plan import GenerationPlan
 from distill_studio.store import generation as table
+from distill_studio.store import ledger
 
 if TYPE_CHECKING:
     from distill_studio.services.jobs import JobContext
@@ -55,6 +56,7 @@ class TriedSeed(Record):
     pairs: tuple[TriedPair, ...] = Field(default=(), description="What would be stored.")
     new_seeds: tuple[str, ...] = Field(default=(), description="New prompts.")
     preferences: int = Field(default=0, description="Preferences between the pairs.")
+    no_preference: str = Field(default="", description="Why the judge made none.")
     failure: str = Field(default="", description="Why there is nothing.")
     failed_text: str = Field(default="", description="The reply that is to blame.")
 
@@ -88,21 +90,21 @@ class TrialRun:
         table.drop_selection(db, selection)
         by_seed = {rows.seed_id: rows for rows in self._ended}
         tried = [
-            _tried(seed.prompt, self._taken.get(seed.id, []), by_seed[seed.id])
+            self._tried(seed.prompt, self._taken.get(seed.id, []), by_seed[seed.id])
             for seed in seeds
             if seed.id in by_seed
         ]
         return {"tried": [each.model_dump(mode="json") for each in tried]}
 
     async def _ask(self, units: Sequence[Unit]) -> None:
-        points = endpoints(self._workspace, self._plan)
         job_id = self._context.job.id
+        points = endpoints(self._workspace, self._plan, job_id)
         runner = Runner(
             self._plan.recipe_object,
             self._plan.settings(examples(self._workspace.db, self._plan.examples)),
             points,
             GenerationHelp(self._workspace, self._plan.selection, job_id),
-            self._collect,
+            lambda group: self._collect(group, points),
             self._context.cancel,
             lambda: self._context.progress(len(self._ended), len(units)),
             keeps_steps=True,
@@ -114,15 +116,23 @@ class TrialRun:
         try:
             await runner.run(list(lines_of(self._plan, points, once)))
         finally:
+            ledger.save(self._workspace.db, job_id, asked_of(points))
             await close(points)
 
-    def _collect(self, group: Sequence[Outcome]) -> None:
+    def _collect(self, group: Sequence[Outcome], points: Sequence[Endpoint]) -> None:
+        ledger.save(self._workspace.db, self._context.job.id, asked_of(points))
         origin = provenance(self._plan, self._context.job.id)
         for outcome in group:
             if isinstance(outcome, Taken):
                 self._taken.setdefault(outcome.unit.seed.id, []).append(outcome.asked)
             if isinstance(outcome, Ended):
                 self._ended.append(to_rows(outcome, origin))
+
+    def _tried(self, prompt: str, asked: Sequence[Asked], rows: UnitRows) -> TriedSeed:
+        found = _tried(prompt, asked, rows)
+        if not self._plan.prompts.needs_judge or rows.preferences or rows.failure:
+            return found
+        return found.model_copy(update={"no_preference": _no_preference(rows)})
 
 
 def _tried(prompt: str, asked: Sequence[Asked], rows: UnitRows) -> TriedSeed:
@@ -154,6 +164,13 @@ def _tried(prompt: str, asked: Sequence[Asked], rows: UnitRows) -> TriedSeed:
         failure=failure.reason if failure else "",
         failed_text=failure.text[:_KEPT] if failure else "",
     )
+
+
+def _no_preference(rows: UnitRows) -> str:
+    """Why a judge preferred no answer."""
+    judged = [pair.params.get("judged") or {} for pair in rows.pairs]
+    unreadable = next((str(j["unreadable"]) for j in judged if j.get("unreadable")), "")
+    return unreadable or "the answers are within the margin."
 
 
 def _sent(asked: Asked) -> tuple[Message, ...]:

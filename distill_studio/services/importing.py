@@ -1,4 +1,4 @@
-"""Files into the store: the same reading for a preview (stores nothing) and for an import.
+"""Files and datasets into the store, read the same way for a preview (which stores nothing).
 
 An answer that an earlier import stored is not stored again, whatever the file was called and
 wherever its row stood: the n-th occurrence of an answer in a file is new only when fewer than n
@@ -10,7 +10,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 
 from pydantic import Field
 
@@ -27,7 +26,7 @@ from distill_studio.core.records import (
     Seed,
 )
 from distill_studio.seeds.columns import ColumnMapping, layout_name
-from distill_studio.seeds.drafts import DraftedRow, OpenFile, check_usable, open_file
+from distill_studio.seeds.drafts import DraftedRow, OpenSource, check_usable
 from distill_studio.seeds.rows import AnswerDraft, Draft
 from distill_studio.store import decisions, imports, pairs, preferences, seeds
 from distill_studio.store.database import Database
@@ -90,13 +89,14 @@ class ImportPreview(Record):
     upload_id: str = Field(description="The upload.")
     file_name: str = Field(description="Its name.")
     size_bytes: int = Field(description="Its size.")
-    format: str = Field(description="jsonl, json, csv, parquet, text or zip.")
+    format: str = Field(description="jsonl, json, csv, parquet, text, zip or hub.")
     layout: str = Field(description="What its rows are, in words; '' when not recognised.")
     columns: dict[str, str] = Field(description="Column name to an example.")
     mapping: ColumnMapping = Field(description="Which column is what, guessed or as given.")
     examples: list[ImportExample] = Field(description="The first 20 rows as they will be stored.")
     counts: ImportCounts = Field(description="What the import would do.")
     is_complete: bool = Field(description="False when only the first rows were counted.")
+    most_rows: int = Field(default=0, description="Where the import stops; 0 = at the end.")
     hint: str = Field(default="", description="What is missing before it can be imported.")
 
 
@@ -168,10 +168,9 @@ class _Placed:
 
 
 def preview(
-    db: Database, path: Path, upload_id: str, mapping: ColumnMapping | None
+    db: Database, file: OpenSource, upload_id: str = "", first: int = _PREVIEW_ROWS
 ) -> ImportPreview:
-    """Read an upload and say what its import would do; stores nothing."""
-    file = open_file(path, mapping)
+    """Say what importing a file or dataset would do, from its first rows; stores nothing."""
     hint = ""
     try:
         check_usable(file)
@@ -180,16 +179,17 @@ def preview(
     tally, examples, is_complete = _Tally(file.is_documents), list[ImportExample](), True
     if not hint:
         rows = file.rows()
-        for chunk in _chunks(islice(rows, _PREVIEW_ROWS)):
+        for chunk in _chunks(islice(rows, first)):
             good = tally.good_rows(chunk)
             _count(db, tally, [draft for row in good for draft in row.drafts])
             examples += [_example(row.line, d) for row in good for d in row.drafts][:_EXAMPLES]
         is_complete = next(rows, None) is None
     return ImportPreview(
         upload_id=upload_id,
-        file_name=path.name,
-        size_bytes=path.stat().st_size,
+        file_name=file.name,
+        size_bytes=file.size_bytes,
         format=file.format,
+        most_rows=file.most_rows,
         layout="passages of documents" if file.is_documents else layout_name(file.mapping),
         columns=file.columns,
         mapping=file.mapping,
@@ -203,8 +203,7 @@ def preview(
 def run_import(
     db: Database,
     user: str,
-    path: Path,
-    mapping: ColumnMapping | None,
+    file: OpenSource,
     *,
     mark_accepted: bool = False,
     source: str = "",
@@ -212,9 +211,8 @@ def run_import(
     cancel: CancelToken | None = None,
 ) -> ImportReport:
     """Store what a file holds, five hundred rows a transaction; may be run again at any time."""
-    file = open_file(path, mapping)
     check_usable(file)
-    run = _Import(db, user, file, source or path.name, mark_accepted)
+    run = _Import(db, user, file, source or file.name, mark_accepted)
     for chunk in _chunks(file.rows()):
         if cancel is not None:
             cancel.raise_if_cancelled()
@@ -223,21 +221,22 @@ def run_import(
         progress(
             run.tally.counts["rows"], None, f"{problems} rows with problems" if problems else ""
         )
-    return ImportReport(file_name=path.name, source=run.source, counts=run.tally.result())
+    return ImportReport(file_name=file.name, source=run.source, counts=run.tally.result())
 
 
 class _Import:
     """One file on its way into the store."""
 
     def __init__(
-        self, db: Database, user: str, file: OpenFile, source: str, mark_accepted: bool
+        self, db: Database, user: str, file: OpenSource, source: str, mark_accepted: bool
     ) -> None:
         self.db = db
         self.user = user
         self.source = source
         self.mark_accepted = mark_accepted
         self.tally = _Tally(file.is_documents)
-        self.job_id = f"import:{_file_key(file)}"
+        self.origin = file.origin
+        self.job_id = f"import:{_key(file)}"
 
     def store(self, rows: list[DraftedRow]) -> None:
         """Store one chunk of rows in one transaction."""
@@ -253,7 +252,7 @@ class _Import:
                 ids = _ids_in_order(item.answers, made)
                 better += ids[:1]
                 if item.draft.outcome and len(ids) == 2:
-                    judged.append(self._preference(seed_id, ids, item.draft.outcome))
+                    judged.append(self._preference(seed_id, ids, item.draft))
             pairs.insert(self.db, fresh)
             self.tally.counts["pairs_new"] += len(fresh)
             self._store_preferences(judged)
@@ -267,7 +266,7 @@ class _Import:
                 topic=draft.topic,
                 source=self.source,
                 reference=draft.reference,
-                extra=draft.extra,
+                extra=draft.extra | self.origin,
             )
             for draft in drafts
         ]
@@ -287,25 +286,28 @@ class _Import:
             teacher=answer.draft.teacher,
             model=answer.draft.teacher,
             recipe="import",
+            params=self.origin,
             job_id=self.job_id,
             sample=answer.number,
         )
 
-    def _preference(self, seed_id: str, ids: list[str], outcome: str) -> Preference:
+    def _preference(self, seed_id: str, ids: list[str], draft: Draft) -> Preference:
+        """A named judge's vote; else what the file says, under who imports it."""
         return Preference(
             seed_id=seed_id,
             chosen_pair_id=ids[0],
             rejected_pair_id=ids[1],
-            outcome=outcome,
-            user=self.user,
-            source="import",
+            outcome=draft.outcome,
+            user=draft.judge or self.user,
+            source="judge" if draft.judge else "import",
         )
 
     def _store_preferences(self, judged: list[Preference]) -> None:
         there = imports.compared(self.db, [p.chosen_pair_id for p in judged])
-        new: dict[tuple[str, str], Preference] = {}
+        new: dict[tuple[str, str, str], Preference] = {}
         for preference in judged:
-            key = (preference.chosen_pair_id, preference.rejected_pair_id)
+            judge = preference.user if preference.source == "judge" else ""
+            key = (preference.chosen_pair_id, preference.rejected_pair_id, judge)
             if key not in there:
                 new.setdefault(key, preference)
         preferences.insert(self.db, list(new.values()))
@@ -313,7 +315,12 @@ class _Import:
 
     def _accept(self, pair_ids: list[str]) -> None:
         made = [
-            Decision(id=f"import:{pair_id}", pair_id=pair_id, kind=DecisionKind.ACCEPT)
+            Decision(
+                id=f"import:{pair_id}",
+                pair_id=pair_id,
+                kind=DecisionKind.ACCEPT,
+                is_final=True,  # said of the file, not one vote of several
+            )
             for pair_id in imports.pending(self.db, pair_ids)
         ]
         decisions.record(self.db, self.user, made)
@@ -330,7 +337,7 @@ def _count(db: Database, tally: _Tally, drafts: list[Draft]) -> None:
     for item in placed:
         tally.counts["pairs_new"] += sum(not answer.known_id for answer in item.answers)
         if item.draft.outcome:
-            ids = (item.answers[0].known_id, item.answers[1].known_id)
+            ids = (item.answers[0].known_id, item.answers[1].known_id, item.draft.judge)
             tally.counts["preferences"] += ids not in there
 
 
@@ -374,13 +381,10 @@ def _ids_in_order(answers: list[_Answer], made: list[Pair]) -> list[str]:
     return [answer.known_id or next(new).id for answer in answers]
 
 
-def _file_key(file: OpenFile) -> str:
-    """Hash of the file and of what its columns were taken for."""
-    digest = hashlib.sha256(content_hash(file.mapping.model_dump()).encode())
-    with file.path.open("rb") as stream:
-        while chunk := stream.read(1024 * 1024):
-            digest.update(chunk)
-    return digest.hexdigest()[:32]
+def _key(file: OpenSource) -> str:
+    """Hash of the rows and of what their columns were taken for."""
+    both = content_hash(file.mapping.model_dump()) + file.fingerprint()
+    return hashlib.sha256(both.encode()).hexdigest()[:32]
 
 
 def _example(line: int, draft: Draft) -> ImportExample:

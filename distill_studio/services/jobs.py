@@ -31,9 +31,19 @@ _WRITE_EVERY_S = 0.25
 
 
 class NeedsKey(StudioError):
-    """A handler raises this when a teacher's key was given for the session and is gone."""
+    """A handler raises this when a teacher's key was given for the session and is gone.
+
+    Args:
+        user_message: What is missing.
+        hint: What to do.
+        teacher: Whose key it is; the job goes on when that key is given.
+    """
 
     code = "needs_key"
+
+    def __init__(self, user_message: str, hint: str = "", teacher: str = "") -> None:
+        super().__init__(user_message, hint)
+        self.teacher = teacher
 
 
 @dataclass
@@ -64,6 +74,7 @@ class JobContext:
 
 
 Handler = Callable[[JobContext], dict[str, Any]]
+_ACTIVE = [JobState.QUEUED, JobState.RUNNING, JobState.NEEDS_KEY]
 
 
 @dataclass(frozen=True)
@@ -81,7 +92,7 @@ class JobsService(Service):
         super().__init__(workspace)
         self._kinds: dict[str, _Kind] = {}
         self._tokens: dict[str, CancelToken] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of the tokens; taken within a write, never around one
         self._is_shutting_down = False
 
     # -- for services ---------------------------------------------------------------------
@@ -102,6 +113,13 @@ class JobsService(Service):
         table.insert(self.db, job)
         self._enqueue(job, actor_)
         return job
+
+    def submit_once(self, actor_: Actor, kind: str, title: str, params: dict[str, Any]) -> Job:
+        """The unfinished job that already does just this, else a new one."""
+        for job in table.page(self.db, kinds=[kind], states=_ACTIVE, limit=50):
+            if job.params == params:
+                return self.revive(actor_, job)
+        return self.submit(actor_, kind, title, params)
 
     def resume_all(self) -> None:
         """Queue again what a former process left unfinished. Called once, at the app's start."""
@@ -136,7 +154,7 @@ class JobsService(Service):
     ) -> list[Job]:
         """Jobs, newest first; with `active` only those queued, running or waiting for a key."""
         actor.require(Role.VIEWER)
-        states = [JobState.QUEUED, JobState.RUNNING, JobState.NEEDS_KEY] if active else []
+        states = _ACTIVE if active else []
         return table.page(self.db, kinds=kinds or [], states=states, limit=limit)
 
     def get(self, actor: Actor, job_id: str) -> Job:
@@ -155,14 +173,15 @@ class JobsService(Service):
     def cancel(self, actor: Actor, job_id: str) -> Job:
         """Ask a job to stop; what it has made stays."""
         actor.require(Role.REVIEWER)
-        with self._lock, self.db.write():
+        with self.db.write(), self._lock:
             job = self.get(actor, job_id)
             token = self._tokens.get(job_id)
             if token is not None:
                 token.cancel()
             if job.state is JobState.RUNNING and token is not None:
                 table.update(self.db, job_id, cancel_requested=True)
-            elif job.state in (JobState.QUEUED, JobState.RUNNING, JobState.NEEDS_KEY):
+            elif job.state in _ACTIVE:
+                self._tokens.pop(job_id, None)  # when its turn comes it is not begun
                 table.update(self.db, job_id, state=JobState.CANCELLED, ended_at=utc_now())
         return self.get(actor, job_id)
 
@@ -174,6 +193,11 @@ class JobsService(Service):
             raise InvalidInput(f"Jobs of kind {job.kind} cannot be resumed.")
         self._enqueue(job, actor, is_again=True)
         return self.get(actor, job_id)
+
+    def waiting_for(self, teacher: str) -> list[Job]:
+        """The jobs that stand still for want of this teacher's key, the oldest first."""
+        jobs = table.page(self.db, states=[JobState.NEEDS_KEY], limit=10_000)
+        return [job for job in reversed(jobs) if job.waits_for == teacher]
 
     def wait(self, actor: Actor, job_id: str, timeout_s: float = 600.0) -> Job:
         """Wait until a job no longer runs, at most `timeout_s`; returns it as it then is."""
@@ -204,6 +228,7 @@ class JobsService(Service):
                 job.id,
                 state=JobState.QUEUED,
                 error="",
+                waits_for="",
                 ended_at=None,
                 cancel_requested=False,
             )
@@ -211,35 +236,50 @@ class JobsService(Service):
         return token
 
     def _run(self, kind: _Kind, job: Job, actor: Actor, token: CancelToken) -> None:
-        if self._is_shutting_down:
+        if self._is_shutting_down or not self._begin(job, token):
             return
         try:
-            if token.is_cancelled and job.started_at is None:
-                raise Cancelled("Stopped before it began.")
-            table.update(self.db, job.id, state=JobState.RUNNING, started_at=utc_now(), error="")
             result = kind.handler(JobContext(job, actor, token, self))
-            self._end(job, JobState.DONE, result=result)
+            self._end(job, token, JobState.DONE, result=result)
         except Cancelled:
             if not self._is_shutting_down:  # else it stays as it is and resumes at the next start
-                self._end(job, JobState.CANCELLED)
+                self._end(job, token, JobState.CANCELLED)
         except NeedsKey as err:
-            self._end(job, JobState.NEEDS_KEY, error=str(err))
+            self._end(job, token, JobState.NEEDS_KEY, error=str(err), waits_for=err.teacher)
         except StudioError as err:
-            self._end(job, JobState.FAILED, error=str(err))
+            self._end(job, token, JobState.FAILED, error=str(err))
         except Exception as err:
             if self._is_shutting_down:
                 return
             logger.exception("job %s (%s) failed", job.id, job.kind)
-            self._end(job, JobState.FAILED, error=f"Unexpected error: {type(err).__name__}: {err}")
-        finally:
-            with self._lock:
-                if self._tokens.get(job.id) is token:
-                    del self._tokens[job.id]
+            error = f"Unexpected error: {type(err).__name__}: {err}"
+            self._end(job, token, JobState.FAILED, error=error)
+
+    def _begin(self, job: Job, token: CancelToken) -> bool:
+        """False where it was stopped while it waited, be it that it was resumed since.
+
+        So it is where what submitted it was rolled back, and the job with it.
+        """
+        with self.db.write(), self._lock:
+            if self._tokens.get(job.id) is not token:
+                return False
+            if table.get(self.db, job.id) is None:
+                del self._tokens[job.id]
+                return False
+            table.update(self.db, job.id, state=JobState.RUNNING, started_at=utc_now(), error="")
+        return True
 
     def _end(
-        self, job: Job, state: JobState, *, error: str = "", result: dict[str, Any] | None = None
+        self,
+        job: Job,
+        token: CancelToken,
+        state: JobState,
+        *,
+        error: str = "",
+        **fields: Any,  # noqa: ANN401  (column values)
     ) -> None:
-        fields: dict[str, Any] = {"state": state, "ended_at": utc_now(), "error": error}
-        if result is not None:
-            fields["result"] = result
-        table.update(self.db, job.id, **fields)
+        """Tell how it ended; who hears of that may resume it at once."""
+        with self.db.write(), self._lock:
+            table.update(self.db, job.id, state=state, ended_at=utc_now(), error=error, **fields)
+            if self._tokens.get(job.id) is token:
+                del self._tokens[job.id]

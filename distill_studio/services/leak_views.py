@@ -23,6 +23,7 @@ def pack(row: Row) -> LeakPack:
     """A pack of the store."""
     return LeakPack(
         name=row["name"],
+        kind=row["kind"],
         source=row["source"],
         content_hash=row["content_hash"],
         items=row["items"],
@@ -32,32 +33,50 @@ def pack(row: Row) -> LeakPack:
     )
 
 
-def report(db: Database, row: Row, rule: str, limit: int, offset: int) -> LeakReport:
-    """Counts of a pack, and a page of what the rules found."""
-    counts = leaks.hit_counts(db, row["id"])
-    judged = leaks.candidate_counts(db, row["id"])
+def reports(db: Database, rows: Sequence[Row]) -> list[LeakReport]:
+    """Counts of all packs, without finds to look at."""
+    hits, candidates = leaks.hit_counts(db), leaks.candidate_counts(db)
+    return [_report(row, hits.get(row["id"], {}), candidates.get(row["id"], {})) for row in rows]
+
+
+def _report(row: Row, hits: Row, judged: Row) -> LeakReport:
     return LeakReport(
         pack=pack(row),
-        rows=counts["rows"],
-        items=counts["items"],
-        by_rule={rule: counts[rule] for rule in ("exact", "ngram", "coverage")},
-        accepted=counts["accepted"],
-        denied=counts["denied"],
-        open=judged["open"],
-        leaks=judged["leak"],
-        not_leaks=judged["not_leak"],
-        examples=_examples(db, row, leaks.hits(db, row["id"], rule, limit, offset)),
+        finds=hits.get("finds", 0),
+        rows=hits.get("rows", 0),
+        items=hits.get("items", 0),
+        by_rule={rule: hits.get(rule, 0) for rule in ("exact", "ngram", "coverage")},
+        accepted=hits.get("accepted", 0),
+        denied=hits.get("denied", 0),
+        open=judged.get("open", 0),
+        leaks=judged.get("leak", 0),
+        not_leaks=judged.get("not_leak", 0),
+        model_leaks=judged.get("model_leak", 0),
+        model_not_leaks=judged.get("model_not_leak", 0),
+        model_unsure=judged.get("model_unsure", 0),
+        model_failed=judged.get("model_failed", 0),
+        examples=[],
     )
 
 
-def queue(db: Database, pack_id: str, judged: bool, limit: int, offset: int) -> LeakQueue:
-    """A page of candidates, each beside its item."""
-    counts = leaks.candidate_counts(db, pack_id)
-    rows = leaks.candidates(db, pack_id, is_open=not judged, limit=limit, offset=offset)
+def queue(
+    db: Database,
+    known: Sequence[LeakReport],
+    pack_id: str,
+    judged: bool,
+    opinion: str,
+    limit: int,
+    offset: int,
+) -> LeakQueue:
+    """A page of candidates, each beside its item; `known` are the reports of the packs it is of."""
+    rows = leaks.candidates(
+        db, pack_id, is_open=not judged, opinion=opinion, limit=limit, offset=offset
+    )
     found = {pair.id: pair for pair in pairs.get(db, [row["pair_id"] for row in rows])}
     return LeakQueue(
-        open=counts["open"],
-        judged=counts["leak"] + counts["not_leak"],
+        open=sum(one.open for one in known),
+        judged=sum(one.leaks + one.not_leaks for one in known),
+        total=leaks.candidate_count(db, pack_id, is_open=not judged, opinion=opinion),
         candidates=[
             _candidate(row, conversation_text(found[row["pair_id"]].messages)) for row in rows
         ],
@@ -81,12 +100,17 @@ def _candidate(row: Row, prompt: str) -> LeakCandidate:
         answer=row["answer"][:_CUT],
         verdict=row["verdict"],
         judged_by=row["judged_by"],
+        opinion=row["opinion"],
+        opinion_by=row["opinion_by"],
+        opinion_reason=row["opinion_reason"],
     )
 
 
-def _examples(db: Database, pack_row: Row, hits: Sequence[Row]) -> list[LeakExample]:
+def examples(db: Database, pack_row: Row, rule: str, limit: int, offset: int) -> list[LeakExample]:
+    """A page of what the rules found of a pack, each row beside its item."""
+    hits = leaks.hits(db, pack_row["id"], rule, limit, offset)
     found = {pair.id: pair for pair in pairs.get(db, [hit["pair_id"] for hit in hits])}
-    examples = []
+    told = []
     for hit in hits:
         row = found[hit["pair_id"]]
         sides = {
@@ -95,7 +119,7 @@ def _examples(db: Database, pack_row: Row, hits: Sequence[Row]) -> list[LeakExam
             "reasoning": row.reasoning,
         }
         item, text = hit[hit["item_side"]], sides[hit["row_side"]]
-        examples.append(
+        told.append(
             LeakExample(
                 pair_id=row.id,
                 pack=pack_row["name"],
@@ -104,7 +128,7 @@ def _examples(db: Database, pack_row: Row, hits: Sequence[Row]) -> list[LeakExam
                 row_text=_shortened(mark_shared(text, item)),
             )
         )
-    return examples
+    return told
 
 
 _SAME = (

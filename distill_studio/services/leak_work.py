@@ -5,96 +5,81 @@ at most. `leaks` calls them from its jobs.
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from distill_studio.core.errors import InvalidInput
 from distill_studio.core.ids import new_id
 from distill_studio.core.progress import CancelToken, Progress, no_progress
 from distill_studio.core.protocols import Embedder
 from distill_studio.core.records import Message
 from distill_studio.curate.decontaminate.index import Hit, Item, LeakIndex, RowTexts
 from distill_studio.curate.decontaminate.nearest import Nearest, skeleton_overlap
-from distill_studio.curate.text import conversation_text, normalise, text_hash
+from distill_studio.curate.text import conversation_text, item_key, items_hash, text_hash
 from distill_studio.seeds.columns import ColumnMapping
-from distill_studio.seeds.drafts import check_usable, open_file
 from distill_studio.seeds.rows import Draft
 from distill_studio.services import curation_work
 from distill_studio.services.curation_work import messages_of
+from distill_studio.services.item_files import MAX_ITEMS, ReadItems, read_items
 from distill_studio.store import embeddings, leaks
 from distill_studio.store.database import Database, Row
 
-RULES = "leaks-1"  # change it when the rules find other rows: everything is then checked anew
-MAX_ITEMS = 200_000
+RULES = "leaks-2"  # change it when the rules find other rows: everything is then checked anew
 _BATCH_ROWS = 2000
 _BLOCK_TEXTS = 20_000
 _EMBED_AT_ONCE = 128
-_KEPT_PROBLEMS = 20
 _IDS = ("task_id", "question_id", "id", "name", "uid")
 
 
-@dataclass
-class ReadPack:
-    """The items of a file, as the store takes them, and what could not be read."""
-
-    items: list[Row] = field(default_factory=list)
-    problem_count: int = 0
-    problems: list[str] = field(default_factory=list)
-
-    @property
-    def content_hash(self) -> str:
-        """The same items in the same order, the same hash."""
-        return text_hash("\n".join(row["item_key"] for row in self.items))
-
-
-def read_pack(path: Path, mapping: ColumnMapping | None) -> ReadPack:
+def read_pack(path: Path, mapping: ColumnMapping | None) -> ReadItems:
     """The questions and known answers of a benchmark's file.
 
     Raises:
-        InvalidInput: No format that can be read, no column of prompts, nothing in it, too much.
+        InvalidInput: See `read_items`.
     """
-    file = open_file(path, mapping)
-    check_usable(file)
-    pack = ReadPack()
-    for row in file.rows():
-        if row.problem:
-            pack.problem_count += 1
-            if len(pack.problems) < _KEPT_PROBLEMS:
-                pack.problems.append(f"Line {row.line}: {row.problem}")
-        for draft in row.drafts:
-            pack.items.append(_item(len(pack.items), draft))
-        if len(pack.items) > MAX_ITEMS:
-            raise InvalidInput(
-                f"A benchmark may have {MAX_ITEMS:,} items; this file has more.",
-                "Is this the training set? Choose the test split.",
-            )
-    if not pack.items:
-        why = f" {pack.problems[0]}" if pack.problems else ""
-        raise InvalidInput(f"There is no question in this file.{why}")
-    return pack
+    too_many = (
+        f"A benchmark may have {MAX_ITEMS:,} items; this file has more.",
+        "Is this the training set? Choose the test split.",
+    )
+    nothing = "There is no question in this file."
+    return read_items(path, mapping, _items, too_many=too_many, nothing=nothing)
 
 
 def check_rows(
     db: Database,
-    pack_id: str,
+    pack: Row,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
+    *,
+    own: Collection[str] = (),
 ) -> int:
-    """Check new and edited rows against a pack; returns how many."""
+    """Check new and edited rows against a pack; returns how many.
+
+    Args:
+        db: The store.
+        pack: The pack's row.
+        progress: Told after each batch.
+        cancel: Stops between batches.
+        own: Pairs that are the evaluation set itself: what they hold is no find.
+    """
+    pack_id = pack["id"]
     total = leaks.unchecked_count(db, pack_id, RULES)
     if not total:
         return 0
-    index = LeakIndex([Item(row["prompt"], row["answer"]) for row in leaks.items(db, pack_id)])
-    done = 0
-    while rows := leaks.rows_to_check(db, pack_id, RULES, _BATCH_ROWS):
+    items = [Item(row["prompt"], row["answer"]) for row in leaks.items(db, pack_id)]
+    index = LeakIndex(items, is_own=pack["kind"] != "benchmark")
+    done, after = 0, ""
+    while rows := leaks.rows_to_check(db, pack_id, RULES, _BATCH_ROWS, after):
         if cancel is not None:
             cancel.raise_if_cancelled()
+        # From the last row on, so that a batch does not look through all checked ones; from the
+        # beginning again when that end is reached, for what was edited meanwhile.
+        after = rows[-1]["pair_id"] if len(rows) == _BATCH_ROWS else ""
         texts = {row["pair_id"]: _texts(row) for row in rows}
-        found = [_hit(hit, texts[hit.row]) for hit in index.check(list(texts.values()))]
+        hits = index.check([text for text in texts.values() if text.id not in own])
+        found = [_hit(hit, texts[hit.row]) for hit in hits]
         leaks.save_check(db, pack_id, RULES, rows, found)
         done += len(rows)
         progress(done, max(total, done), "checking")
@@ -109,28 +94,33 @@ def find_candidates(
     floor: float,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
+    *,
+    is_own: bool = False,
 ) -> int:
     """Find for each item the `count` nearest prompts of rows; returns how many candidates.
 
-    What the rules found is left out. Prompts and items are embedded first where they are not yet.
+    What the rules found is left out, and with `is_own` the prompts of the evaluation set itself.
+    Prompts and items are embedded first where they are not yet.
     """
     curation_work.embed_texts(db, embedder, "prompt", progress, cancel)
     items = leaks.items(db, pack_id)
-    _embed_items(db, embedder, items, progress, cancel)
+    questions = {row["prompt_hash"]: row["prompt"] for row in items if row["prompt_hash"]}
+    embed_by_hash(db, embedder, questions, progress, cancel)
     names, windows, counts = leaks.vectors_of(
         db, embedder.model, embedder.dim, sorted({row["prompt_hash"] for row in items})
     )
-    nearest = Nearest(windows, counts, count, floor)
+    numbers: dict[str, list[Row]] = {}
+    for row in items:
+        numbers.setdefault(row["prompt_hash"], []).append(row)
+    found_already = leaks.found_verbatim(db, pack_id)
+    known = _known(names, numbers, found_already, is_own=is_own)
+    nearest = Nearest(windows, counts, count, floor, known)
     for block in leaks.prompt_vectors(db, embedder.model, embedder.dim, _BLOCK_TEXTS):
         if cancel is not None:
             cancel.raise_if_cancelled()
         nearest.add(*block)
-    numbers: dict[str, list[Row]] = {}
-    for row in items:
-        numbers.setdefault(row["prompt_hash"], []).append(row)
     near = nearest.found()
     texts = _prompts(db, {one.text for one in near})
-    known = leaks.found_verbatim(db, pack_id)
     found = [
         {
             "item": row["number"],
@@ -141,22 +131,48 @@ def find_candidates(
         }
         for one in near
         for row in numbers[names[one.item]]
-        if one.text in texts and (row["number"], one.text) not in known
+        if one.text in texts and (row["number"], one.text) not in found_already
     ]
     leaks.save_candidates(db, pack_id, found)
     return len(found)
 
 
-def _item(number: int, draft: Draft) -> Row:
-    prompt = conversation_text(draft.messages)
+def _known(
+    names: Sequence[str],
+    numbers: Mapping[str, Sequence[Row]],
+    found: Collection[tuple[int, str]],
+    *,
+    is_own: bool,
+) -> Mapping[str, Sequence[int] | slice]:
+    """Texts that are no candidates -> places in `names` (prompts of items) they are none for.
+
+    What the rules found of all items with that prompt, and the evaluation set's own prompts.
+    """
+    by_number: dict[int, set[str]] = {}
+    for number, text in found:
+        by_number.setdefault(number, set()).add(text)
+    known: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        of_items = [by_number.get(row["number"], set()) for row in numbers[name]]
+        for text in set.intersection(*of_items):
+            known.setdefault(text, []).append(place)
+    return {**known, **(dict.fromkeys(names, slice(None)) if is_own else {})}
+
+
+def _items(number: int, draft: Draft) -> list[Row]:
     answer = draft.answers[0].text if draft.answers else draft.reference or ""
     name = next((str(draft.extra[key]) for key in _IDS if draft.extra.get(key)), "")
+    return [item_row(number, conversation_text(draft.messages), answer, name)]
+
+
+def item_row(number: int, prompt: str, answer: str = "", name: str = "") -> Row:
+    """An item as the store takes it; keying it anew carries verdicts under a former key to it."""
     return {
         "number": number,
         "label": f"item {name[:80]}" if name else f"item {number + 1}",
         "prompt": prompt,
         "answer": answer,
-        "item_key": text_hash(f"{normalise(prompt)}\n{normalise(answer)}\n"),
+        "item_key": item_key(prompt, answer),
         "prompt_hash": text_hash(prompt),
     }
 
@@ -190,22 +206,21 @@ def _prompts(db: Database, hashes: set[str]) -> dict[str, str]:
     return {key: conversation_text(messages_of({"messages": text})) for key, text in found.items()}
 
 
-def _embed_items(
+def embed_by_hash(
     db: Database,
     embedder: Embedder,
-    items: Sequence[Row],
+    by_hash: Mapping[str, str],
     progress: Progress,
     cancel: CancelToken | None,
 ) -> None:
-    """Embed the questions that have no vectors from this model yet."""
+    """Embed texts that no row has (hash -> text), where they have no vectors from this model."""
     embeddings.ensure_vectors(db, embedder.dim)
-    by_hash = {row["prompt_hash"]: row["prompt"] for row in items if row["prompt_hash"]}
     known, _, _ = leaks.vectors_of(db, embedder.model, embedder.dim, list(by_hash))
     missing = sorted(set(by_hash) - set(known), key=lambda key: (len(by_hash[key]), key))
     for start in range(0, len(missing), _EMBED_AT_ONCE):
         if cancel is not None:
             cancel.raise_if_cancelled()
-        progress(start, len(missing), "embedding the benchmark")
+        progress(start, len(missing), "embedding what to compare with")
         some = missing[start : start + _EMBED_AT_ONCE]
         windows = [embedder.windows(by_hash[key]) for key in some]
         vectors = embedder.embed([window for text in windows for window in text])
@@ -213,12 +228,17 @@ def _embed_items(
         embeddings.save_vectors(db, embedder.model, some, counts, np.asarray(vectors))
 
 
-def pack_row(name: str, source: str, user: str, pack: ReadPack) -> Row:
+def content_hash(items: Sequence[Row]) -> str:
+    """The same items in the same order, the same hash."""
+    return items_hash(row["item_key"] for row in items)
+
+
+def pack_row(name: str, source: str, user: str, items: Sequence[Row]) -> Row:
     """The row of a pack that is new."""
     return {
         "id": new_id(),
         "name": name,
         "source": source,
-        "content_hash": pack.content_hash,
+        "content_hash": content_hash(items),
         "user_name": user,
     }

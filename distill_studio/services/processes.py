@@ -1,7 +1,8 @@
 """Child processes that outlive the app: start, recognise after a restart, stop.
 
-A child is known by its pid and start time together, so that a reused pid is never mistaken for
-it. Children get a session of their own: a Ctrl-C or the end of the app does not reach them.
+A child is known by its pid and start together, so that a reused pid is never mistaken for it. The
+start is counted from the boot where the system tells: in epoch seconds it moves with the clock.
+Children get a session of their own: a Ctrl-C or the end of the app does not reach them.
 """
 
 import os
@@ -10,12 +11,15 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 from pydantic import Field
 
 from distill_studio.core.errors import Unavailable
+from distill_studio.core.process_mark import start_mark
 from distill_studio.core.records import Record
 
 _START_TOLERANCE_S = 1.0
@@ -26,9 +30,20 @@ class Child(Record):
 
     pid: int = Field(description="Process id.")
     started: float = Field(description="Start time, epoch seconds.")
+    mark: str = Field(
+        default="", description="Its start by the boot, see `start_mark`; '' = not known."
+    )
 
 
-_ours: dict[int, subprocess.Popen[bytes]] = {}  # children of this very process, to be reaped
+@dataclass(frozen=True)
+class _Own:
+    """A child of this very process, to be reaped."""
+
+    process: subprocess.Popen[bytes]
+    child: Child
+
+
+_ours: dict[int, _Own] = {}
 _guard = threading.Lock()
 
 
@@ -53,23 +68,33 @@ def start(
             )
     except OSError as err:
         raise Unavailable(f"The worker could not be started: {err}") from err
+    child = _seen(process.pid) or Child(pid=process.pid, started=time.time())
     with _guard:
-        _ours[process.pid] = process
+        _ours[process.pid] = _Own(process, child)
+    return child
+
+
+def running(pid: int) -> Child | None:
+    """The process that has this pid now; None for none."""
     try:
-        started = psutil.Process(process.pid).create_time()
-    except psutil.NoSuchProcess:  # it ended at once; it will be seen as gone
-        started = time.time()
-    return Child(pid=process.pid, started=started)
+        if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return None
+    except psutil.NoSuchProcess:
+        return None
+    return _seen(pid)
 
 
 def is_alive(child: Child) -> bool:
     """True while that very process runs."""
     with _guard:
-        process = _ours.get(child.pid)
-        if process is not None and process.poll() is not None:
+        own = _ours.get(child.pid)
+        if own is not None and _is_same(child, own.child):
+            if own.process.poll() is None:
+                return True  # it holds its pid until it is reaped
             del _ours[child.pid]
             return False
-    return _find(child) is not None
+    found = running(child.pid)
+    return found is not None and _is_same(child, found)
 
 
 def interrupt(child: Child) -> None:
@@ -78,18 +103,25 @@ def interrupt(child: Child) -> None:
 
 
 def stop(child: Child, grace_s: float) -> bool:
-    """Ask a child to leave, wait, then kill its whole group; True when it left by itself."""
+    """Ask a child to leave, wait, then kill it and all below it; True when it left by itself.
+
+    A launcher's workers have sessions of their own, which a signal to its group does not reach.
+    """
     interrupt(child)
     if _wait(child, grace_s):
         return True
+    below = _below(child)
     _send(child, signal.SIGKILL)
+    for process in below:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     _wait(child, 10.0)
     return False
 
 
 def stop_group(child: Child, grace_s: float) -> None:
     """Stop a child, and whatever of its group outlives it (a server's engine processes)."""
-    if _find(child) is None or os.getpgid(child.pid) != child.pid:
+    if not is_alive(child) or os.getpgid(child.pid) != child.pid:
         return  # gone, or not the head of a group: nothing here that is surely its own
     stop(child, grace_s)
     try:
@@ -99,7 +131,7 @@ def stop_group(child: Child, grace_s: float) -> None:
 
 
 def _send(child: Child, number: signal.Signals) -> None:
-    if _find(child) is None:
+    if not is_alive(child):
         return
     try:
         if os.getpgid(child.pid) == child.pid:
@@ -119,12 +151,23 @@ def _wait(child: Child, timeout_s: float) -> bool:
     return True
 
 
-def _find(child: Child) -> psutil.Process | None:
+def _seen(pid: int) -> Child | None:
     try:
-        process = psutil.Process(child.pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return None
-        is_same = abs(process.create_time() - child.started) < _START_TOLERANCE_S
+        return Child(pid=pid, started=psutil.Process(pid).create_time(), mark=start_mark(pid))
     except psutil.NoSuchProcess:
         return None
-    return process if is_same else None
+
+
+def _is_same(child: Child, other: Child) -> bool:
+    if child.mark and other.mark:
+        return child.mark == other.mark
+    return abs(child.started - other.started) < _START_TOLERANCE_S
+
+
+def _below(child: Child) -> list[psutil.Process]:
+    if not is_alive(child):
+        return []
+    try:
+        return list(psutil.Process(child.pid).children(recursive=True))
+    except psutil.NoSuchProcess:
+        return []

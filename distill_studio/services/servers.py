@@ -26,8 +26,9 @@ from distill_studio.services.base import Service
 from distill_studio.services.processes import Child
 from distill_studio.store import servers as table
 from distill_studio.store.database import Row
-from distill_studio.teachers import vllm_server
-from distill_studio.teachers.vllm_server import ServerOptions
+from distill_studio.teachers import probe, vllm_server
+from distill_studio.teachers.vllm_install import has_nvidia_gpu
+from distill_studio.teachers.vllm_server import Dtype, ServerOptions
 
 if TYPE_CHECKING:
     from distill_studio.services.jobs import JobContext
@@ -116,9 +117,8 @@ class ServersService(Service):
         """The command that `start` would run, for a shell; the port is chosen then."""
         actor.require(Role.OWNER)
         python = vllm_server.interpreter(self.workspace.studio.settings.vllm_python)
-        return shlex.join(
-            vllm_server.command(options, python=python, source=options.model, port=8000)
-        )
+        fast = self._with_fast_dtype(options)
+        return shlex.join(vllm_server.command(fast, python=python, source=options.model, port=8000))
 
     def stop(self, actor: Actor, name: str) -> ServerStatus:
         """Stop a server and all its processes; its teacher stays and answers after a new start."""
@@ -137,6 +137,10 @@ class ServersService(Service):
             self.workspace.teachers.delete(actor, name)
 
     # -- for the workspace ----------------------------------------------------------------
+
+    def own_ports(self) -> set[int]:
+        """Ports of this machine on which servers run that were started here."""
+        return {int(row["port"]) for row in table.everyone(self.db) if _is_alive(row)}
 
     def close(self) -> None:
         """Stop what is not to outlive the app."""
@@ -168,6 +172,17 @@ class ServersService(Service):
         self.workspace.teachers.save(context.actor, teacher)
         return {"server": name, "base_url": url}
 
+    def _with_fast_dtype(self, options: ServerOptions) -> ServerOptions:
+        """On a CPU the number format that the probe found fastest, where none is chosen.
+
+        vLLM itself takes what the model was saved in: bf16 as a rule, which a CPU without
+        instructions for it computes many times slower.
+        """
+        if options.dtype is not Dtype.AUTO or has_nvidia_gpu():
+            return options
+        dtype = probe.choose(self.workspace.studio.settings.cache_folder, "cpu").dtype
+        return options.model_copy(update={"dtype": Dtype(dtype)})
+
     def _launch(self, options: ServerOptions, context: JobContext) -> Row:
         settings = self.workspace.studio.settings
         python = vllm_server.interpreter(settings.vllm_python)
@@ -178,7 +193,8 @@ class ServersService(Service):
         )
         context.cancel.raise_if_cancelled()
         port = vllm_server.free_port()
-        argv = vllm_server.command(options, python=python, source=source, port=port)
+        fast = self._with_fast_dtype(options)
+        argv = vllm_server.command(fast, python=python, source=source, port=port)
         log = self._log_file(options.teacher)
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(f"{shlex.join(argv)}\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The whole app without its face: settings, workspaces, worker lanes, session keys, uploads."""
+"""The whole app without its face: settings, accounts, workspaces, worker lanes, keys, uploads."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from distill_studio.core.actor import Actor, Role
+from distill_studio.core.allow_list import AllowList, outside_of
 from distill_studio.core.errors import Conflict, InvalidInput, NotFound
 from distill_studio.core.records.base import utc_now
 from distill_studio.core.settings import Settings
+from distill_studio.core.space import Space
+from distill_studio.services.accounts import ACCOUNTS_FILE, Accounts
+from distill_studio.services.backup_restore import LOCK_FILE, accounts_of
+from distill_studio.services.backups import Backups
 from distill_studio.services.jobs import LANE_WORKERS
 from distill_studio.services.lanes import Lanes
 from distill_studio.services.uploads import Uploads
-from distill_studio.services.workspace import STORE_FILE, Workspace
+from distill_studio.services.workspace import Workspace
+from distill_studio.store.database import STORE_FILE
 from distill_studio.teachers.models import ModelHost
 from distill_studio.verify import VerifyPool
 
@@ -35,13 +41,16 @@ class Studio:
 
     Raises:
         Conflict: Another process uses this data folder.
+        InvalidInput: The settings say who may come in, and cannot be read.
     """
 
     def __init__(self, settings: Settings, *, resume_jobs: bool = True) -> None:
+        space = Space.from_environment()
+        listed, outside = AllowList.of(settings, space), outside_of(settings, space)
         self.settings = settings
         self.home = settings.home
         self.home.mkdir(parents=True, exist_ok=True)
-        self._lock_file = FileLock(self.home / "studio.lock")
+        self._lock_file = FileLock(self.home / LOCK_FILE)
         try:
             self._lock_file.acquire(timeout=0)
         except Timeout as err:
@@ -49,14 +58,25 @@ class Studio:
                 f"The data folder {self.home} is in use by another Distill Studio.",
                 "Use that one, close it, or choose another folder with --home.",
             ) from err
+        self._open: dict[str, Workspace] = {}
+        self._guard = threading.RLock()
+        self.backups = Backups(self)
+        try:
+            if resume_jobs:  # the app, not a command
+                self.backups.begin()
+            else:
+                self.backups.require_restored()
+        except BaseException:
+            self._lock_file.release()
+            raise
+        self.accounts = Accounts(self.home / ACCOUNTS_FILE, listed=listed, outside=outside)
+        self.accounts.take_in(accounts_of(self.home))
         self.lanes = Lanes(LANE_WORKERS)
         self.models = ModelHost(settings)
         self.verifier = VerifyPool(hidden=[self.home])
         self.uploads = Uploads(self.home / "uploads")
         self.session_keys: dict[str, str] = {}  # teacher name -> key; in memory only
         self._resume_jobs = resume_jobs
-        self._open: dict[str, Workspace] = {}
-        self._guard = threading.RLock()
 
     # -- workspaces -----------------------------------------------------------------------
 
@@ -70,7 +90,7 @@ class Studio:
         """The open workspace of that name; the configured one is made when missing."""
         with self._guard:
             if name not in self._open:
-                if not _NAME.fullmatch(name):
+                if not _NAME.fullmatch(name or ""):  # a call from outside may send none
                     raise InvalidInput(
                         f"'{name}' cannot name a workspace.",
                         "Use up to 63 small letters, digits, - and _, beginning with no sign.",
@@ -125,17 +145,32 @@ class Studio:
             return self.workspace(DEMO_WORKSPACE, create=create)
         return None
 
+    def release_leases(self, user: str) -> None:
+        """Give back what the benches handed to a person who leaves, in all open workspaces."""
+        with self._guard:
+            opened = list(self._open.values())
+        for workspace in opened:
+            workspace.labelling.release_all(user)
+
     def open_all(self) -> None:
         """Open every workspace, so that unfinished jobs go on. Called at the app's start."""
         for name in self.workspace_names():
             self.workspace(name)
+        self.backups.start()
+
+    def opened(self) -> dict[str, Workspace]:
+        """The open workspaces by name."""
+        with self._guard:
+            return dict(self._open)
 
     def close(self) -> None:
         """Close everything and give the data folder back."""
+        self.backups.close()
         with self._guard:
             for workspace in self._open.values():
                 workspace.close()
             self._open.clear()
             self.models.close()
             self.verifier.close()
+            self.accounts.close()
             self._lock_file.release()

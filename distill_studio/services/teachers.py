@@ -3,13 +3,10 @@
 import asyncio
 import json
 import os
-import time
+from dataclasses import replace
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from pydantic import Field
 
 from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import (
@@ -17,16 +14,16 @@ from distill_studio.core.errors import (
     InvalidInput,
     NotFound,
     StudioError,
-    TeacherError,
-    TeacherUnknownModel,
 )
-from distill_studio.core.protocols import ChatModel, ChatReply, ChatRequest, SamplingParams
-from distill_studio.core.records import JobState, Message, Record, TeacherConfig, TeacherKind
+from distill_studio.core.protocols import ChatModel
+from distill_studio.core.reach import Reach
+from distill_studio.core.records import TeacherConfig, TeacherKind
 from distill_studio.services.base import Service
 from distill_studio.services.jobs import NeedsKey
 from distill_studio.services.teacher_costs import Estimate, TeacherPrice, estimated, priced
+from distill_studio.services.teacher_testing import TeacherTest, failed, tested
 from distill_studio.store import teachers as table
-from distill_studio.teachers.addresses import checked_url, checked_variable
+from distill_studio.teachers.addresses import check_reach, checked_url, checked_variable
 from distill_studio.teachers.openai_compatible import OpenAIChatModel
 from distill_studio.teachers.prices import price_of
 from distill_studio.teachers.rate_limit import RateLimit
@@ -43,20 +40,7 @@ STARTER = TeacherConfig(
     created_at=datetime(2024, 11, 1, tzinfo=UTC),
 )
 _PRESETS = Path(__file__).resolve().parents[2] / "assets" / "teachers.json"
-_TEST_PROMPT = "Reply with one short sentence: which city is the capital of France?"
-_TEST_TOKENS = 64
 _TEST_TIMEOUT_S = 60.0
-
-
-class TeacherTest(Record):
-    """What came of asking a teacher one short question."""
-
-    ok: bool = Field(description="It answered.")
-    code: str = Field(default="", description="`code` of the error; '' when well.")
-    message: str = Field(description="What happened, in the user's words.")
-    hint: str = Field(default="", description="What to do about it.")
-    latency_ms: float | None = Field(default=None, description="Until the whole answer was there.")
-    sample: str = Field(default="", description="What it answered, shortened.")
 
 
 class TeachersService(Service):
@@ -83,14 +67,17 @@ class TeachersService(Service):
     def save(self, actor: Actor, teacher: TeacherConfig, session_key: str = "") -> TeacherConfig:
         """Add a teacher, or replace the one of the same name.
 
-        Any address is allowed, also of the own network; the key is sent there. A session key
-        stays in memory until the app stops, and is dropped when an address is added or changed.
+        The key is sent to its addresses. Where the app is not on loopback, private ones are
+        refused unless the settings allow them. A session key stays in memory until the app
+        stops, and is dropped when an address is added or changed.
         """
         actor.require(Role.OWNER)
         if teacher.name == STARTER.name:
             raise Conflict("The starter teacher is built in.", "Choose another name.")
         old = next((t for t in table.everyone(self.db) if t.name == teacher.name), None)
         checked = _checked(teacher)
+        for url in set(checked.urls) - set(old.urls if old else ()):
+            check_reach(url, self.reach)
         session_key = session_key.strip() if checked.kind is TeacherKind.OPENAI else ""
         keeps_key = old is not None and old.needs_key and set(checked.urls) <= set(old.urls)
         has_key = bool(session_key) or (keeps_key and not checked.key_env)
@@ -116,7 +103,7 @@ class TeachersService(Service):
         """Give a teacher's session key again (after a restart).
 
         Returns:
-            The ids of the waiting jobs that go on now.
+            The ids of the jobs that waited for it and go on now.
         """
         actor.require(Role.OWNER)
         config = self._config(name)
@@ -125,12 +112,7 @@ class TeachersService(Service):
         table.save(self.db, config.model_copy(update={"needs_key": True, "key_env": ""}))
         self._keys[self._key_id(name)] = session_key.strip()
         jobs = self.workspace.jobs
-        waiting = [
-            job
-            for job in jobs.page(actor, active=True, limit=1000)
-            if job.state is JobState.NEEDS_KEY
-        ]
-        return [jobs.resume(actor, job.id).id for job in waiting]
+        return [jobs.resume(actor, job.id).id for job in jobs.waiting_for(name)]
 
     def models(
         self, actor: Actor, base_url: str, session_key: str = "", key_env: str = ""
@@ -145,8 +127,9 @@ class TeachersService(Service):
             key_env=checked_variable(key_env),
             timeout_s=20.0,
         )
+        check_reach(config.base_url, self.reach)
         key = session_key.strip() or _key_from(config.key_env, config.name)
-        return asyncio.run(OpenAIChatModel(config, key).list_models())
+        return asyncio.run(OpenAIChatModel(config, key, reach=self.reach).list_models())
 
     def test(
         self,
@@ -157,23 +140,16 @@ class TeachersService(Service):
     ) -> TeacherTest:
         """Ask one short question, of a saved teacher by name or of one not saved yet.
 
-        Failures are results here, not errors: `message` and `hint` say what is wrong.
+        Each of its addresses is asked; `urls` tells what came of it. Failures are results here,
+        not errors: `message` and `hint` say what is wrong.
         """
         actor.require(Role.REVIEWER if teacher is None else Role.OWNER)
-        started = time.perf_counter()
         try:
-            reply = self._ask_once(name, teacher, session_key)
+            config = _checked(teacher) if teacher else self._config(name)
+            models = self._at_each_address(config, session_key.strip())
         except StudioError as err:
-            return TeacherTest(ok=False, code=err.code, message=err.user_message, hint=err.hint)
-        if not reply.is_ok:
-            return TeacherTest(ok=False, code=reply.error_code, message=reply.error)
-        said = " ".join((reply.text or reply.reasoning).split())
-        return TeacherTest(
-            ok=True,
-            message=f"{reply.model} answers.",
-            latency_ms=reply.latency_ms or 1000 * (time.perf_counter() - started),
-            sample=said[:300],
-        )
+            return failed(err)
+        return tested(models)
 
     def prices(self, actor: Actor) -> list[TeacherPrice]:
         """What each teacher's tokens cost: its own prices, else the table that comes along."""
@@ -231,6 +207,15 @@ class TeachersService(Service):
         """Teacher name -> what its terms say of training on its outputs ('' where unknown)."""
         return {t.name: t.licence_note for t in (STARTER, *table.everyone(self.db))}
 
+    def key_of(self, name: str) -> str:
+        """The key that goes to a teacher, '' for none: for a child's environment, nowhere else.
+
+        Raises:
+            NotFound: No teacher of that name.
+            NeedsKey: Its key was given for a session that is over, or its variable is empty.
+        """
+        return self._key_of(self._config(name))
+
     def config(self, name: str) -> TeacherConfig:
         """The configuration of the teacher of that name.
 
@@ -238,6 +223,12 @@ class TeachersService(Service):
             NotFound: No teacher of that name.
         """
         return self._config(name)
+
+    @property
+    def reach(self) -> Reach:
+        """Where a teacher's URL may lead: as the settings say, and to servers started here."""
+        settings = self.workspace.studio.settings
+        return replace(settings.reach, own_ports=self.workspace.servers.own_ports)
 
     # -- inside ---------------------------------------------------------------------------
 
@@ -262,7 +253,18 @@ class TeachersService(Service):
         key = session_key or self._key_of(config)
         pace = (config.name, config.requests_per_min, config.tokens_per_min)
         limit = self._limits.setdefault(pace, RateLimit(*pace[1:]))
-        return OpenAIChatModel(config, key, limit=limit, spent_usd=spent_usd)
+        return OpenAIChatModel(config, key, limit=limit, spent_usd=spent_usd, reach=self.reach)
+
+    def _at_each_address(self, config: TeacherConfig, session_key: str) -> dict[str, ChatModel]:
+        """The teacher once for each of its URLs, impatient; '' for one of this machine."""
+        timeout_s = min(config.timeout_s, _TEST_TIMEOUT_S)
+        brief = config.model_copy(update={"max_retries": 0, "timeout_s": timeout_s})
+        return {
+            url: self._chat_model(
+                brief.model_copy(update={"base_url": url, "base_urls": ()}), session_key
+            )
+            for url in config.urls or ("",)
+        }
 
     def _key_of(self, config: TeacherConfig) -> str:
         key = self._keys.get(self._key_id(config.name), "")
@@ -270,44 +272,9 @@ class TeachersService(Service):
             raise NeedsKey(
                 f"The key of {config.name} was given for a session that is over.",
                 "Give it again on the Generate tab; the job then goes on by itself.",
+                config.name,
             )
         return key or _key_from(config.key_env, config.name)
-
-    def _ask_once(self, name: str, teacher: TeacherConfig | None, session_key: str) -> ChatReply:
-        config = _checked(teacher) if teacher else self._config(name)
-        config = config.model_copy(
-            update={"max_retries": 0, "timeout_s": min(config.timeout_s, _TEST_TIMEOUT_S)}
-        )
-        model = self._chat_model(config, session_key.strip())
-        request = ChatRequest(
-            key="test",
-            messages=(Message(role="user", content=_TEST_PROMPT),),
-            sampling=SamplingParams(temperature=0.0, max_tokens=_TEST_TOKENS),
-        )
-        return asyncio.run(_ask(model, request))
-
-
-async def _ask(model: ChatModel, request: ChatRequest) -> ChatReply:
-    if not isinstance(model, OpenAIChatModel):
-        async for reply in model.generate([request]):
-            return reply
-        raise TeacherError(f"{model.name} gave no reply.")
-    try:
-        return await model.ask(request)
-    except TeacherUnknownModel as err:
-        raise TeacherUnknownModel(err.user_message, await _offers(model) or err.hint) from err
-    finally:
-        await model.aclose()
-
-
-async def _offers(model: OpenAIChatModel) -> str:
-    """What the server has instead of a model that it does not know; '' when it does not say."""
-    try:
-        ids = await model.list_models()
-    except TeacherError:
-        return ""
-    near = get_close_matches(model.config.model, ids, n=3, cutoff=0.4) or ids[:3]
-    return f"It offers {len(ids)} models, among them: {', '.join(near)}." if ids else ""
 
 
 def _checked(teacher: TeacherConfig) -> TeacherConfig:
@@ -352,5 +319,6 @@ def _key_from(key_env: str, teacher: str) -> str:
         raise NeedsKey(
             f"{teacher} takes its key from the variable {key_env}, which is not set.",
             "Set it where the app is started and restart, or give a key for this session.",
+            teacher,
         )
     return key

@@ -5,7 +5,11 @@ transaction. Writers take turns (one lock), so short transactions never conflict
 process (or a command that holds its lock) may open the file: a second process cannot.
 """
 
+import contextlib
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +19,16 @@ import duckdb
 import pyarrow as pa
 
 from distill_studio.core.errors import Conflict
+from distill_studio.store.memory import default_memory_mib
 from distill_studio.store.migrate import migrate
 
+STORE_FILE = "studio.duckdb"  # in a workspace's folder
 Params = Sequence[Any] | Mapping[str, Any]
 Row = dict[str, Any]
+# DuckDB 2.0.0 forgets a LIMIT over a LEFT JOIN whose other side its statistics know to be empty
+# (tests/store/test_database.py shows it), 2.0.1 too; without this rule it holds.
+_DISABLED_OPTIMIZERS = "statistics_propagation"
+_CLOSE_WITHIN_S = 5.0
 _ARROW_FROM_ROWS = 64  # below this, executemany is quicker than building an Arrow table
 
 
@@ -27,12 +37,14 @@ class Database:
 
     Args:
         path: The `studio.duckdb` file; made and migrated when missing or old.
+        memory_mib: What DuckDB may hold in memory, beyond which it works on disk; None takes
+            `default_memory_mib`.
 
     Raises:
         Conflict: Another process holds the file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, memory_mib: int | None = None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         migrate(path)
         self.path = path
@@ -43,11 +55,15 @@ class Database:
                 f"The data file {path} is held by another process.",
                 "Close the other app or command that uses this data folder.",
             ) from err
+        limit = memory_mib or default_memory_mib()
+        self._connection.execute(f"SET memory_limit = '{int(limit)}MiB'")
         self._connection.execute("SET TimeZone = 'UTC'")
         self._connection.execute("SET preserve_insertion_order = true")
+        self._connection.execute(f"SET disabled_optimizers = '{_DISABLED_OPTIMIZERS}'")
         self._local = threading.local()
         self._write_lock = threading.RLock()
-        self.version = 0  # grows with every committed write: what was read at one version holds
+        # Grows with every committed write but quiet ones: what was read at one version holds.
+        self.version = 0
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """This thread's cursor. Results of the previous statement on it are discarded."""
@@ -73,20 +89,36 @@ class Database:
         row = self.row(sql, params)
         return next(iter(row.values())) if row else None
 
+    def arrow(self, sql: str, params: Params = (), **tables: pa.Table) -> pa.Table:
+        """Run a query that may read these Arrow tables by their names; its result as Arrow."""
+        cursor = self.cursor()
+        try:
+            for name, table in tables.items():
+                cursor.register(name, table)
+            return cursor.sql(sql, params=params or None).to_arrow_table()
+        finally:
+            for name in tables:
+                cursor.unregister(name)
+
     @contextmanager
-    def write(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def write(self, *, is_quiet: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
         """This thread's cursor in a transaction: committed on leaving, rolled back on an error.
 
         Nested calls join the outer transaction. Use `rows`, `row` and `value` inside as well:
         they run on the same cursor and see what was just written.
+
+        Args:
+            is_quiet: Nothing that anybody remembers by `version` depends on what is written, such
+                as the progress of a job. A transaction is quiet when all of it is.
         """
         with self._write_lock:
             cursor = self.cursor()
             if getattr(self._local, "is_writing", False):
+                self._local.is_quiet &= is_quiet
                 yield cursor
                 return
             cursor.execute("BEGIN TRANSACTION")
-            self._local.is_writing = True
+            self._local.is_writing, self._local.is_quiet = True, is_quiet
             try:
                 yield cursor
             except BaseException:
@@ -94,18 +126,20 @@ class Database:
                 raise
             else:
                 cursor.execute("COMMIT")
-                self.version += 1
+                self.version += not self._local.is_quiet
             finally:
                 self._local.is_writing = False
 
-    def insert(self, table: str, rows: Sequence[Row], *, or_ignore: bool = False) -> None:
+    def insert(
+        self, table: str, rows: Sequence[Row], *, or_ignore: bool = False, is_quiet: bool = False
+    ) -> None:
         """Insert rows that all have the same columns. `table` and columns come from our code."""
         if not rows:
             return
         columns = list(rows[0])
         names = ", ".join(columns)
         target = f"{'INSERT OR IGNORE' if or_ignore else 'INSERT'} INTO {table} ({names})"
-        with self.write() as cursor:
+        with self.write(is_quiet=is_quiet) as cursor:
             if len(rows) < _ARROW_FROM_ROWS:
                 marks = ", ".join("?" for _ in columns)
                 cursor.executemany(
@@ -124,7 +158,49 @@ class Database:
         with self._write_lock:
             self.cursor().execute("CHECKPOINT")
 
-    def close(self) -> None:
-        """Close the file; the object is unusable afterwards."""
+    def copy_to(self, target: Path) -> None:
+        """Copy the file as it stands; writers wait meanwhile.
+
+        A process of its own does the copying: closing the file here, however it was opened, would
+        take away the lock that DuckDB holds on it. Open the copy to see that it is whole.
+
+        Raises:
+            OSError: It could not be written (no space, no rights).
+        """
         with self._write_lock:
-            self._connection.close()
+            with contextlib.suppress(duckdb.TransactionException):  # then the log is copied as well
+                self.checkpoint()
+            _copy_elsewhere(self.path, target)
+            log = self.path.with_name(f"{self.path.name}.wal")
+            if log.exists():
+                _copy_elsewhere(log, target.with_name(f"{target.name}.wal"))
+
+    def close(self) -> None:
+        """Close the file; the object is unusable afterwards.
+
+        DuckDB refuses while another thread's statement runs: a job that is just leaving. Waits for
+        its end, five seconds at most.
+        """
+        deadline = time.monotonic() + _CLOSE_WITHIN_S
+        with self._write_lock:
+            while True:
+                try:
+                    self._connection.close()
+                except duckdb.ResourceInUseException:
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.02)
+                else:
+                    return
+
+
+def _copy_elsewhere(source: Path, target: Path) -> None:
+    program = "import shutil, sys; shutil.copyfile(sys.argv[1], sys.argv[2])"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program, str(source), str(target)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise OSError((done.stderr.strip().splitlines() or ["the copy failed"])[-1])

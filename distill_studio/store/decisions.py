@@ -1,52 +1,70 @@
 """Decisions: append-only, stored once per (user, client id); the state on `pairs` follows.
 
 Start from `record`. What the decisions say is the view `decisions_in_force`; the same transaction
-that stores a decision brings the columns of the pairs it touches in line with that view, and
-`out_of_step` finds pairs where they differ (a test keeps it empty; `rebuild` mends).
+that stores a decision brings the columns of the pairs it touches in line with that view (a few
+pairs by `standing.py`, many by one statement), and `out_of_step` finds pairs where they differ (a
+test keeps it empty; `rebuild` mends).
 """
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 from distill_studio.core.records import Decision, DecisionKind, PairStatus
 from distill_studio.core.records.base import utc_now
+from distill_studio.core.records.labelling import Portion
+from distill_studio.store import leases, notes, standing
 from distill_studio.store.client_values import plausible_time
 from distill_studio.store.database import Database, Row
 from distill_studio.store.pairs import IS_ANSWER, PairQuery, where_clause
+from distill_studio.store.undoing import TAKEN_BACK_OF_TOUCHED
 
 _STATUS = "CASE f.kind WHEN 'reject' THEN 'rejected' ELSE 'accepted' END"
 
-# The view `decisions_in_force`, read from the decisions of the touched pairs only: an undo names
-# the pair of what it undoes, so a pair's decisions are complete in themselves.
-_BRING_IN_LINE = f"""
-WITH RECURSIVE touched AS MATERIALIZED (SELECT DISTINCT unnest(?::VARCHAR[]) AS pair_id),
-d AS MATERIALIZED (SELECT * FROM decisions SEMI JOIN touched USING (pair_id)),
-chain AS (
-    SELECT u.user_name, t.id AS root, u.id, u.seq, 1 AS depth
-    FROM d u JOIN d t ON t.user_name = u.user_name AND t.id = u.undoes
-    WHERE u.kind = 'undo' AND t.kind <> 'undo'
-    UNION ALL
-    SELECT u.user_name, c.root, u.id, u.seq, c.depth + 1
-    FROM d u JOIN chain c ON u.user_name = c.user_name AND u.undoes = c.id
-    WHERE u.kind = 'undo'
+_BRING_IN_LINE = f"""{TAKEN_BACK_OF_TOUCHED},
+standing AS MATERIALIZED (
+    SELECT d.*, coalesce(d.is_final, false) AS settles FROM d
+    ANTI JOIN taken_back USING (user_name, id) WHERE d.kind IN ('accept', 'edit', 'reject')
 ),
-taken_back AS (
-    SELECT user_name, root AS id FROM chain
-    GROUP BY user_name, root HAVING arg_max(depth, seq) % 2 = 1
+v AS MATERIALIZED (
+    SELECT * FROM standing WHERE NOT settles
+    QUALIFY row_number() OVER (PARTITION BY pair_id, user_name ORDER BY seq DESC) = 1
+),
+tally AS MATERIALIZED (
+    SELECT pair_id, count(*) AS n, count(*) FILTER (kind = 'reject') AS noes
+    FROM v GROUP BY pair_id
+),
+candidates AS (
+    SELECT s.pair_id, s.kind, s.answer, s.reason, s.user_name, s.made_at, s.seq, 0 AS rank,
+           0 AS backing
+    FROM standing s, labelling_overlap o WHERE o.overlap = 1 OR s.settles
+    UNION ALL
+    SELECT v.pair_id, v.kind, v.answer, v.reason, v.user_name, v.made_at, v.seq, 1,
+           count(*) OVER (PARTITION BY v.pair_id, CASE v.kind WHEN 'edit' THEN v.answer END)
+    FROM v JOIN tally t ON t.pair_id = v.pair_id, labelling_overlap o
+    WHERE o.overlap > 1 AND t.n >= o.overlap AND 2 * t.noes <> t.n
+      AND (v.kind = 'reject') = (2 * t.noes > t.n)
 ),
 in_force AS (
-    SELECT d.* FROM d ANTI JOIN taken_back USING (user_name, id)
-    WHERE d.kind IN ('accept', 'edit', 'reject')
-    QUALIFY row_number() OVER (PARTITION BY d.pair_id ORDER BY d.seq DESC) = 1
+    SELECT * FROM candidates
+    QUALIFY row_number() OVER (PARTITION BY pair_id ORDER BY rank, backing DESC, seq DESC) = 1
 ),
-f AS (SELECT touched.pair_id, kind, answer, reason, user_name, made_at
-      FROM touched LEFT JOIN in_force USING (pair_id))
+f AS (
+    SELECT touched.pair_id, i.kind, i.answer, i.reason, i.user_name, i.made_at,
+           coalesce(t.n, 0) AS n,
+           o.overlap > 1 AND coalesce(t.n >= o.overlap AND 2 * t.noes = t.n, false)
+               AND touched.pair_id NOT IN (SELECT pair_id FROM standing WHERE settles) AS is_tie
+    FROM touched LEFT JOIN in_force i USING (pair_id) LEFT JOIN tally t USING (pair_id),
+         labelling_overlap o
+)
 UPDATE pairs SET
     status = CASE WHEN f.kind IS NULL THEN 'pending' ELSE {_STATUS} END,
     edited_answer = CASE f.kind WHEN 'edit' THEN f.answer END,
     reject_reason = CASE f.kind WHEN 'reject' THEN f.reason ELSE '' END,
     decided_by = coalesce(f.user_name, ''),
-    decided_at = f.made_at
+    decided_at = f.made_at,
+    votes = f.n,
+    is_disputed = f.is_tie
 FROM f WHERE pairs.id = f.pair_id
 """
 
@@ -63,12 +81,12 @@ def record(db: Database, user: str, decisions: Sequence[Decision]) -> list[str]:
 
 
 def settle(
-    db: Database, user: str, decisions: Sequence[Decision]
+    db: Database, user: str, decisions: Sequence[Decision], *, may_settle: bool = True
 ) -> tuple[list[str], dict[str, str]]:
     """As `record`; returns the stored ids, and the refused ones with the reason.
 
-    Refused for good are: an unknown pair, an edit without text, an undo of something that is not
-    this user's or is about another pair.
+    Refused for good are: a final word of who `may_settle` nothing, an unknown pair, an edit without
+    text, an undo of something that is not this user's or is about another pair.
     """
     with db.write():
         there = _stored(db, user, [i for d in decisions for i in (d.id, d.undoes) if i])
@@ -80,6 +98,8 @@ def settle(
             if d.id in there or d.id in fresh or d.id in refused:
                 continue
             reason = _refusal(d, pairs_there, undoable)
+            if d.is_final and not may_settle:
+                reason = "Only an owner or an adjudicator settles a record."
             if reason:
                 refused[d.id] = reason
             else:
@@ -87,26 +107,33 @@ def settle(
                 undoable[d.id] = d.pair_id
         _append(db, user, list(fresh.values()))
         bring_in_line(db, (d.pair_id for d in fresh.values()))
+        notes.bring_in_line(db, user, fresh.values())
     return [d.id for d in decisions if d.id not in refused], refused
 
 
 def bring_in_line(db: Database, pair_ids: Iterable[str]) -> None:
     """Set the decision columns of these pairs to what the decisions in force say."""
     touched = list(dict.fromkeys(pair_ids))
-    if touched:
+    if len(touched) <= standing.FEW:
+        if touched:
+            standing.bring_few_in_line(db, touched)
+    else:
         with db.write() as cursor:
-            cursor.execute(_BRING_IN_LINE, [touched]).fetchall()
+            cursor.execute(_BRING_IN_LINE, {"pairs": touched}).fetchall()
 
 
 def out_of_step(db: Database) -> list[str]:
     """Ids of pairs whose columns differ from the view `decisions_in_force` (should be none)."""
     rows = db.rows(
         f"""SELECT p.id FROM pairs p LEFT JOIN decisions_in_force f ON f.pair_id = p.id
+        LEFT JOIN review_tallies t ON t.pair_id = p.id
         WHERE p.status <> CASE WHEN f.kind IS NULL THEN 'pending' ELSE {_STATUS} END
            OR p.edited_answer IS DISTINCT FROM CASE f.kind WHEN 'edit' THEN f.answer END
            OR p.reject_reason <> CASE f.kind WHEN 'reject' THEN f.reason ELSE '' END
            OR p.decided_by <> coalesce(f.user_name, '')
            OR p.decided_at IS DISTINCT FROM f.made_at
+           OR p.votes <> coalesce(t.votes, 0)
+           OR p.is_disputed <> coalesce(t.is_disputed, false)
         ORDER BY p.id"""
     )
     return [r["id"] for r in rows]
@@ -121,48 +148,88 @@ def rebuild(db: Database) -> int:
 
 
 def record_bulk(
-    db: Database, user: str, bulk_id: str, query: PairQuery, kind: DecisionKind, reason: str
+    db: Database,
+    user: str,
+    bulk_id: str,
+    query: PairQuery,
+    kind: DecisionKind,
+    reason: str,
+    *,
+    is_final: bool = False,
+    portion: Portion | None = None,
 ) -> int:
     """Accept or reject all pairs of a query that are not so already, under one `bulk_id`.
 
-    Sending the same `bulk_id` again changes nothing.
+    `is_final` settles them whatever others vote; with a `portion`, only what its person may be
+    handed and nobody else holds. Sending the same `bulk_id` again changes nothing.
 
     Returns:
-        How many pairs the bulk decided.
+        How many pairs the bulk decided; of one sent again, how many of its decisions stand.
     """
     with db.write() as cursor:
-        there = bulk_size(db, user, bulk_id)
-        if there:
-            return there
-        where, params = bulk_where(query, kind)
+        if has_bulk(db, user, bulk_id):
+            return bulk_size(db, user, bulk_id)
+        where, params = bulk_where(query, kind, portion)
         cursor.execute(
-            f"""INSERT INTO decisions (seq, user_name, id, pair_id, kind, reason, made_at, bulk_id)
+            f"""INSERT INTO decisions (seq, user_name, id, pair_id, kind, reason, made_at, bulk_id,
+                is_final)
             SELECT nextval('decision_order'), ?, ? || ':' || row_number() OVER (ORDER BY id),
-                   id, ?, ?, ?, ? FROM pairs WHERE {where}""",
-            [user, bulk_id, kind.value, reason, utc_now(), bulk_id, *params],
+                   id, ?, ?, ?, ?, ? FROM pairs WHERE {where}""",
+            [user, bulk_id, kind.value, reason, utc_now(), bulk_id, is_final, *params],
         ).fetchall()
         bring_in_line(db, _bulk_pairs(db, user, bulk_id))
         return bulk_size(db, user, bulk_id)
 
 
-def bulk_where(query: PairQuery, kind: DecisionKind) -> tuple[str, list[str]]:
+def bulk_where(
+    query: PairQuery, kind: DecisionKind, portion: Portion | None = None
+) -> tuple[str, list[Any]]:
     """Condition and parameters for the pairs a bulk would change."""
     target = PairStatus.REJECTED if kind is DecisionKind.REJECT else PairStatus.ACCEPTED
-    where, params = where_clause(query)
-    return f"{where} AND status <> ?", [*params, target.value]
+    where, found = where_clause(query)
+    tests = [where, "status <> ?"]
+    params: list[Any] = [*found, target.value]
+    if portion is not None:
+        mine, of_portion = leases.portion_clause(portion)
+        free, of_leases = leases.not_held_by_others(leases.REVIEW, portion.user, utc_now())
+        tests += [mine, free]
+        params += [*of_portion, *of_leases]
+    return " AND ".join(tests), params
 
 
-def bulk_count(db: Database, query: PairQuery, kind: DecisionKind) -> int:
+def bulk_count(
+    db: Database, query: PairQuery, kind: DecisionKind, portion: Portion | None = None
+) -> int:
     """How many pairs a bulk would change."""
-    where, params = bulk_where(query, kind)
+    where, params = bulk_where(query, kind, portion)
     return int(db.value(f"SELECT count(*) FROM pairs WHERE {where}", params))
 
 
+def bulk_first(
+    db: Database,
+    query: PairQuery,
+    kind: DecisionKind,
+    limit: int,
+    portion: Portion | None = None,
+) -> list[str]:
+    """Ids of the first pairs that a bulk would change, oldest first."""
+    where, params = bulk_where(query, kind, portion)
+    rows = db.rows(f"SELECT id FROM pairs WHERE {where} ORDER BY id LIMIT ?", [*params, limit])
+    return [row["id"] for row in rows]
+
+
+def has_bulk(db: Database, user: str, bulk_id: str) -> bool:
+    """Whether this user's bulk is stored, taken back or not."""
+    sql = "SELECT count(*) FROM decisions WHERE user_name = ? AND bulk_id = ?"
+    return bool(db.value(sql, [user, bulk_id]))
+
+
 def bulk_size(db: Database, user: str, bulk_id: str) -> int:
-    """How many decisions a bulk holds; 0 when there is no such bulk."""
+    """How many decisions of a bulk are not taken back; 0 when there is no such bulk."""
     return int(
         db.value(
-            "SELECT count(*) FROM decisions WHERE user_name = ? AND bulk_id = ? AND kind <> 'undo'",
+            """SELECT count(*) FROM decisions d ANTI JOIN decisions_taken_back USING (user_name, id)
+            WHERE d.user_name = ? AND d.bulk_id = ? AND d.kind <> 'undo'""",
             [user, bulk_id],
         )
     )
@@ -170,50 +237,65 @@ def bulk_size(db: Database, user: str, bulk_id: str) -> int:
 
 def undo_bulk(db: Database, user: str, bulk_id: str) -> int:
     """Take a whole bulk back; again changes nothing. Returns how many decisions were undone."""
+    return _append_bulk_undos(
+        db,
+        user,
+        bulk_id,
+        """SELECT d.id, d.pair_id FROM decisions d
+        ANTI JOIN decisions_taken_back USING (user_name, id)
+        WHERE d.user_name = $user AND d.bulk_id = $bulk AND d.kind <> 'undo'""",
+    )
+
+
+def redo_bulk(db: Database, user: str, bulk_id: str) -> int:
+    """Take the undo of a bulk back; again changes nothing. Returns how many hold again.
+
+    What was undone by itself, before the bulk was, stays undone.
+    """
+    return _append_bulk_undos(
+        db,
+        user,
+        bulk_id,
+        """WITH RECURSIVE mine AS (
+            SELECT * FROM decisions WHERE user_name = $user AND pair_id IN (
+                SELECT pair_id FROM decisions WHERE user_name = $user AND bulk_id = $bulk)
+        ), chain AS (
+            SELECT t.id AS root, u.id, u.pair_id, u.bulk_id, u.seq, 1 AS depth
+            FROM mine u JOIN mine t ON t.id = u.undoes
+            WHERE u.kind = 'undo' AND t.kind <> 'undo' AND t.bulk_id = $bulk
+            UNION ALL
+            SELECT c.root, u.id, u.pair_id, u.bulk_id, u.seq, c.depth + 1
+            FROM mine u JOIN chain c ON u.undoes = c.id WHERE u.kind = 'undo'
+        )
+        SELECT arg_max(id, seq) AS id, pair_id FROM chain GROUP BY root, pair_id
+        HAVING arg_max(depth, seq) % 2 = 1 AND arg_max(bulk_id, seq) = $bulk""",
+    )
+
+
+def _append_bulk_undos(db: Database, user: str, bulk_id: str, undone: str) -> int:
+    """Store an undo, under the bulk's id, of each decision that a query lists: `id`, `pair_id`."""
     with db.write() as cursor:
-        pair_ids = _bulk_pairs(db, user, bulk_id)
         rows = cursor.execute(
-            """INSERT INTO decisions (seq, user_name, id, pair_id, kind, undoes, made_at, bulk_id)
-            SELECT nextval('decision_order'), d.user_name, 'undo:' || d.id, d.pair_id, 'undo', d.id,
-                   ?, d.bulk_id
-            FROM decisions d
-            WHERE d.user_name = ? AND d.bulk_id = ? AND d.kind <> 'undo'
-              AND NOT EXISTS (SELECT 1 FROM decisions u
-                              WHERE u.user_name = d.user_name AND u.id = 'undo:' || d.id)
+            f"""INSERT INTO decisions (seq, user_name, id, pair_id, kind, undoes, made_at, bulk_id)
+            SELECT nextval('decision_order'), $user, uuid()::VARCHAR, pair_id, 'undo', id, $now,
+                   $bulk FROM ({undone})
             RETURNING pair_id""",
-            [utc_now(), user, bulk_id],
+            {"user": user, "bulk": bulk_id, "now": utc_now()},
         ).fetchall()
-        bring_in_line(db, pair_ids)
+        bring_in_line(db, _bulk_pairs(db, user, bulk_id))
     return len(rows)
 
 
 def history(db: Database, pair_id: str) -> list[Row]:
     """Every decision about a pair, oldest first, with `is_taken_back`."""
     return db.rows(
-        """SELECT d.user_name AS "user", d.id, d.kind, d.answer, d.reason, d.note, d.undoes,
-                  d.bulk_id, d.made_at, t.id IS NOT NULL AS is_taken_back
+        """SELECT d.user_name AS "user", d.id, d.kind, d.answer, d.reason, d.note,
+                  coalesce(d.tags, []) AS tags, d.undoes, d.bulk_id, d.made_at,
+                  coalesce(d.is_final, false) AS is_final,
+                  t.id IS NOT NULL AS is_taken_back
         FROM decisions d LEFT JOIN decisions_taken_back t USING (user_name, id)
         WHERE d.pair_id = ? ORDER BY d.seq""",
         [pair_id],
-    )
-
-
-def recent(db: Database, user: str, limit: int) -> list[Row]:
-    """What this user could undo, newest first: `id`, `pair_id`, `kind`, `bulk_id`, `count`.
-
-    A bulk is one row, with its number of decisions as `count`.
-    """
-    return db.rows(
-        """WITH mine AS (
-            SELECT d.seq, d.id, d.pair_id, d.kind, coalesce(d.bulk_id, '') AS bulk_id
-            FROM decisions d ANTI JOIN decisions_taken_back t USING (user_name, id)
-            WHERE d.user_name = ? AND d.kind <> 'undo'
-        )
-        SELECT arg_max(id, seq) AS id, arg_max(pair_id, seq) AS pair_id,
-               arg_max(kind, seq) AS kind, bulk_id, count(*) AS count
-        FROM mine GROUP BY bulk_id, CASE bulk_id WHEN '' THEN id ELSE '' END
-        ORDER BY max(seq) DESC LIMIT ?""",
-        [user, limit],
     )
 
 
@@ -235,16 +317,6 @@ def counts(db: Database, user: str, since: datetime) -> Row:
     )
 
 
-def reasons(db: Database, limit: int = 9) -> list[str]:
-    """Reject reasons given so far, most frequent first."""
-    rows = db.rows(
-        "SELECT reject_reason FROM pairs WHERE reject_reason <> ''"
-        " GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT ?",
-        [limit],
-    )
-    return [r["reject_reason"] for r in rows]
-
-
 def _refusal(d: Decision, pairs_there: set[str], undoable: dict[str, str]) -> str:
     """Why this decision can never be stored, or ''."""
     if d.pair_id not in pairs_there:
@@ -254,6 +326,24 @@ def _refusal(d: Decision, pairs_there: set[str], undoable: dict[str, str]) -> st
     if d.kind is DecisionKind.UNDO and undoable.get(d.undoes or "") != d.pair_id:
         return "It undoes a decision that is not yours or not stored."
     return ""
+
+
+def is_voter(db: Database, user: str, pair_id: str) -> bool:
+    """True when a decision of this person on the pair is in force."""
+    sql = "SELECT count(*) FROM review_votes WHERE user_name = ? AND pair_id = ?"
+    return bool(db.value(sql, [user, pair_id]))
+
+
+def vote_count(db: Database, user: str, since: datetime) -> Row:
+    """On how many pairs this person has a vote in force: `total`, and `since` a time."""
+    return (
+        db.row(
+            """SELECT count(*) AS total, count(*) FILTER (made_at >= ?) AS since
+            FROM review_votes WHERE user_name = ?""",
+            [since, user],
+        )
+        or {}
+    )
 
 
 def _append(db: Database, user: str, decisions: Sequence[Decision]) -> None:
@@ -267,8 +357,9 @@ def _append(db: Database, user: str, decisions: Sequence[Decision]) -> None:
             {
                 "seq": seq,
                 "user_name": user,
-                **d.model_dump(exclude={"kind", "made_at"}),
+                **d.model_dump(exclude={"kind", "made_at", "tags"}),
                 "kind": d.kind.value,
+                "tags": list(d.tags),
                 "made_at": plausible_time(d.made_at),
             }
             for seq, d in numbered

@@ -16,15 +16,12 @@ import pyarrow as pa
 from distill_studio.core.protocols import FloatMatrix
 from distill_studio.core.records.base import utc_now
 from distill_studio.store.database import Database, Row
-from distill_studio.store.pairs import IS_ANSWER
+from distill_studio.store.pairs import CONTENT_KEY, IS_ANSWER
 
 Field = Literal["prompt", "answer", "both"]
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
-
-# What a row's text is known by: changes with an edit, and only then.
-CONTENT_KEY = """(p.content_hash
-    || CASE WHEN p.edited_answer IS NULL THEN '' ELSE md5(p.edited_answer) END)"""
+WindowRows = dict[str, FloatMatrix]  # by text hash: (windows, dim)
 
 _SIDES: dict[str, tuple[str, ...]] = {
     "prompt": ("prompt_hash",),
@@ -40,6 +37,16 @@ def unit_hashes(field: Field) -> tuple[str, str]:
     return prompt, "t.answer_hash" if "answer_hash" in sides else "''"
 
 
+def text_sides(field: Field) -> tuple[str, ...]:
+    """Which texts of a row a field compares: prompt, answer."""
+    return tuple(side.removesuffix("_hash") for side in _SIDES[field])
+
+
+def has_text(field: Field) -> str:
+    """SQL for rows that have the texts which a field compares; rows are `t`."""
+    return " AND ".join(f"t.{side} <> ''" for side in _SIDES[field])
+
+
 def exact_key(field: Field) -> str:
     """SQL for what equal rows have in common; rows are `t`. '' where there is no text."""
     if field == "both":
@@ -53,18 +60,29 @@ def exact_key(field: Field) -> str:
 # -- hashes of rows -------------------------------------------------------------------------
 
 
-def rows_without_hashes(db: Database, limit: int) -> list[Row]:
-    """Rows whose text is new or was edited: `pair_id`, `content_key`, `messages`, `answer`."""
+_UNHASHED = f"""FROM pairs p LEFT JOIN pair_texts t ON t.pair_id = p.id WHERE
+    (t.content_key IS DISTINCT FROM {CONTENT_KEY} OR t.version IS DISTINCT FROM $version)"""
+
+
+def rows_without_hashes(db: Database, version: int, limit: int, after: str = "") -> list[Row]:
+    """Rows whose text is new, was edited, or has keys of another version, from an id on.
+
+    Columns: `pair_id`, `content_key`, `messages`, `answer`.
+    """
     return db.rows(
         f"""SELECT p.id AS pair_id, {CONTENT_KEY} AS content_key, p.messages,
         coalesce(p.edited_answer, p.answer) AS answer
-        FROM pairs p LEFT JOIN pair_texts t ON t.pair_id = p.id
-        WHERE t.content_key IS DISTINCT FROM {CONTENT_KEY} ORDER BY p.id LIMIT ?""",
-        [limit],
+        {_UNHASHED} AND p.id > $after ORDER BY p.id LIMIT $limit""",
+        {"version": version, "limit": limit, "after": after},
     )
 
 
-def save_hashes(db: Database, rows: Sequence[Row]) -> None:
+def unhashed_count(db: Database, version: int) -> int:
+    """How many rows `rows_without_hashes` would give."""
+    return int(db.value(f"SELECT count(*) {_UNHASHED}", {"version": version}))
+
+
+def save_hashes(db: Database, version: int, rows: Sequence[Row]) -> None:
     """Store rows of `pair_texts`, in place of what was there for the same pairs."""
     if not rows:
         return
@@ -73,8 +91,10 @@ def save_hashes(db: Database, rows: Sequence[Row]) -> None:
         try:
             cursor.execute(
                 """INSERT OR REPLACE INTO pair_texts
-                SELECT pair_id, content_key, prompt_hash, answer_hash, prompt_key, answer_key
-                FROM incoming_texts"""
+                (pair_id, content_key, prompt_hash, answer_hash, prompt_key, answer_key, version)
+                SELECT pair_id, content_key, prompt_hash, answer_hash, prompt_key, answer_key, ?
+                FROM incoming_texts""",
+                [version],
             ).fetchall()
         finally:
             cursor.unregister("incoming_texts")
@@ -116,6 +136,16 @@ def texts_without_vectors(
         )
     by_hash = {row["hash"]: (row["hash"], row["pair_id"], row["side"]) for row in found}
     return list(by_hash.values())
+
+
+def hashes_with_vectors(db: Database, model: str, dim: int, hashes: Sequence[str]) -> set[str]:
+    """Those of some text hashes whose texts have vectors from a model."""
+    rows = db.rows(
+        f"""SELECT DISTINCT text_hash FROM {ensure_vectors(db, dim)}
+        WHERE model = ? AND text_hash IN (SELECT unnest(?))""",
+        [model, list(hashes)],
+    )
+    return {row["text_hash"] for row in rows}
 
 
 def texts_of(db: Database, pair_ids: Sequence[str]) -> dict[str, Row]:
@@ -213,42 +243,149 @@ def unit_vectors(
 # -- near pairs -----------------------------------------------------------------------------
 
 
-def search_state(db: Database, field: Field) -> Row | None:
-    """The newest search of a field: `model`, `dim`, `floor`, `searched_to`; None if none."""
+def search_state(db: Database, field: Field, model: str) -> Row | None:
+    """The search of a field by a model, None if none: `model`, `dim`, `floor`, `searched_to`.
+
+    Also `recall`, `recall_low`, `recall_high`, `recall_pairs`; None where the search was exact.
+    """
     return db.row(
-        "SELECT model, dim, floor, searched_to FROM near_searches WHERE field = ?"
-        " ORDER BY updated_at DESC LIMIT 1",
-        [field],
+        """SELECT model, dim, floor, searched_to, recall, recall_low, recall_high, recall_pairs
+        FROM near_searches_in_force WHERE field = ? AND model = ?""",
+        [field, model],
     )
 
 
-def begin_search(db: Database, model: str, dim: int, field: Field, floor: float) -> Row:
-    """The state to search on from: `floor`, `searched_to`. A lower floor begins anew.
+def searched_by(db: Database, field: Field, preferred: str) -> str:
+    """The preferred model where it has searched a field, else the one that did so last; else ''."""
+    found = db.row(
+        """SELECT model FROM near_searches_in_force WHERE field = ?
+        ORDER BY model = ? DESC, updated_at DESC LIMIT 1""",
+        [field, preferred],
+    )
+    return str(found["model"]) if found else ""
 
-    Pairs that an interrupted search stored beyond its mark are dropped.
+
+def begin_search(db: Database, model: str, dim: int, field: Field, floor: float) -> Row:
+    """The search to go on with: `generation`, `floor`, `searched_to`, `recall_pairs`.
+
+    The oldest one that was asked for a floor as low as this; where there is none, a new one from
+    the beginning, whose pairs count once `finish_search` ends it. Pairs that an interrupted search
+    stored beyond its mark are dropped.
     """
     key = [model, field]
     with db.write() as cursor:
-        state = db.row(
-            "SELECT floor, searched_to FROM near_searches WHERE model = ? AND field = ?", key
+        searches = db.rows(
+            """SELECT generation, asked_floor, floor, searched_to, recall_pairs FROM near_searches
+            WHERE model = ? AND field = ? ORDER BY generation""",
+            key,
         )
-        if state is None or floor < state["floor"]:
-            state = {"floor": floor, "searched_to": 0}
+        fitting = [one for one in searches if one["asked_floor"] <= floor]
+        state = fitting[0] if fitting else _new_search(db, model, dim, field, floor, searches)
+        found = [*key, state["generation"]]
         cursor.execute(
-            "INSERT OR REPLACE INTO near_searches VALUES (?, ?, ?, ?, ?, ?)",
-            [*key, dim, state["floor"], state["searched_to"], utc_now()],
+            f"UPDATE near_searches SET updated_at = ? WHERE {_SEARCH}", [utc_now(), *found]
         )
         cursor.execute(
-            "DELETE FROM near_pairs WHERE model = ? AND field = ? AND b >= ?",
-            [*key, state["searched_to"]],
+            f"DELETE FROM near_pairs WHERE {_SEARCH} AND b >= ?", [*found, state["searched_to"]]
         )
-    return state
+    return {name: state[name] for name in ("generation", "floor", "searched_to", "recall_pairs")}
+
+
+_SEARCH = "model = ? AND field = ? AND generation = ?"
+
+
+def _new_search(
+    db: Database, model: str, dim: int, field: Field, floor: float, others: Sequence[Row]
+) -> Row:
+    """A search from the beginning, beside the one in force (the first), in place of newer ones."""
+    for one in others[1:]:
+        _forget_search(db, model, field, one["generation"])
+    row = {
+        "model": model,
+        "field": field,
+        "generation": others[0]["generation"] + 1 if others else 0,
+        "dim": dim,
+        "asked_floor": floor,
+        "floor": floor,
+        "searched_to": 0,
+        "updated_at": utc_now(),
+    }
+    db.insert("near_searches", [row])
+    return {**row, "recall_pairs": None}
+
+
+def _forget_search(db: Database, model: str, field: Field, generation: int) -> None:
+    for table in ("near_searches", "near_pairs"):
+        db.cursor().execute(f"DELETE FROM {table} WHERE {_SEARCH}", [model, field, generation])
+
+
+def finish_search(db: Database, model: str, field: Field, generation: int) -> bool:
+    """Put a search that has come to its end in force: older ones are forgotten.
+
+    Where there were so many pairs that its floor was raised above that of the one in force, it is
+    forgotten itself: that one knows more, and counts as what was asked for from then on.
+
+    Returns:
+        Whether it is in force.
+    """
+    with db.write() as cursor:
+        older = db.rows(
+            """SELECT generation, floor FROM near_searches
+            WHERE model = ? AND field = ? AND generation < ? ORDER BY generation""",
+            [model, field, generation],
+        )
+        own = [model, field, generation]
+        mine = db.row(f"SELECT asked_floor, floor FROM near_searches WHERE {_SEARCH}", own) or {}
+        if older and mine["floor"] > older[0]["floor"]:
+            kept = [mine["asked_floor"], model, field, older[0]["generation"]]
+            cursor.execute(f"UPDATE near_searches SET asked_floor = ? WHERE {_SEARCH}", kept)
+            _forget_search(db, model, field, generation)
+            return False
+        for row in older:
+            _forget_search(db, model, field, row["generation"])
+    return True
+
+
+def save_recall(
+    db: Database,
+    model: str,
+    field: Field,
+    generation: int,
+    share: float,
+    interval: tuple[float, float],
+    pairs: int,
+) -> None:
+    """Store how much an approximate search finds; 0 pairs: not measured yet."""
+    with db.write() as cursor:
+        cursor.execute(
+            f"""UPDATE near_searches SET recall = ?, recall_low = ?, recall_high = ?,
+            recall_pairs = ? WHERE {_SEARCH}""",
+            [share, *interval, pairs, model, field, generation],
+        )
+
+
+def pairs_of_units(
+    db: Database, model: str, field: Field, generation: int, units: IntArray
+) -> tuple[IntArray, IntArray]:
+    """Near pairs (a, b) that a search stored, whose newer unit b is one of `units`."""
+    columns = (
+        db
+        .cursor()
+        .execute(
+            f"""SELECT a, b FROM near_pairs
+            WHERE {_SEARCH} AND b IN (SELECT unnest(?::BIGINT[]))""",
+            [model, field, generation, units.tolist()],
+        )
+        .fetchnumpy()
+    )
+    return np.asarray(columns["a"], np.int64), np.asarray(columns["b"], np.int64)
 
 
 def save_near_pairs(
     db: Database,
     model: str,
     field: Field,
+    generation: int,
     pairs: tuple[IntArray, IntArray, FloatArray],
     searched_to: int,
 ) -> None:
@@ -262,64 +399,56 @@ def save_near_pairs(
             )
             try:
                 cursor.execute(
-                    "INSERT INTO near_pairs SELECT ?, ?, a, b, similarity FROM incoming_near",
-                    [model, field],
+                    """INSERT INTO near_pairs (model, field, a, b, similarity, generation)
+                    SELECT ?, ?, a, b, similarity, ? FROM incoming_near""",
+                    [model, field, generation],
                 ).fetchall()
             finally:
                 cursor.unregister("incoming_near")
         cursor.execute(
-            "UPDATE near_searches SET searched_to = greatest(searched_to, ?), updated_at = ?"
-            " WHERE model = ? AND field = ?",
-            [searched_to, utc_now(), model, field],
+            f"""UPDATE near_searches SET searched_to = greatest(searched_to, ?), updated_at = ?
+            WHERE {_SEARCH}""",
+            [searched_to, utc_now(), model, field, generation],
         )
 
 
-def near_pair_count(db: Database, model: str, field: Field) -> int:
-    """How many near pairs are stored."""
+def near_pair_count(db: Database, model: str, field: Field, generation: int) -> int:
+    """How many near pairs a search has stored."""
     return int(
-        db.value("SELECT count(*) FROM near_pairs WHERE model = ? AND field = ?", [model, field])
+        db.value(f"SELECT count(*) FROM near_pairs WHERE {_SEARCH}", [model, field, generation])
     )
 
 
-def raise_floor(db: Database, model: str, field: Field) -> float:
-    """Keep the more alike half of the near pairs; returns the new floor.
+def raise_floor(db: Database, model: str, field: Field, generation: int) -> float:
+    """Keep the more alike half of a search's near pairs; returns the new floor.
 
     For data where nearly everything resembles everything: the store must not fill up with pairs
     that nobody would call duplicates.
     """
+    key = [model, field, generation]
     with db.write() as cursor:
-        row = db.row(
-            """SELECT quantile_disc(n.similarity, 0.5) AS half, any_value(s.floor) AS floor
-            FROM near_pairs n JOIN near_searches s USING (model, field)
-            WHERE model = ? AND field = ?""",
-            [model, field],
+        half = db.value(
+            f"SELECT quantile_disc(similarity, 0.5) FROM near_pairs WHERE {_SEARCH}", key
         )
-        if row is None or row["half"] is None:
+        if half is None:
             raise LookupError("no near pairs to raise the floor of")
-        floor = float(min(1.0, max(row["half"], row["floor"] + 0.01)))
-        cursor.execute(
-            "DELETE FROM near_pairs WHERE model = ? AND field = ? AND similarity < ?",
-            [model, field, floor],
-        )
-        cursor.execute(
-            "UPDATE near_searches SET floor = ? WHERE model = ? AND field = ?",
-            [floor, model, field],
-        )
+        before = db.value(f"SELECT floor FROM near_searches WHERE {_SEARCH}", key)
+        floor = float(min(1.0, max(half, before + 0.01)))
+        cursor.execute(f"DELETE FROM near_pairs WHERE {_SEARCH} AND similarity < ?", [*key, floor])
+        cursor.execute(f"UPDATE near_searches SET floor = ? WHERE {_SEARCH}", [floor, *key])
     return floor
 
 
 def near_pairs(
     db: Database, model: str, field: Field, at_least: float
 ) -> tuple[IntArray, IntArray, FloatArray]:
-    """Stored near pairs of units (a, b, similarity), in order of a, b."""
+    """Near pairs of units (a, b, similarity) of the search in force, in order of a, b."""
     columns = (
         db
         .cursor()
         .execute(
-            """SELECT n.a, n.b, n.similarity FROM near_pairs n
-            JOIN near_searches s USING (model, field)
-            WHERE model = ? AND field = ? AND similarity >= ? AND n.b < s.searched_to
-            ORDER BY n.a, n.b""",
+            """SELECT a, b, similarity FROM near_pairs_in_force
+            WHERE model = ? AND field = ? AND similarity >= ? ORDER BY a, b""",
             [model, field, at_least],
         )
         .fetchnumpy()
@@ -331,21 +460,36 @@ def near_pairs(
     )
 
 
-def similarity_of(db: Database, field: Field, a_id: str, b_id: str) -> float | None:
+def similarity_of(db: Database, field: Field, model: str, a_id: str, b_id: str) -> float | None:
     """The stored similarity of two rows; None when it lies below the floor or is unknown."""
     prompt, answer = unit_hashes(field)
+    hashes = db.rows(
+        f"""SELECT {prompt} AS prompt_hash, {answer} AS answer_hash FROM pair_texts t
+        WHERE pair_id IN (?, ?)""",
+        [a_id, b_id],
+    )
+    if len(hashes) < 2:
+        return None
+    units = db.rows(  # by values: joins would read all units and near pairs
+        """SELECT number, prompt_hash, answer_hash FROM dedup_units WHERE model = ? AND field = ?
+        AND prompt_hash IN (?, ?) AND answer_hash IN (?, ?)""",
+        [
+            *(model, field),
+            *(row["prompt_hash"] for row in hashes),
+            *(row["answer_hash"] for row in hashes),
+        ],
+    )
+    numbers = {(row["prompt_hash"], row["answer_hash"]): int(row["number"]) for row in units}
+    wanted = [(row["prompt_hash"], row["answer_hash"]) for row in hashes]
+    ends = sorted(numbers[unit] for unit in wanted if unit in numbers)
+    if len(ends) < 2:
+        return None
+    if ends[0] == ends[1]:
+        return 1.0
     value = db.value(
-        f"""WITH u AS (
-            SELECT t.pair_id, u.model, u.number FROM pair_texts t
-            JOIN dedup_units u ON u.field = $field AND u.prompt_hash = {prompt}
-                AND u.answer_hash = {answer}
-            WHERE t.pair_id IN ($a, $b))
-        SELECT CASE WHEN x.number = y.number THEN 1.0 ELSE n.similarity END
-        FROM u x JOIN u y ON x.model = y.model AND x.pair_id = $a AND y.pair_id = $b
-        LEFT JOIN near_pairs n ON n.model = x.model AND n.field = $field
-            AND n.a = least(x.number, y.number) AND n.b = greatest(x.number, y.number)
-        LIMIT 1""",
-        {"field": field, "a": a_id, "b": b_id},
+        """SELECT similarity FROM near_pairs_in_force
+        WHERE a = ? AND b = ? AND model = ? AND field = ?""",
+        [*ends, model, field],
     )
     return None if value is None else float(value)
 
@@ -353,12 +497,11 @@ def similarity_of(db: Database, field: Field, a_id: str, b_id: str) -> float | N
 def unembedded_count(db: Database, model: str, field: Field) -> int:
     """Rows with text that no search has compared yet (rejected ones apart)."""
     prompt, answer = unit_hashes(field)
-    has_text = " AND ".join(f"t.{side} <> ''" for side in _SIDES[field])
     return int(
         db.value(
             f"""SELECT count(*) FROM pairs p JOIN pair_texts t ON t.pair_id = p.id
-            WHERE p.status <> 'rejected' AND {IS_ANSWER} AND {has_text} AND NOT EXISTS (
-                SELECT 1 FROM dedup_units u JOIN near_searches s USING (model, field)
+            WHERE p.status <> 'rejected' AND {IS_ANSWER} AND {has_text(field)} AND NOT EXISTS (
+                SELECT 1 FROM dedup_units u JOIN near_searches_in_force s USING (model, field)
                 WHERE u.model = $model AND u.field = $field AND u.number < s.searched_to
                 AND u.prompt_hash = {prompt} AND u.answer_hash = {answer})""",
             {"model": model, "field": field},
@@ -367,11 +510,12 @@ def unembedded_count(db: Database, model: str, field: Field) -> int:
 
 
 def split_links(
-    db: Database, pair_ids: Sequence[str], at_least: float
+    db: Database, pair_ids: Sequence[str], at_least: float, model: str
 ) -> tuple[list[Row], list[Row]]:
     """What ties rows together: (`pair_id`, `seed_id`, `prompt_key`) and near (`a_id`, `b_id`).
 
-    Near pairs are those of prompts and of couples, by the newest model of each, among the rows.
+    Near pairs are those of prompts and of couples among the rows, by `model`; by the one that
+    searched last where that one has not, so that a split is not made blindly.
     """
     rows = db.rows(
         """SELECT p.id AS pair_id, p.seed_id, t.prompt_key FROM pairs p
@@ -381,8 +525,8 @@ def split_links(
     near: list[Row] = []
     fields: tuple[Field, ...] = ("prompt", "both")
     for field in fields:
-        state = search_state(db, field)
-        if state is None:
+        used = searched_by(db, field, model)
+        if not used:
             continue
         prompt, answer = unit_hashes(field)
         near += db.rows(
@@ -391,18 +535,40 @@ def split_links(
                 FROM pair_texts t JOIN dedup_units u ON u.model = $model AND u.field = $field
                     AND u.prompt_hash = {prompt} AND u.answer_hash = {answer}
                 WHERE t.pair_id IN (SELECT unnest($ids)) GROUP BY 1)
-            SELECT x.pair_id AS a_id, y.pair_id AS b_id FROM near_pairs n
+            SELECT x.pair_id AS a_id, y.pair_id AS b_id FROM near_pairs_in_force n
             JOIN u x ON x.number = n.a JOIN u y ON y.number = n.b
             WHERE n.model = $model AND n.field = $field AND n.similarity >= $least
             UNION ALL SELECT pair_id, unnest(ids) FROM u WHERE len(ids) > 1""",
             {
-                "model": state["model"],
+                "model": used,
                 "field": field,
                 "ids": list(pair_ids),
                 "least": at_least,
             },
         )
     return rows, near
+
+
+def compared_count(db: Database, pair_ids: Sequence[str], model: str) -> int:
+    """How many of these rows a search of prompts or of couples has compared; see `split_links`."""
+    parts: list[str] = []
+    bound: dict[str, Any] = {"ids": list(pair_ids)}
+    fields: tuple[Field, ...] = ("prompt", "both")
+    for field in fields:
+        if used := searched_by(db, field, model):
+            prompt, answer = unit_hashes(field)
+            parts.append(
+                f"""SELECT t.pair_id FROM pair_texts t
+                JOIN dedup_units u ON u.model = ${field}_model AND u.field = '{field}'
+                    AND u.prompt_hash = {prompt} AND u.answer_hash = {answer}
+                JOIN near_searches_in_force s ON s.model = u.model AND s.field = u.field
+                    AND u.number < s.searched_to
+                WHERE t.pair_id IN (SELECT unnest($ids))"""
+            )
+            bound[f"{field}_model"] = used
+    if not parts:
+        return 0
+    return int(db.value(f"SELECT count(*) FROM ({' UNION '.join(parts)})", bound))
 
 
 def _arrow(cursor: duckdb.DuckDBPyConnection, sql: str, params: list[Any]) -> pa.Table:

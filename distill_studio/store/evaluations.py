@@ -1,6 +1,7 @@
 """Comparisons and the votes on them, as given. What follows from a vote lies in `preferences`."""
 
 import json
+from collections.abc import Sequence
 
 from distill_studio.core.records.comparison import Answer, Comparison, Verdict
 from distill_studio.core.records.seed import Message
@@ -10,6 +11,7 @@ _COLUMNS = """c.id, c.messages, c.answers, c.sampling, c.is_blind, c.set_id, c.s
 c.user_name, c.created_at, v.id AS vote_id, v.winner, v.made_at AS voted_at"""
 _FROM = """comparisons c LEFT JOIN comparison_votes_in_force v
 ON v.comparison_id = c.id AND v.user_name = ?"""
+_NOBODY = ""  # a reader without votes
 
 
 def insert(db: Database, comparison: Comparison) -> None:
@@ -53,6 +55,31 @@ def page(
         [reader, *params, limit],
     )
     return [_from_row(row, reader) for row in rows]
+
+
+def page_by_vote(
+    db: Database, is_voted: bool, *, before: str = "", limit: int = 20
+) -> list[Comparison]:
+    """Comparisons that somebody has voted on, or nobody, newest first; without any verdict.
+
+    Those of sets too; `before` is the id that came last.
+    """
+    rows = db.rows(
+        f"""SELECT {_COLUMNS} FROM {_FROM} WHERE (? = '' OR c.id < ?)
+        AND (c.id IN (SELECT comparison_id FROM comparison_votes)) = ?
+        ORDER BY c.id DESC LIMIT ?""",
+        [_NOBODY, before, before, is_voted, limit],
+    )
+    return [_from_row(row, _NOBODY) for row in rows]
+
+
+def get_many(db: Database, ids: Sequence[str]) -> list[Comparison]:
+    """These comparisons, oldest first; without any verdict."""
+    rows = db.rows(
+        f"SELECT {_COLUMNS} FROM {_FROM} WHERE c.id IN (SELECT unnest(?::VARCHAR[])) ORDER BY c.id",
+        [_NOBODY, list(ids)],
+    )
+    return [_from_row(row, _NOBODY) for row in rows]
 
 
 def numbers_of_set(db: Database, set_id: str) -> set[int]:

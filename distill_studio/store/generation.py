@@ -4,9 +4,19 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from distill_studio.core.records import Curation, JobState, Pair, PairStatus, Record, Seed, UnitRows
+from distill_studio.core.records import (
+    AskedTotals,
+    Curation,
+    JobState,
+    Pair,
+    PairStatus,
+    Record,
+    Seed,
+    UnitRows,
+)
 from distill_studio.store import failures as failures_table
 from distill_studio.store import generation_steps as steps_table
+from distill_studio.store import ledger
 from distill_studio.store import logprobs as logprobs_table
 from distill_studio.store import pairs as pairs_table
 from distill_studio.store import preferences as preferences_table
@@ -176,12 +186,18 @@ def commit(
     job_id: str,
     steps: Sequence[StoredStep],
     ended: Sequence[UnitRows],
+    asked: Sequence[AskedTotals] = (),
     *,
     marks_units: bool = False,
 ) -> None:
     """Store a group of outcomes in one transaction; a unit's end removes its earlier failure.
 
     Args:
+        db: Where.
+        job_id: The generation.
+        steps: Replies on their way.
+        ended: Units that are through or have failed.
+        asked: What the job has asked of its teachers so far.
         marks_units: Units that are through are marked as such, besides their pairs.
     """
     through = [unit for unit in ended if unit.failure is None]
@@ -197,6 +213,7 @@ def commit(
         for unit in ended:
             steps_table.forget(db, job_id, unit.seed_id, unit.sample, unit.forgotten)
         failures_table.save(db, [unit.failure for unit in ended if unit.failure is not None])
+        ledger.save(db, job_id, asked)
 
 
 def _store(db: Database, units: Sequence[UnitRows]) -> None:

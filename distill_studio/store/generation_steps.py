@@ -85,12 +85,6 @@ def of_unit(db: Database, job_id: str, seed_id: str, sample: int) -> list[Stored
     ]
 
 
-def tokens(db: Database, job_id: str) -> int:
-    """Tokens that the teachers of a generation wrote, as far as they count them."""
-    total = db.value("SELECT sum(tokens) FROM generation_steps WHERE job_id = ?", [job_id])
-    return int(total or 0)
-
-
 def end_units(db: Database, job_id: str, units: Sequence[tuple[str, int, int]]) -> None:
     """Mark units, (seed, sample, pairs made), as through."""
     rows: list[Row] = [

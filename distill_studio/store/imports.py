@@ -26,14 +26,18 @@ def pairs_like(db: Database, hashes: Sequence[str]) -> list[Row]:
     )
 
 
-def compared(db: Database, chosen_ids: Sequence[str]) -> set[tuple[str, str]]:
-    """(chosen, rejected) of the imported preferences for the better ones among `chosen_ids`."""
+def compared(db: Database, chosen_ids: Sequence[str]) -> set[tuple[str, str, str]]:
+    """(chosen, rejected, judge) of the imported preferences for the better ones of `chosen_ids`.
+
+    The judge is '' where a file named none.
+    """
     rows = db.rows(
-        """SELECT chosen_pair_id, rejected_pair_id FROM preferences
-        WHERE source = 'import' AND chosen_pair_id IN (SELECT unnest(?::VARCHAR[]))""",
+        """SELECT chosen_pair_id, rejected_pair_id,
+        CASE source WHEN 'judge' THEN user_name ELSE '' END AS judge FROM preferences
+        WHERE source IN ('import', 'judge') AND chosen_pair_id IN (SELECT unnest(?::VARCHAR[]))""",
         [list(chosen_ids)],
     )
-    return {(row["chosen_pair_id"], row["rejected_pair_id"]) for row in rows}
+    return {(row["chosen_pair_id"], row["rejected_pair_id"], row["judge"]) for row in rows}
 
 
 def pending(db: Database, pair_ids: Sequence[str]) -> list[str]:

@@ -9,7 +9,9 @@ from distill_studio.core.records.base import utc_now
 from distill_studio.store.database import Database, Row
 
 _COLUMNS = """id, kind, title, state, user_name AS "user", params, result, done, total, note,
-error, cancel_requested, created_at, started_at, ended_at"""
+error, waits_for, cancel_requested, created_at, started_at, ended_at"""
+
+_PROGRESS = {"done", "total", "note"}
 
 
 def insert(db: Database, job: Job) -> None:
@@ -32,7 +34,7 @@ def update(db: Database, job_id: str, **fields: Any) -> None:  # noqa: ANN401  (
     if "state" in fields:
         fields["state"] = str(fields["state"])
     sets = ", ".join(f"{name} = ?" for name in fields)
-    with db.write() as cursor:
+    with db.write(is_quiet=fields.keys() <= _PROGRESS) as cursor:
         cursor.execute(f"UPDATE jobs SET {sets} WHERE id = ?", [*fields.values(), job_id])
 
 
@@ -61,7 +63,8 @@ def page(
 
 def log(db: Database, job_id: str, message: str) -> None:
     """Add a line to a job's log."""
-    db.insert("job_events", [{"job_id": job_id, "made_at": utc_now(), "message": message}])
+    row = {"job_id": job_id, "made_at": utc_now(), "message": message}
+    db.insert("job_events", [row], is_quiet=True)
 
 
 def events(db: Database, job_id: str, limit: int = 200) -> list[Row]:

@@ -13,42 +13,58 @@ import numpy as np
 from distill_studio.core.protocols import FloatMatrix
 from distill_studio.core.records.base import utc_now
 from distill_studio.store.database import Database, Row
-from distill_studio.store.embeddings import CONTENT_KEY, IntArray
-from distill_studio.store.pairs import IS_ANSWER
+from distill_studio.store.embeddings import IntArray
+from distill_studio.store.pairs import CONTENT_KEY, IS_ANSWER
 
 _STALE = f"""LEFT JOIN leak_checked c ON c.pair_id = p.id AND c.pack = ?
 WHERE {IS_ANSWER} AND (c.content_key IS DISTINCT FROM {CONTENT_KEY} OR c.rules <> ?)"""
 _OF_PACK = ("leak_items", "leak_checked", "leak_hits", "leak_candidates")
-_CANDIDATES = """leak_candidates c JOIN leak_items i ON i.pack = c.pack AND i.number = c.item
+_FOLLOWS = {  # what goes along with an item: the table, and its columns beside pack and item
+    "leak_hits": "pair_id, rule, item_side, row_side, coverage, shared, text_hash",
+    "leak_candidates": "text_hash, similarity, rank, model",
+}
+CANDIDATES = f"""leak_candidates c JOIN leak_items i ON i.pack = c.pack AND i.number = c.item
 JOIN leak_packs k ON k.id = c.pack
 JOIN (SELECT t.prompt_hash, min(p.id) AS pair_id, count(*) AS rows,
       count(*) FILTER (p.status = 'accepted') AS accepted
       FROM pair_texts t JOIN pairs p ON p.id = t.pair_id
-      WHERE p.status <> 'rejected' AND p.recipe <> 'compare' GROUP BY 1
+      WHERE p.status <> 'rejected' AND {IS_ANSWER}
+      AND t.prompt_hash IN (SELECT text_hash FROM leak_candidates) GROUP BY 1
 ) r ON r.prompt_hash = c.text_hash
-LEFT JOIN leak_verdicts_in_force v ON v.item_key = i.item_key AND v.text_hash = c.text_hash"""
+LEFT JOIN leak_verdicts_in_force v ON v.item_key = i.item_key AND v.text_hash = c.text_hash
+LEFT JOIN leak_opinions_in_force o ON o.item_key = i.item_key AND o.text_hash = c.text_hash"""
+IS_OPEN = "coalesce(v.verdict, 'clear') = 'clear'"
 
 
 # -- packs ----------------------------------------------------------------------------------
 
 
 def add_pack(db: Database, pack: Row, items: Sequence[Row]) -> None:
-    """Store a pack (`id`, `name`, `source`, `content_hash`, `user_name`) with its items."""
+    """Store a pack (`id`, `name`, `source`, `content_hash`, `user_name`) with its items.
+
+    `kind` and `origin` belong to packs that are the workspace's own evaluation sets.
+    """
     with db.write():
         db.insert("leak_packs", [{**pack, "items": len(items), "made_at": utc_now()}])
         db.insert("leak_items", [{"pack": pack["id"], **item} for item in items])
 
 
 def packs(db: Database, rules: str) -> list[Row]:
-    """All packs by name, each with `unchecked` rows, and with rows that it hits by rule."""
+    """All packs by name, own evaluation sets last, each with `unchecked` rows."""
     return db.rows(
         f"""SELECT k.*, (SELECT count(*) FROM pairs p WHERE {IS_ANSWER}) - (
             SELECT count(*) FROM leak_checked c JOIN pairs p ON p.id = c.pair_id
             WHERE c.pack = k.id AND c.rules = ? AND {IS_ANSWER}
             AND c.content_key = {CONTENT_KEY}) AS unchecked
-        FROM leak_packs k ORDER BY k.name""",
+        FROM leak_packs k ORDER BY k.kind <> 'benchmark', k.name""",
         [rules],
     )
+
+
+def names(db: Database) -> list[str]:
+    """The names of all packs, own evaluation sets last."""
+    rows = db.rows("SELECT name FROM leak_packs ORDER BY kind <> 'benchmark', name")
+    return [row["name"] for row in rows]
 
 
 def pack(db: Database, name: str) -> Row | None:
@@ -57,8 +73,17 @@ def pack(db: Database, name: str) -> Row | None:
 
 
 def pack_with_hash(db: Database, content_hash: str) -> Row | None:
-    """The pack that holds the very same items, or None."""
-    return db.row("SELECT * FROM leak_packs WHERE content_hash = ?", [content_hash])
+    """The benchmark that holds the very same items, or None; own evaluation sets are none."""
+    return db.row(
+        "SELECT * FROM leak_packs WHERE content_hash = ? AND kind = 'benchmark'", [content_hash]
+    )
+
+
+def own_packs(db: Database) -> list[Row]:
+    """The workspace's own evaluation sets: `id`, `name`, `kind`, `origin`, `content_hash`."""
+    return db.rows(
+        "SELECT id, name, kind, origin, content_hash FROM leak_packs WHERE kind <> 'benchmark'"
+    )
 
 
 def delete_pack(db: Database, pack_id: str) -> None:
@@ -69,6 +94,27 @@ def delete_pack(db: Database, pack_id: str) -> None:
         cursor.execute("DELETE FROM leak_packs WHERE id = ?", [pack_id])
 
 
+def renew_pack(db: Database, old_id: str, pack: Row, items: Sequence[Row]) -> None:
+    """Store a pack in place of an older one of the same name, with what was found of its items.
+
+    Finds and candidates follow their items (by `item_key`) to the new numbers, and with them what
+    people and models said. No row counts as checked: the other items are new to all of them.
+    """
+    with db.write() as cursor:
+        db.insert("leak_items", [{"pack": pack["id"], **item} for item in items])
+        for table, columns in _FOLLOWS.items():
+            cursor.execute(
+                f"""INSERT INTO {table} (pack, item, {columns})
+                SELECT n.pack, n.number, {columns}
+                FROM {table} f JOIN leak_items o ON o.pack = f.pack AND o.number = f.item
+                JOIN leak_items n ON n.item_key = o.item_key AND n.pack = $new
+                WHERE f.pack = $old""",
+                {"old": old_id, "new": pack["id"]},
+            ).fetchall()
+        delete_pack(db, old_id)
+        db.insert("leak_packs", [{**pack, "items": len(items), "made_at": utc_now()}])
+
+
 def items(db: Database, pack_id: str) -> list[Row]:
     """The items of a pack in their order."""
     return db.rows("SELECT * FROM leak_items WHERE pack = ? ORDER BY number", [pack_id])
@@ -77,19 +123,43 @@ def items(db: Database, pack_id: str) -> list[Row]:
 # -- the check ------------------------------------------------------------------------------
 
 
-def rows_to_check(db: Database, pack_id: str, rules: str, limit: int) -> list[Row]:
-    """Rows new, edited, or checked by other rules: `pair_id`, `content_key` and their texts."""
+def rows_to_check(db: Database, pack_id: str, rules: str, limit: int, after: str = "") -> list[Row]:
+    """Rows new, edited, or checked by other rules, from the id `after` on.
+
+    Columns: `pair_id`, `content_key` and the row's texts.
+    """
     return db.rows(
         f"""SELECT p.id AS pair_id, {CONTENT_KEY} AS content_key, p.messages,
         coalesce(p.edited_answer, p.answer) AS answer, p.reasoning
-        FROM pairs p {_STALE} ORDER BY p.id LIMIT ?""",
-        [pack_id, rules, limit],
+        FROM pairs p LEFT JOIN leak_checked c ON c.pair_id = p.id AND c.pack = $pack
+            AND c.pair_id > $after
+        WHERE p.id > $after AND {IS_ANSWER}
+        AND (c.content_key IS DISTINCT FROM {CONTENT_KEY} OR c.rules <> $rules)
+        ORDER BY p.id LIMIT $limit""",
+        {"pack": pack_id, "rules": rules, "limit": limit, "after": after},
     )
 
 
 def unchecked_count(db: Database, pack_id: str, rules: str) -> int:
     """How many rows `rows_to_check` would give."""
     return int(db.value(f"SELECT count(*) FROM pairs p {_STALE}", [pack_id, rules]))
+
+
+def unchecked_by_any(db: Database, rules: str) -> int:
+    """Rows that some pack was not checked against, edited ones included; 0 without packs."""
+    return int(
+        db.value(
+            f"""WITH checked AS (
+                SELECT c.pair_id, c.content_key FROM leak_checked c
+                JOIN leak_packs k ON k.id = c.pack
+                WHERE c.rules = ? GROUP BY 1, 2
+                HAVING count(*) >= (SELECT count(*) FROM leak_packs))
+            SELECT count(*) FROM pairs p WHERE EXISTS (SELECT 1 FROM leak_packs) AND {IS_ANSWER}
+            AND NOT EXISTS (SELECT 1 FROM checked c
+                WHERE c.pair_id = p.id AND c.content_key = {CONTENT_KEY})""",
+            [rules],
+        )
+    )
 
 
 def save_check(
@@ -118,10 +188,12 @@ def save_check(
         )
 
 
-def hit_counts(db: Database, pack_id: str) -> Row:
-    """`rows` with hits, `items` hit, `accepted` rows, `denied` finds, and finds by rule."""
-    found = db.row(
-        f"""SELECT count(DISTINCT h.pair_id) AS rows, count(DISTINCT h.item) AS items,
+def hit_counts(db: Database) -> dict[str, Row]:
+    """By pack, where there is any find: `finds`, `rows` with one, `items` found, `accepted` rows,
+    finds `denied` by people, and rows by rule."""
+    found = db.rows(
+        f"""SELECT h.pack, count(*) AS finds,
+        count(DISTINCT h.pair_id) AS rows, count(DISTINCT h.item) AS items,
         count(DISTINCT h.pair_id) FILTER (h.rule = 'exact') AS exact,
         count(DISTINCT h.pair_id) FILTER (h.rule = 'ngram') AS ngram,
         count(DISTINCT h.pair_id) FILTER (h.rule = 'coverage') AS coverage,
@@ -131,10 +203,9 @@ def hit_counts(db: Database, pack_id: str) -> Row:
         JOIN leak_items i ON i.pack = h.pack AND i.number = h.item
         LEFT JOIN leak_verdicts_in_force v
             ON v.item_key = i.item_key AND v.text_hash = h.text_hash
-        WHERE h.pack = ? AND p.status <> 'rejected' AND {IS_ANSWER}""",
-        [pack_id],
+        WHERE p.status <> 'rejected' AND {IS_ANSWER} GROUP BY 1"""
     )
-    return found or {}
+    return {row["pack"]: row for row in found}
 
 
 def hits(db: Database, pack_id: str, rule: str, limit: int, offset: int) -> list[Row]:
@@ -142,7 +213,7 @@ def hits(db: Database, pack_id: str, rule: str, limit: int, offset: int) -> list
     where, params = ("", []) if not rule else ("AND h.rule = ?", [rule])
     found = db.rows(
         f"""SELECT h.*, i.label, i.item_key, i.prompt, i.answer, p.status,
-        coalesce(v.verdict, '') AS verdict
+        CASE WHEN {IS_OPEN} THEN '' ELSE v.verdict END AS verdict
         FROM leak_hits h JOIN pairs p ON p.id = h.pair_id
         JOIN leak_items i ON i.pack = h.pack AND i.number = h.item
         LEFT JOIN leak_verdicts_in_force v
@@ -233,31 +304,69 @@ def save_candidates(db: Database, pack_id: str, found: Sequence[Row]) -> None:
 
 
 def candidates(
-    db: Database, pack_id: str, *, is_open: bool, limit: int, offset: int = 0
+    db: Database,
+    pack_id: str,
+    *,
+    is_open: bool,
+    limit: int,
+    offset: int = 0,
+    opinion: str = "",
 ) -> list[Row]:
-    """The queue of a pack ('' = of all), likely leaks first; open ones, or those judged."""
-    judged = "coalesce(v.verdict, 'clear') <> 'clear'"
+    """The queue of a pack ('' = of all), likely leaks first; open ones, or those judged.
+
+    With `opinion` only those of which a model said that ('' = whatever it said).
+    """
     return db.rows(
         f"""SELECT c.pack, k.name, c.item, c.text_hash, c.similarity, c.rank, i.label, i.item_key,
         i.prompt, i.answer, r.pair_id, r.rows, r.accepted,
-        CASE WHEN {judged} THEN v.verdict ELSE '' END AS verdict,
-        coalesce(v.user_name, '') AS judged_by
-        FROM {_CANDIDATES} WHERE (? = '' OR c.pack = ?) AND {"NOT" if is_open else ""} ({judged})
-        ORDER BY c.rank DESC, c.pack, c.item, c.text_hash LIMIT ? OFFSET ?""",
-        [pack_id, pack_id, limit, offset],
+        CASE WHEN {IS_OPEN} THEN '' ELSE v.verdict END AS verdict,
+        coalesce(v.user_name, '') AS judged_by, coalesce(o.said, '') AS opinion,
+        coalesce(o.teacher, '') AS opinion_by, coalesce(o.reason, '') AS opinion_reason
+        FROM {CANDIDATES} WHERE {_where(is_open=is_open)}
+        ORDER BY c.rank DESC, c.pack, c.item, c.text_hash LIMIT $limit OFFSET $offset""",
+        {"pack": pack_id, "opinion": opinion, "limit": limit, "offset": offset},
     )
 
 
-def candidate_counts(db: Database, pack_id: str) -> Row:
-    """`open`, `leak` and `not_leak` candidates of a pack ('' = of all)."""
-    found = db.row(
-        f"""SELECT count(*) FILTER (coalesce(v.verdict, 'clear') = 'clear') AS open,
+def candidate_count(db: Database, pack_id: str, *, is_open: bool, opinion: str = "") -> int:
+    """How many `candidates` has in all."""
+    return int(
+        db.value(
+            f"SELECT count(*) FROM {CANDIDATES} WHERE {_where(is_open=is_open)}",
+            {"pack": pack_id, "opinion": opinion},
+        )
+    )
+
+
+def candidate_counts(db: Database) -> dict[str, Row]:
+    """By pack, where there is any candidate.
+
+    `open`, `leak` and `not_leak` by people's verdicts; of the open ones `model_leak`,
+    `model_not_leak`, `model_unsure` and `model_failed` by what a model said of them.
+    """
+    said = {
+        "model_leak": "('leak')",
+        "model_not_leak": "('not_leak')",
+        "model_unsure": "('unsure')",
+        "model_failed": "('unreadable', 'failed')",
+    }
+    by_model = ", ".join(
+        f"count(*) FILTER ({IS_OPEN} AND o.said IN {words}) AS {name}"
+        for name, words in said.items()
+    )
+    found = db.rows(
+        f"""SELECT c.pack, count(*) FILTER ({IS_OPEN}) AS open,
         count(*) FILTER (v.verdict = 'leak') AS leak,
-        count(*) FILTER (v.verdict = 'not_leak') AS not_leak
-        FROM {_CANDIDATES} WHERE (? = '' OR c.pack = ?)""",
-        [pack_id, pack_id],
+        count(*) FILTER (v.verdict = 'not_leak') AS not_leak, {by_model}
+        FROM {CANDIDATES} GROUP BY 1"""
     )
-    return found or {}
+    return {row["pack"]: row for row in found}
+
+
+def _where(*, is_open: bool) -> str:
+    return f"""($pack = '' OR c.pack = $pack) AND {"" if is_open else "NOT"} ({IS_OPEN})
+    AND ($opinion = '' OR coalesce(o.said, '') = $opinion
+        OR ($opinion = 'failed' AND o.said = 'unreadable'))"""
 
 
 # -- verdicts -------------------------------------------------------------------------------
@@ -301,20 +410,20 @@ def add_verdict(
 def checked_pairs(db: Database, pair_ids: Sequence[str], rules: str) -> list[Row]:
     """What some rows were checked against.
 
-    For each pack `name`, `source`, `content_hash`, `items`, and of the rows how many are
-    `unchecked` and how many are `leaked`.
+    For each pack `name`, `source`, `kind`, `content_hash`, `items`, and of the rows how many are
+    `unchecked` and how many are `leaked` (by the rules and by people's verdicts).
     """
     return db.rows(
         f"""WITH chosen AS MATERIALIZED (
             SELECT p.id, {CONTENT_KEY} AS content_key FROM pairs p
-            WHERE p.id IN (SELECT unnest(?::VARCHAR[])))
-        SELECT k.name, k.source, k.content_hash, k.items,
+            WHERE p.id IN (SELECT unnest(?::VARCHAR[])) AND {IS_ANSWER})
+        SELECT k.name, k.source, k.kind, k.content_hash, k.items,
         (SELECT count(*) FROM chosen) - (
             SELECT count(*) FROM leak_checked c
             JOIN chosen x ON x.id = c.pair_id AND x.content_key = c.content_key
             WHERE c.pack = k.id AND c.rules = ?) AS unchecked,
         (SELECT count(DISTINCT e.pair_id) FROM leak_evidence e
             JOIN chosen x ON x.id = e.pair_id WHERE e.pack = k.id) AS leaked
-        FROM leak_packs k ORDER BY k.name""",
+        FROM leak_packs k ORDER BY k.kind <> 'benchmark', k.name""",
         [list(pair_ids), rules],
     )

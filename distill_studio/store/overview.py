@@ -2,6 +2,7 @@
 
 from distill_studio.store import pairs
 from distill_studio.store.database import Database, Row
+from distill_studio.store.preferences import RANKS_ONLY
 
 
 def counts(db: Database) -> Row:
@@ -17,7 +18,8 @@ def counts(db: Database) -> Row:
         (SELECT count(*) FROM seeds ANTI JOIN pairs ON seeds.id = pairs.seed_id) AS unanswered,
         (SELECT count(*) FROM (SELECT seed_id FROM pairs WHERE {pairs.IS_ANSWER}
             GROUP BY 1 HAVING count(*) > 1)) AS comparable,
-        (SELECT count(*) FROM preferences WHERE outcome = 'win') AS preferences,
+        (SELECT count(*) FROM preferences p WHERE outcome = 'win'
+            AND NOT {RANKS_ONLY.format(p="p")}) AS preferences,
         (SELECT count(*) FROM snapshots) AS snapshots,
         (SELECT count(*) FROM runs) AS runs,
         (SELECT count(*) FROM runs WHERE state = 'done') AS students,

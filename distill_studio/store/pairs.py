@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -16,12 +17,61 @@ curation, curation_reason"""
 
 
 COMPARED = "compare"  # recipe of the answers that a vote on the comparison page stores
+WAY_BACK = "way_back"  # of a teacher's and a student's answer to a prompt that the student lost
 # What people review, curate and train on. The answers of a comparison only carry its vote: they
 # count as pairs of a preference, and are found by their recipe, their job or their id.
-IS_ANSWER = f"recipe <> '{COMPARED}'"
+IS_ANSWER = f"recipe NOT IN ('{COMPARED}', '{WAY_BACK}')"
+IS_CANDIDATE = f"recipe <> '{COMPARED}'"  # what people may compare
+MODEL = "coalesce(nullif({p}.teacher, ''), {p}.model)"  # who wrote it, of the table `p`
+
+# What a row `p` is known by as text: changes with an edit, and only then.
+CONTENT_KEY = """(p.content_hash
+    || CASE WHEN p.edited_answer IS NULL THEN '' ELSE md5(p.edited_answer) END)"""
 
 _IDS_A_QUERY = 500
+_LATEST_LIKELIHOOD = f"""FROM answer_likelihoods a
+    JOIN pairs p ON p.id = a.pair_id AND a.content_key = {CONTENT_KEY}
+    WHERE a.pair_id = pairs.id
+    AND a.model = (SELECT arg_max(m.model, m.used_at) FROM likelihood_models m)"""
+_IFD = f"(SELECT max(a.loss_given / greatest(a.loss_alone, 1e-9)) {_LATEST_LIKELIHOOD})"
+_LOSS = f"(SELECT max(a.loss_given) {_LATEST_LIKELIHOOD})"  # perplexity is exp of it
+_MEDIAN = "(SELECT median(judge_score) FROM pairs)"
+# The share of the fewer votes: 0 where all say the same, at most a half.
+_AT_ODDS = """coalesce((SELECT least(t.noes, t.votes - t.noes) / t.votes FROM review_tallies t
+    WHERE t.pair_id = pairs.id), 0)"""
+# How far the judge's score lies on the other side of the median than what people say, 0 to 1.
+_JUDGE_AT_ODDS = f"""coalesce(greatest(0, (judge_score - {_MEDIAN}) * CASE status
+    WHEN 'rejected' THEN 1 WHEN 'accepted' THEN -1
+    ELSE (SELECT sign(2 * t.noes - t.votes) FROM review_tallies t WHERE t.pair_id = pairs.id) END)
+    / nullif((SELECT max(judge_score) - min(judge_score) FROM pairs), 0), 0)"""
+SORT_KEYS = {  # ascending; a row without a score comes last
+    "judge_low": "coalesce(judge_score, 1e300)",
+    "judge_high": "coalesce(-judge_score, 1e300)",
+    "unsure": f"coalesce(abs(judge_score - {_MEDIAN}), 1e300)",
+    "contested": f"-{_AT_ODDS}",
+    "disagreement": f"-(1000 * {_AT_ODDS} + {_JUDGE_AT_ODDS})",
+    "random": "md5(id)",
+    "ifd_low": f"coalesce({_IFD}, 1e300)",
+    "ifd_high": f"coalesce(-{_IFD}, 1e300)",
+    "perplexity_low": f"coalesce({_LOSS}, 1e300)",
+    "perplexity_high": f"coalesce(-{_LOSS}, 1e300)",
+}
 _EXACT = ("status", "curation", "teacher", "recipe", "topic", "source", "job_id", "seed_id")
+
+
+PairSort = Literal[
+    "",
+    "random",
+    "judge_low",
+    "judge_high",
+    "unsure",
+    "contested",
+    "disagreement",
+    "ifd_high",
+    "ifd_low",
+    "perplexity_high",
+    "perplexity_low",
+]
 
 
 class PairQuery(Record):
@@ -39,8 +89,19 @@ class PairQuery(Record):
     source: str = Field(default="", description="Exact source.")
     job_id: str = Field(default="", description="Made by this job.")
     seed_id: str = Field(default="", description="Candidates of this seed.")
+    is_disputed: bool = Field(default=False, description="Only those whose voters tie.")
     search: str = Field(default="", description="Part of prompt or answer, any case.")
     after: str = Field(default="", description="Keyset: only ids after this one.")
+    tag: str = Field(default="", description="A reviewer gave it this tag.")
+    tag_by: str = Field(default="", description="That reviewer; Review sets it where it must.")
+    sort: PairSort = Field(
+        default="",
+        description="By the judge's score (`unsure`: nearest to the median of all first), by how"
+        " evenly people's votes are split (`contested`; `disagreement`: then by how far the judge's"
+        " score lies on the other side of the median than what people say), by the IFD or the"
+        " perplexity of the model that scored last, or `random` (the same each time); rows without"
+        " a score come last, equal ones by age. `after` then means after that row in this order.",
+    )
     newest_first: bool = Field(default=False, description="Descending; `after` then means before.")
     limit: int = Field(default=50, ge=1, le=10_000, description="Rows at most.")
 
@@ -75,6 +136,14 @@ def insert(db: Database, pairs: Sequence[Pair]) -> int:
         new = _not_stored(db, rows)
         db.insert("pairs", new)
         return len(new)
+
+
+def way_back_of(db: Database, seed_id: str) -> list[Pair]:
+    """Answers to a seed that came by the way back."""
+    rows = db.rows(
+        f"SELECT {_COLUMNS} FROM pairs WHERE seed_id = ? AND recipe = ?", [seed_id, WAY_BACK]
+    )
+    return [from_row(row) for row in rows]
 
 
 def _not_stored(db: Database, rows: Sequence[Row]) -> list[Row]:
@@ -113,7 +182,9 @@ def _stored_ids(db: Database, ids_wanted: Sequence[str]) -> set[str]:
 
 
 def page(db: Database, query: PairQuery) -> list[Pair]:
-    """The pairs of one page, oldest first unless `newest_first`."""
+    """The pairs of one page, oldest first unless `newest_first` or `sort` say otherwise."""
+    if query.sort:
+        return _sorted_page(db, query, SORT_KEYS[query.sort])
     where, params = where_clause(query)
     order = "DESC" if query.newest_first else "ASC"
     if query.after:
@@ -122,6 +193,20 @@ def page(db: Database, query: PairQuery) -> list[Pair]:
     rows = db.rows(
         f"SELECT {_COLUMNS} FROM pairs WHERE {where} ORDER BY id {order} LIMIT ?",
         [*params, query.limit],
+    )
+    return [from_row(row) for row in rows]
+
+
+def _sorted_page(db: Database, query: PairQuery, key: str) -> list[Pair]:
+    where, params = where_clause(query)
+    values: list[Any] = [*params]
+    last = db.value(f"SELECT {key} FROM pairs WHERE id = ?", [query.after]) if query.after else None
+    if last is not None:
+        where += f" AND ({key} > ? OR ({key} = ? AND id > ?))"
+        values += [last, last, query.after]
+    rows = db.rows(
+        f"SELECT {_COLUMNS} FROM pairs WHERE {where} ORDER BY {key}, id LIMIT ?",
+        [*values, query.limit],
     )
     return [from_row(row) for row in rows]
 
@@ -201,6 +286,12 @@ def where_clause(query: PairQuery, *, with_compared: bool = False) -> tuple[str,
         if value:
             tests.append(f"{column} = ?")
             params.append(str(value))
+    if query.tag:
+        of = "list_contains(tags, ?) AND ? IN ('', user_name)"
+        tests.append(f"id IN (SELECT pair_id FROM pair_notes WHERE {of})")
+        params += [query.tag, query.tag_by]
+    if query.is_disputed:
+        tests.append("is_disputed")
     if query.search:
         needle = search.normalise(query.search)
         in_text = search.condition("search_text", "search_bits", needle)

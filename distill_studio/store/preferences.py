@@ -17,7 +17,9 @@ from distill_studio.store.client_values import plausible_time
 from distill_studio.store.database import Database, Row
 
 _COLUMNS = """id, seed_id, chosen_pair_id, rejected_pair_id, outcome, strength, user_name AS "user",
-source, vote_id, created_at"""
+source, vote_id, coalesce(is_final, false) AS is_final, created_at"""
+# A judge's votes on models rank them; nobody asked for them as data to train on.
+RANKS_ONLY = "{p}.id IN (SELECT preference_id FROM arena_verdicts)"
 
 
 class PreferenceQuery(Record):
@@ -44,6 +46,12 @@ def insert(db: Database, preferences: Sequence[Preference]) -> int:
         return int(db.value("SELECT count(*) FROM preferences") - before)
 
 
+def get(db: Database, preference_id: str) -> Preference | None:
+    """The preference of that id."""
+    row = db.row(f"SELECT {_COLUMNS} FROM preferences WHERE id = ?", [preference_id])
+    return Preference(**row) if row else None
+
+
 def page(db: Database, query: PreferenceQuery) -> list[Preference]:
     """The preferences of one page, oldest first unless `newest_first`."""
     where, params = _where(query)
@@ -65,17 +73,20 @@ def count(db: Database, query: PreferenceQuery) -> int:
 
 
 def counts(db: Database) -> Row:
-    """`total`, `win`, `tie`, `both_bad`, and `usable`: wins whose both pairs may be trained on."""
+    """`total`, `win`, `tie`, `both_bad`, and `usable`: wins whose both pairs may be trained on.
+
+    A judge's votes on models (the arena) are not among them.
+    """
     return (
         db.row(
-            """SELECT count(*) AS total,
+            f"""SELECT count(*) AS total,
             count(*) FILTER (outcome = 'win') AS win,
             count(*) FILTER (outcome = 'tie') AS tie,
             count(*) FILTER (outcome = 'both_bad') AS both_bad,
             count(*) FILTER (outcome = 'win' AND chosen_pair_id IN (
                 SELECT id FROM pairs WHERE status <> 'rejected' AND curation = 'kept'
             )) AS usable
-            FROM preferences"""
+            FROM preferences WHERE NOT {RANKS_ONLY.format(p="preferences")}"""
         )
         or {}
     )
@@ -85,8 +96,9 @@ def add_tasks(db: Database, rows: Sequence[Row]) -> None:
     """Store comparisons before they are shown.
 
     Each row has `id`, `seed_id`, `left_pair_id`, `right_pair_id`, `user_name`; and may have
-    `source` (person), `repeats` (the task shown before with the sides the other way round) and
-    `created_at`.
+    `source` (person), `repeats` (the task shown before with the sides the other way round),
+    `is_final` (an adjudicator's), `pair_ids` (of a ranking, in the order shown: the first two are
+    its left and right) and `created_at`.
     """
     filled = [
         {
@@ -97,6 +109,8 @@ def add_tasks(db: Database, rows: Sequence[Row]) -> None:
             "user_name": row["user_name"],
             "source": row.get("source", "person"),
             "repeats": row.get("repeats", ""),
+            "is_final": row.get("is_final", False),
+            "pair_ids": row.get("pair_ids", []),
             "created_at": row.get("created_at") or utc_now(),
         }
         for row in rows
@@ -121,11 +135,12 @@ def settle_votes(
     """As `record_votes`; returns the stored ids, and the refused ones with the reason.
 
     Refused for good are: a comparison that was made for somebody else or does not exist, an undo
-    of something that is not this user's or is about another comparison.
+    of something that is not this user's or is about another comparison, ranks that do not fit the
+    number of answers.
     """
     with db.write():
         there = _stored_votes(db, user, [i for v in votes for i in (v.id, v.undoes) if i])
-        shown = {t["id"] for t in tasks(db, user, [v.task_id for v in votes])}
+        shown = {t["id"]: len(t["pair_ids"]) for t in tasks(db, user, [v.task_id for v in votes])}
         fresh: dict[str, Vote] = {}
         refused: dict[str, str] = {}
         undoable = dict(there)
@@ -156,8 +171,9 @@ def bring_in_line(db: Database, user: str, task_ids: Iterable[str]) -> None:
             [user, user, tasks],
         ).fetchall()
         votes = db.rows(
-            """SELECT id, seed_id, left_pair_id, right_pair_id, outcome, strength, source, made_at
-            FROM votes_in_force WHERE user_name = ? AND repeats = '' AND outcome <> 'skip'
+            """SELECT id, seed_id, left_pair_id, right_pair_id, outcome, strength, source,
+            is_final, made_at FROM votes_in_force
+            WHERE user_name = ? AND repeats = '' AND outcome <> 'skip'
               AND task_id IN (SELECT unnest(?::VARCHAR[])) ORDER BY seq""",
             [user, tasks],
         )
@@ -185,16 +201,17 @@ def out_of_step(db: Database) -> list[str]:
 
 
 def vote_counts(db: Database, user: str, since: datetime) -> Row:
-    """This user's votes in force on comparisons of people: `total`, `today`, and per outcome."""
+    """This user's votes in force on comparisons of people.
+
+    `total`, `today`, and of those `rankings`; of two answers, wins of the `left` and the `right`.
+    """
     return (
         db.row(
-            """SELECT count(*) AS total,
-            count(*) FILTER (made_at >= $since) AS today,
-            count(*) FILTER (outcome = 'left') AS "left",
-            count(*) FILTER (outcome = 'right') AS "right",
-            count(*) FILTER (outcome = 'tie') AS tie,
-            count(*) FILTER (outcome = 'both_bad') AS both_bad,
-            count(*) FILTER (outcome = 'skip') AS skip
+            """SELECT count(DISTINCT task_id) AS total,
+            count(DISTINCT task_id) FILTER (made_at >= $since) AS today,
+            count(DISTINCT task_id) FILTER (is_ranking) AS rankings,
+            count(*) FILTER (outcome = 'left' AND NOT is_ranking) AS "left",
+            count(*) FILTER (outcome = 'right' AND NOT is_ranking) AS "right"
             FROM votes_in_force WHERE user_name = $user AND source = 'person'""",
             {"user": user, "since": since},
         )
@@ -203,10 +220,23 @@ def vote_counts(db: Database, user: str, since: datetime) -> Row:
 
 
 def recent_votes(db: Database, user: str, limit: int, source: str = "person") -> list[Row]:
-    """What this user could undo, newest first: `id`, `task_id`, `outcome` and the task's pairs."""
+    """What this user could undo, newest first: `id`, `outcome`, `ranks` and the task's columns.
+
+    Every vote that is not taken back, so a task comes as often as it was voted on. `before` is the
+    vote on it that is in force again once this one is undone (`outcome`, `ranks`, `strength`,
+    `reason`), or None.
+    """
     return db.rows(
-        """SELECT id, task_id, outcome, strength, seed_id, left_pair_id, right_pair_id
-        FROM votes_in_force WHERE user_name = ? AND source = ? ORDER BY seq DESC LIMIT ?""",
+        """WITH standing AS (
+            SELECT v.*, lag({'outcome': outcome, 'ranks': ranks, 'strength': strength,
+                             'reason': reason}) OVER (PARTITION BY task_id ORDER BY seq) AS before
+            FROM votes v ANTI JOIN votes_taken_back b USING (user_name, id)
+            WHERE v.user_name = ? AND v.outcome <> 'undo'
+        )
+        SELECT v.id, v.task_id, v.outcome, v.ranks, v.before, t.seed_id, t.left_pair_id,
+        t.right_pair_id, t.pair_ids
+        FROM standing v JOIN comparison_tasks t ON t.id = v.task_id
+        WHERE t.source = ? ORDER BY v.seq DESC LIMIT ?""",
         [user, source, limit],
     )
 
@@ -214,16 +244,24 @@ def recent_votes(db: Database, user: str, limit: int, source: str = "person") ->
 def tasks(db: Database, user: str, task_ids: Sequence[str]) -> list[Row]:
     """These comparisons, as far as they were made for this user."""
     return db.rows(
-        """SELECT id, seed_id, left_pair_id, right_pair_id, source, repeats FROM comparison_tasks
+        """SELECT id, seed_id, left_pair_id, right_pair_id, pair_ids, source,
+        coalesce(repeats, '') AS repeats, coalesce(is_final, false) AS is_final, created_at
+        FROM comparison_tasks
         WHERE user_name = ? AND id IN (SELECT unnest(?::VARCHAR[])) ORDER BY id""",
         [user, list(task_ids)],
     )
 
 
-def _refusal(v: Vote, shown: set[str], undoable: dict[str, str]) -> str:
-    """Why this vote can never be stored, or ''."""
+def _refusal(v: Vote, shown: dict[str, int], undoable: dict[str, str]) -> str:
+    """Why this vote can never be stored, or ''. `shown`: answers to rank by task; 0 for two."""
     if v.task_id not in shown:
         return "This comparison was not shown to you in this workspace."
+    if v.ranks and not shown[v.task_id]:
+        return "Two answers are compared here: say left, right, tie or both_bad."
+    if v.ranks and len(v.ranks) != shown[v.task_id]:
+        return f"{shown[v.task_id]} answers are ranked here, and {len(v.ranks)} ranks were sent."
+    if shown[v.task_id] and v.outcome in (Outcome.LEFT, Outcome.RIGHT, Outcome.TIE):
+        return f"{shown[v.task_id]} answers are ranked here: send the outcome 'rank' with ranks."
     if v.outcome is Outcome.UNDO and undoable.get(v.undoes or "") != v.task_id:
         return "It undoes a vote that is not yours or not stored."
     return ""
@@ -243,6 +281,7 @@ def _preference(user: str, vote: Row) -> Preference:
         user=user,
         source=vote["source"],
         vote_id=vote["id"],
+        is_final=vote["is_final"],
         created_at=vote["made_at"],
     )
 
@@ -258,8 +297,9 @@ def _append(db: Database, user: str, votes: Sequence[Vote]) -> None:
             {
                 "seq": seq,
                 "user_name": user,
-                **v.model_dump(exclude={"outcome", "made_at"}),
+                **v.model_dump(exclude={"outcome", "made_at", "ranks", "receipt"}),
                 "outcome": v.outcome.value,
+                "ranks": list(v.ranks),
                 "made_at": plausible_time(v.made_at),
             }
             for seq, v in numbered

@@ -49,6 +49,12 @@ def page(db: Database, *, after: str = "", limit: int = 50) -> list[Run]:
     return [_from_row(row) for row in rows]
 
 
+def unfinished(db: Database) -> list[Run]:
+    """All runs that are not done, newest first."""
+    rows = db.rows(f"SELECT {_COLUMNS} FROM runs WHERE state <> 'done' ORDER BY id DESC")
+    return [_from_row(row) for row in rows]
+
+
 def delete(db: Database, name: str) -> None:
     """Forget a run."""
     with db.write() as cursor:

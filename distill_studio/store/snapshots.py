@@ -1,11 +1,13 @@
 """Snapshots, and the light reading of pairs and preferences that choosing their rows needs."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 
 from distill_studio.core.records import Curation, Message, PairStatus, Snapshot
 from distill_studio.store.database import Database, Row
 from distill_studio.store.pairs import PairQuery, where_clause
+from distill_studio.store.preferences import RANKS_ONLY
 
 _COLUMNS = """id, name, format, content_hash, train_rows, validation_rows, manifest,
 user_name AS "user", created_at"""
@@ -38,6 +40,16 @@ def with_hash(db: Database, content_hash: str) -> list[str]:
     """Names of the snapshots of these very rows."""
     rows = db.rows("SELECT name FROM snapshots WHERE content_hash = ?", [content_hash])
     return [row["name"] for row in rows]
+
+
+def with_validation(db: Database) -> list[Row]:
+    """`id` and `name` of the snapshots that have a validation split, oldest first."""
+    return db.rows("SELECT id, name FROM snapshots WHERE validation_rows > 0 ORDER BY id")
+
+
+def name_of(db: Database, snapshot_id: str) -> str:
+    """The name of a snapshot; '' when it is gone."""
+    return str(db.value("SELECT name FROM snapshots WHERE id = ?", [snapshot_id]) or "")
 
 
 def delete(db: Database, name: str) -> None:
@@ -85,15 +97,19 @@ def left_out(db: Database, query: PairQuery) -> dict[str, int]:
 
 
 def compared_pairs(db: Database, query: PairQuery) -> list[Row]:
-    """All preferences whose chosen pair matches the query, those of comparisons too, oldest first.
+    """All preferences on two answers of which one matches the query, oldest first.
 
-    Columns: `id`, `outcome`, `is_judges` (a model's, not a person's), `chosen_pair_id`,
-    `rejected_pair_id`, `seed_id`, `messages`, `same_prompt`, `chosen_status`, `chosen_curation`,
-    `same_text`, `is_empty`.
+    Those of comparisons too. Columns: `id`, `outcome`, `source`, `is_final` (an adjudicator's),
+    `is_arena` (a judge's vote on models), `is_asked_for` (the chosen one matches),
+    `chosen_pair_id`, `rejected_pair_id`, `seed_id`, `messages`, `same_prompt`, `chosen_status`,
+    `chosen_curation`, `same_text`, `is_empty`.
     """
     where, params = where_clause(query, with_compared=True)
     rows = db.rows(
-        f"""SELECT p.id, p.outcome, p.source IN ('judge', 'rule') AS is_judges,
+        f"""WITH asked AS MATERIALIZED (SELECT id FROM pairs WHERE {where})
+        SELECT p.id, p.outcome, p.source, coalesce(p.is_final, false) AS is_final,
+        {RANKS_ONLY.format(p="p")} AS is_arena,
+        c.id IN (SELECT id FROM asked) AS is_asked_for,
         p.chosen_pair_id, p.rejected_pair_id, c.seed_id, c.messages,
         c.messages = r.messages AS same_prompt,
         c.status AS chosen_status, c.curation AS chosen_curation,
@@ -102,7 +118,7 @@ def compared_pairs(db: Database, query: PairQuery) -> list[Row]:
             OR trim(coalesce(r.edited_answer, r.answer)) = '' AS is_empty
         FROM preferences p JOIN pairs c ON c.id = p.chosen_pair_id
         JOIN pairs r ON r.id = p.rejected_pair_id
-        WHERE c.id IN (SELECT id FROM pairs WHERE {where}) ORDER BY p.id""",
+        WHERE c.id IN (SELECT id FROM asked) OR r.id IN (SELECT id FROM asked) ORDER BY p.id""",
         params,
     )
     return rows
@@ -116,6 +132,40 @@ def teachers_of(db: Database, pair_ids: list[str]) -> dict[str, int]:
         [pair_ids],
     )
     return {row["teacher"]: row["count"] for row in rows}
+
+
+def origin_of(db: Database, pair_ids: list[str]) -> Row:
+    """Of these pairs: rows by `sources` and by `recipes`, the `models` of each teacher, and how
+    many `people` decided on them."""
+    groups = db.rows(
+        """SELECT source, recipe, teacher, model, decided_by, count(*) AS n FROM pairs
+        WHERE id IN (SELECT unnest(?::VARCHAR[])) GROUP BY ALL""",
+        [pair_ids],
+    )
+    sources: Counter[str] = Counter()
+    recipes: Counter[str] = Counter()
+    models: dict[str, set[str]] = {}
+    for group in groups:
+        sources[group["source"]] += group["n"]
+        recipes[group["recipe"]] += group["n"]
+        if group["model"]:
+            models.setdefault(group["teacher"], set()).add(group["model"])
+    return {
+        "sources": dict(sources.most_common()),
+        "recipes": dict(recipes.most_common()),
+        "models": {teacher: sorted(found) for teacher, found in models.items()},
+        "people": len({group["decided_by"] for group in groups} - {""}),
+    }
+
+
+def voters_of(db: Database, preference_ids: list[str]) -> int:
+    """How many people made these preferences."""
+    row = db.row(
+        """SELECT count(DISTINCT user_name) AS n FROM preferences
+        WHERE id IN (SELECT unnest(?::VARCHAR[])) AND source IN ('person', 'arena')""",
+        [preference_ids],
+    )
+    return int(row["n"]) if row else 0
 
 
 def teachers_matching(db: Database, query: PairQuery) -> dict[str, int]:

@@ -4,6 +4,8 @@ import re
 from urllib.parse import urlsplit, urlunsplit
 
 from distill_studio.core.errors import InvalidInput
+from distill_studio.core.reach import AddressRefused, Reach
+from distill_studio.teachers.openai_errors import REFUSED_HINT
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 _ENDPOINTS = ("/chat/completions", "/completions", "/models")
@@ -12,7 +14,7 @@ _ENDPOINTS = ("/chat/completions", "/completions", "/models")
 def checked_url(base_url: str) -> str:
     """The address in the form the adapter wants: scheme, host and a path such as `/v1`.
 
-    Any host is allowed: an owner may point a teacher at a machine of the own network.
+    Any host is taken; `check_reach` says which may be reached.
 
     Raises:
         InvalidInput: No http address, or one that carries a key (it would be stored).
@@ -36,6 +38,22 @@ def checked_url(base_url: str) -> str:
     for endpoint in _ENDPOINTS:
         path = path.removesuffix(endpoint)
     return urlunsplit((parts.scheme, parts.netloc, path or "/v1", "", ""))
+
+
+def check_reach(url: str, reach: Reach) -> None:
+    """Refuse at once a URL whose host is a number that may not be reached.
+
+    Names are judged when they are connected to, by what they resolve to then.
+
+    Raises:
+        InvalidInput: The address is private or local, and nothing allows it.
+    """
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        reach.check_literal(parts.hostname or "", port)
+    except AddressRefused as err:
+        raise InvalidInput(f"{err}.", REFUSED_HINT) from err
 
 
 def checked_variable(key_env: str) -> str:

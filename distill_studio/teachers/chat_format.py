@@ -12,6 +12,7 @@ from jinja2 import TemplateError
 
 from distill_studio.core.errors import TeacherContextTooLong, TeacherError
 from distill_studio.core.protocols import ChatRequest, TokenLogprobs
+from distill_studio.core.records import UserTurn
 from distill_studio.core.records.seed import Message
 from distill_studio.teachers.answer import Answer
 from distill_studio.teachers.answer_text import AnswerText
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _PLAIN_NAMES = {"system": "System", "user": "User", "assistant": "Assistant"}
 _PLAIN_STOP = "\nUser:"
+_MARK = "\ue000"  # private use: in no template
+OWN_TEMPLATE = "own"
 
 
 class ChatFormat:
@@ -105,24 +108,29 @@ class ChatFormat:
         start = self._begins_with
         return ids if ids[: len(start)] == start else [*start, *ids]
 
-    def turn_prefix(self) -> str:
-        """What the template writes before a user's first words: Magpie lets the model go on there.
+    def answer_start_ids(self) -> list[int]:
+        """Token ids of the bare beginning of an assistant's turn, without any conversation.
 
-        Raises:
-            TeacherError: The model has no chat template, or one that hides the user's words.
+        A template that writes nothing there gives what the tokenizer puts before every text, else
+        the token that ends a text: never nothing, so that a first token can be predicted.
         """
-        mark = "\ue000user\ue000"
         if self.has_template:
-            text: str = self._tokenizer.apply_chat_template(
-                [{"role": "user", "content": mark}], add_generation_prompt=False, tokenize=False
+            turns = [{"role": "user", "content": "a"}]
+            whole = self._render(turns)
+            before: str = self._tokenizer.apply_chat_template(
+                turns, add_generation_prompt=False, tokenize=False
             )
-            before, found, _ = text.partition(mark)
-            if found and before:
-                return before
-        raise TeacherError(
-            "This model has no chat template to continue.",
-            "Take an instruction-tuned model whose tokenizer has a chat template.",
-        )
+            start = whole[len(before) :] if whole.startswith(before) else ""
+            ids: list[int] = self._tokenizer(start, add_special_tokens=False).input_ids
+        else:
+            ids = self._tokenizer("Assistant:").input_ids
+        return ids or self._begins_with or sorted(self.end_ids)[:1]
+
+    def answer_ids(self, answer: str) -> list[int]:
+        """Token ids of an answer's text as it follows the beginning of its turn."""
+        text = answer if self.has_template else f" {answer}"
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False).input_ids
+        return ids
 
     def logprobs(self, choices: Sequence[TokenChoice]) -> tuple[TokenLogprobs, ...]:
         """The engine's token choices with their texts."""
@@ -168,6 +176,43 @@ class ChatFormat:
             turns, add_generation_prompt=True, tokenize=False
         )
         return text
+
+
+def user_turn(tokenizer: Any) -> UserTurn:  # noqa: ANN401  (any tokenizer)
+    """What the template writes before a user's first words: Magpie lets the model go on there.
+
+    Raises:
+        TeacherError: The model has no chat template, or one that hides the user's words.
+    """
+    system, words = f"{_MARK}system{_MARK}", f"{_MARK}user{_MARK}"
+    turns = [{"role": "system", "content": system}, {"role": "user", "content": words}]
+    bare, end = _around(tokenizer, turns[1:], words)
+    try:
+        steered, _ = _around(tokenizer, turns, words)
+    except TemplateError:  # it knows no system role
+        steered, _ = _around(tokenizer, _fold_system(turns), words)
+    stops = [*end.split()[:1], tokenizer.eos_token]
+    return UserTurn(
+        name=OWN_TEMPLATE,
+        bare=bare,
+        with_system=steered.replace(system, "${content}"),
+        stop=tuple(dict.fromkeys(stop for stop in stops if stop)),
+    )
+
+
+def _around(tokenizer: Any, turns: list[dict[str, str]], words: str) -> tuple[str, str]:  # noqa: ANN401
+    """What the template puts before and after a user's words."""
+    if tokenizer.chat_template:
+        text: str = tokenizer.apply_chat_template(
+            turns, add_generation_prompt=False, tokenize=False
+        )
+        before, found, after = text.partition(words)
+        if found and before:
+            return before, after
+    raise TeacherError(
+        "This model has no chat template to continue.",
+        "Take an instruction-tuned model whose tokenizer has a chat template.",
+    )
 
 
 def _plain(messages: Sequence[Message]) -> str:

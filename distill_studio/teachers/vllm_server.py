@@ -17,6 +17,8 @@ from distill_studio.core.records import Record
 
 _ROOT = Path(__file__).resolve().parents[2]
 _OURS = ("--host", "--port", "--uds", "--model", "--served-model-name", "--revision", "--api-key")
+_MAX_LOGPROBS = "--max-logprobs"
+MAX_LOGPROBS = 256
 _TAIL_BYTES = 64_000
 _HEALTH_S = 2.0
 
@@ -81,7 +83,7 @@ def command(options: ServerOptions, *, python: Path, source: str, port: int) -> 
         InvalidInput: An extra argument that is the app's own to set.
     """
     for argument in options.extra:
-        if argument.split("=", 1)[0].replace("_", "-") in _OURS:
+        if _named(argument) in _OURS:
             raise InvalidInput(
                 f"{argument} is set by the app.", "Remove it from the extra arguments."
             )
@@ -96,7 +98,14 @@ def command(options: ServerOptions, *, python: Path, source: str, port: int) -> 
         argv += ["--tensor-parallel-size", str(options.tensor_parallel)]
     if options.data_parallel > 1:
         argv += ["--data-parallel-size", str(options.data_parallel)]
+    if not any(_named(argument) == _MAX_LOGPROBS for argument in options.extra):
+        argv += [_MAX_LOGPROBS, str(MAX_LOGPROBS)]  # a teacher's top-k; vLLM's own limit is 20
     return argv + list(options.extra)
+
+
+def _named(argument: str) -> str:
+    """The option that an argument names, as vLLM reads it."""
+    return argument.split("=", 1)[0].replace("_", "-")
 
 
 def environment(options: ServerOptions) -> Mapping[str, str]:

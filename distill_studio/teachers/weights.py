@@ -61,7 +61,7 @@ def _load_elsewhere(folder: Path, cache_folder: Path, dtype: str) -> Loaded:
 
     from distill_studio.teachers.chat_format import ChatFormat
 
-    source = str(_base_folder(folder, cache_folder))
+    source = str(base_folder(folder, cache_folder))
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
         config = AutoConfig.from_pretrained(source, local_files_only=True)
@@ -112,7 +112,7 @@ def _not_loadable(folder: Path, err: Exception) -> Unavailable:
     )
 
 
-def _base_folder(folder: Path, cache_folder: Path) -> Path:
+def base_folder(folder: Path, cache_folder: Path) -> Path:
     """Where the whole model lies: the folder itself, or the base of its LoRA adapter."""
     if (folder / "config.json").is_file():
         return folder
@@ -125,11 +125,11 @@ def _base_folder(folder: Path, cache_folder: Path) -> Path:
 def _read_weights(folder: Path, cache_folder: Path, dtype: str) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
 
-    base_folder = _base_folder(folder, cache_folder)
+    whole = base_folder(folder, cache_folder)
     base: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        str(base_folder), dtype=dtype, local_files_only=True
+        str(whole), dtype=dtype, local_files_only=True
     )
-    if base_folder == folder:
+    if whole == folder:
         return base
     from peft import PeftModel
 

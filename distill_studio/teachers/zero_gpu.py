@@ -84,6 +84,16 @@ def on_gpu(function: _Function) -> _Function:
     return decorated
 
 
+def report_start() -> None:
+    """Tell ZeroGPU that the app is up and what it lends a GPU to; else the Space is stopped.
+
+    `spaces` does it by itself when `gr.Blocks.launch` is called, which this app, mounted in its own
+    server, never calls.
+    """
+    if is_here():
+        spaces.zero.startup()
+
+
 @on_gpu
 def write_all(folder: str, cache_folder: str, dtype: str, orders: Sequence[Order]) -> list[Written]:
     """Write the answers to all orders. Runs in the process that holds the GPU."""

@@ -10,6 +10,8 @@ from typing import Any
 
 import gradio as gr
 
+from distill_studio.core.actor import Actor, Role
+from distill_studio.services.workspace import Workspace
 from distill_studio.ui.safe_markdown import plain, render
 
 MOST_TEXTS = 64  # texts rendered in one call
@@ -20,7 +22,7 @@ def bench(elem_id: str, *names: str) -> gr.HTML:
     return gr.HTML(
         value=None,
         html_template='<div class="ds-bench-loading">Loading</div>',
-        js_on_load=scripts("bench.js", *names),
+        js_on_load=scripts("held.js", "bench.js", *names),
         server_functions=[render_texts],
         apply_default_css=False,
         elem_id=elem_id,
@@ -30,6 +32,21 @@ def bench(elem_id: str, *names: str) -> gr.HTML:
 def bench_value(**fields: Any) -> dict[str, Any]:  # noqa: ANN401  (JSON values)
     """A value that differs from every earlier one, so that the bench always looks again."""
     return {**fields, "nonce": secrets.token_hex(8)}
+
+
+def shared_value(opened: Workspace, actor: Actor) -> dict[str, Any]:
+    """What both benches know of the other people: rules, guidelines as safe HTML."""
+    guidelines = opened.labelling.guidelines(actor)
+    return {
+        "workspace": opened.name,
+        "user": actor.user,
+        "mayDecide": actor.role >= Role.REVIEWER,
+        "rules": opened.labelling.rules(actor).model_dump(mode="json"),
+        "guidelines": {
+            "version": guidelines.version,
+            "html": render(guidelines.text) if guidelines.text else "",
+        },
+    }
 
 
 def render_texts(texts: list[str]) -> list[str]:

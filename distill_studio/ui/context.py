@@ -23,6 +23,7 @@ class Ui:
     identify: Callable[[HTTPConnection], Actor | None]
     workspace: gr.Dropdown  # its value is the name of the workspace in view
     tabs: gr.Tabs
+    has_login: Callable[[], bool] = lambda: False  # whether people have to say who they are
 
     def open(self, request: gr.Request, workspace: str) -> tuple[Workspace, Actor]:
         """The open workspace and the acting user of a handler's request.

@@ -23,18 +23,27 @@ def as_toast(error: BaseException) -> gr.Error:
     if isinstance(error, gr.Error):
         return error
     if isinstance(error, StudioError):
-        text = f"{error.user_message}\n{error.hint}" if error.hint else error.user_message
         return gr.Error(
-            _escaped(text), duration=15, title="That did not work", print_exception=False
+            _escaped(in_words(error)), duration=15, title="That did not work", print_exception=False
         )
+    return gr.Error(in_words(error), duration=None, title="Unexpected error", print_exception=False)
+
+
+def in_words(error: BaseException) -> str:
+    """An error as plain text for the user; an unexpected one is logged and named by a code."""
+    if isinstance(error, StudioError):
+        return f"{error.user_message}\n{error.hint}" if error.hint else error.user_message
     code = secrets.token_hex(3)
     logger.error("error %s in a handler", code, exc_info=error)
-    return gr.Error(
-        f"Something unexpected went wrong (code {code}). The log says more.",
-        duration=None,
-        title="Unexpected error",
-        print_exception=False,
-    )
+    return f"Something unexpected went wrong (code {code}). The log says more."
+
+
+def contained(fill: Callable[..., tuple[Any, ...]], *args: Any) -> tuple[Any, ...] | str:  # noqa: ANN401
+    """What `fill` gives; or, where it fails, the error in words, so that the rest goes on."""
+    try:
+        return fill(*args)
+    except Exception as err:
+        return in_words(err)
 
 
 def guarded(handler: F) -> F:

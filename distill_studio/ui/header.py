@@ -1,14 +1,16 @@
-"""The top of the page: the name, and which workspace is in view."""
+"""The top of the page: the name, which workspace is in view, and who acts."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
+from distill_studio.core.actor import Actor
 from distill_studio.services.studio import Studio
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
 from distill_studio.ui.events import QUIET, SAYING
+from distill_studio.ui.html import esc
 
 _BRAND = """<div class="ds-brand"><svg viewBox="0 0 32 32" fill="none" stroke="currentColor"
 stroke-width="2.4" stroke-linejoin="round" stroke-linecap="round" aria-hidden="true">
@@ -23,6 +25,7 @@ class Header:
     """The header's components."""
 
     workspace: gr.Dropdown
+    who: gr.HTML
     manage: gr.Button
     drawer: gr.Row
     new_name: gr.Textbox
@@ -58,6 +61,21 @@ class Header:
         self.delete.click(on_delete, self.workspace, self.workspace, js=_CONFIRM, **SAYING)
 
 
+def who_html(actor: Actor, *, may_leave: bool) -> str:
+    """The acting user's name and role, and the way out where people log in."""
+    role = actor.role.name.lower()
+    leave = (
+        '<form method="post" action="/logout"><button type="submit">Log out</button></form>'
+        if may_leave
+        else ""
+    )
+    is_said = role != actor.user.casefold()
+    return (
+        f'<div class="ds-who"><span class="ds-who-name" title="Your decisions carry this name">'
+        f"{esc(actor.user, 40)}</span>{f'<span>{esc(role)}</span>' if is_said else ''}{leave}</div>"
+    )
+
+
 def build_header(studio: Studio) -> Header:
     """Brand, workspace chooser, and a drawer with New and Delete."""
     names = studio.workspace_names()
@@ -74,6 +92,7 @@ def build_header(studio: Studio) -> Header:
             interactive=True,
         )
         manage = gr.Button("Workspaces", size="sm", elem_id="ds-manage", scale=0, min_width=120)
+        who = gr.HTML(elem_id="ds-who", apply_default_css=False)
     with gr.Row(visible=False, elem_id="ds-drawer", equal_height=True) as drawer:
         new_name = gr.Textbox(
             label="New workspace",
@@ -89,4 +108,4 @@ def build_header(studio: Studio) -> Header:
             scale=0,
             min_width=200,
         )
-    return Header(workspace, manage, drawer, new_name, create, delete, gr.State(False))
+    return Header(workspace, who, manage, drawer, new_name, create, delete, gr.State(False))

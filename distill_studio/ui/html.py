@@ -3,17 +3,23 @@
 Every text that comes from outside passes `esc`; only our own markup is left as it is.
 """
 
-import html
 from collections.abc import Sequence
-from typing import Any
 
+from distill_studio.core.markup import esc
 
-def esc(value: Any, limit: int | None = None) -> str:  # noqa: ANN401  (anything printable)
-    """A value as escaped text, cut to `limit` characters with an ellipsis."""
-    text = "" if value is None else str(value)
-    if limit is not None and len(text) > limit:
-        text = text[: limit - 1].rstrip() + "…"
-    return html.escape(text, quote=True)
+__all__ = [
+    "card",
+    "chip",
+    "duration",
+    "empty_state",
+    "esc",
+    "note",
+    "number",
+    "page_head",
+    "progress_bar",
+    "size",
+    "table",
+]
 
 
 def chip(text: str, kind: str = "") -> str:
@@ -65,6 +71,11 @@ def page_head(title: str, text: str) -> str:
 def number(value: float | None, digits: int = 0) -> str:
     """A number with thin thousands, or a dash."""
     return "–" if value is None else f"{value:,.{digits}f}"
+
+
+def counted(count: int, thing: str) -> str:
+    """1 seed, 2 seeds, 1,200 seeds."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def size(count: float | None) -> str:

@@ -15,24 +15,26 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 
+from distill_studio.ui import math_rules, mathml
+
 LONGEST_PARSED = 40_000  # characters; parsing is not linear in hostile text, escaping is
 _DEEPEST = 40  # levels; what lies deeper the parser would drop
 _TAG_NAMES = (
     "p br hr h1 h2 h3 h4 h5 h6 strong em s code pre blockquote ul ol li a"
     " table thead tbody tr th td"
 )
-_TAGS = set(_TAG_NAMES.split())
-_ATTRIBUTES = {"a": {"href", "title"}, "code": {"class"}, "ol": {"start"}}
-_LANGUAGE = re.compile(r"language-[\w+#.-]{1,40}")
+_TAGS = set(_TAG_NAMES.split()) | mathml.TAGS
+_ATTRIBUTES = {"a": {"href", "title"}, "code": {"class"}, "ol": {"start"}} | mathml.ATTRIBUTES
+_CODE_CLASS = re.compile(r"language-[\w+#.-]{1,40}|math")
 _TEMPLATE_SIGNS = str.maketrans({c: f"&#{ord(c)};" for c in "${}`\\"})
 
 
 def render(markdown: str) -> str:
     """HTML that may stand in a page whatever the text was.
 
-    CommonMark with tables and strikethrough; single line breaks stay. Images become their
-    address as text, links keep only http, https and mailto. A text over `LONGEST_PARSED`
-    characters is shown as it is, escaped, so that the time stays bounded.
+    CommonMark with tables, strikethrough and mathematics (as MathML); single line breaks stay.
+    Images become their address as text, links keep only http, https and mailto. A text over
+    `LONGEST_PARSED` characters is shown as it is, escaped, so that the time stays bounded.
     """
     text = markdown.encode("utf-8", "replace").decode("utf-8")  # lone surrogates become "?"
     if len(text) > LONGEST_PARSED:
@@ -63,7 +65,9 @@ def plain(text: str) -> str:
 
 def _keep_attribute(tag: str, name: str, value: str) -> str | None:
     if tag == "code" and name == "class":
-        return value if _LANGUAGE.fullmatch(value) else None
+        return value if _CODE_CLASS.fullmatch(value) else None
+    if tag in mathml.TAGS:
+        return value if mathml.is_allowed(tag, name, value) else None
     return value
 
 
@@ -89,6 +93,7 @@ def _parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark", options)
     parser.enable(["table", "strikethrough"])
     parser.add_render_rule("image", _image_as_text)
+    math_rules.add_to(parser)
     return parser
 
 

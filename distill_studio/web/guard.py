@@ -10,16 +10,25 @@ from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from distill_studio.core.actor import Role
 from distill_studio.core.settings import LOOPBACK_HOSTS
+from distill_studio.services.outsiders import NotInvited
+from distill_studio.web.hub_sign_in import CALLBACK, START
 from distill_studio.web.identity import Identity
-from distill_studio.web.pages import LOCKED_PAGE
+from distill_studio.web.pages import LOCKED_PAGE, refused_page
 
-OPEN_PATHS = {"/login"}
+# What answers strangers, by path: methods. The second where people sign in with Hugging Face.
+OPEN_PATHS = {"/login": {"GET", "POST"}, "/join": {"GET", "POST"}}
+HUB_PATHS = {START: {"GET"}, CALLBACK: {"GET"}}
+# Gradio's own: it keeps what is sent in a folder of its own, before any operation is asked.
+_REVIEWERS_PATHS = {"/gradio_api/upload"}
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 _HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "same-origin",
+    "content-security-policy": "frame-ancestors 'self'",
 }
+_SPACE_HEADERS = {"content-security-policy": "frame-ancestors 'self' https://huggingface.co"}
 
 
 class Guard:
@@ -28,6 +37,8 @@ class Guard:
     def __init__(self, app: ASGIApp, identity: Identity) -> None:
         self.app = app
         self.identity = identity
+        self._open_paths = OPEN_PATHS | (HUB_PATHS if identity.hub else {})
+        self._headers = _HEADERS | (_SPACE_HEADERS if identity.space else {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check one connection."""
@@ -42,7 +53,7 @@ class Guard:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
+                for name, value in self._headers.items():
                     headers.setdefault(name, value)
             await send(message)
 
@@ -52,24 +63,37 @@ class Guard:
         settings = self.identity.settings
         path, method = scope["path"], scope.get("method", "GET")
         actor = self.identity.actor(connection)
-        if settings.is_locked and actor is None:
+        if self.identity.is_locked and actor is None:
             if path == "/" and method in {"GET", "HEAD"}:
                 return HTMLResponse(LOCKED_PAGE)
-            return _error(403, "locked", "This studio is locked: no password is set.")
+            return _error(
+                403, "locked", "This studio is locked: it has no password and no accounts."
+            )
         if settings.is_loopback and not _is_loopback_host(connection.headers):
             return _error(403, "wrong_host", "This studio answers only under its local address.")
         if not _is_same_origin(connection.headers, is_safe=method in _SAFE_METHODS):
             return _error(403, "wrong_origin", "Requests from other sites are refused.")
-        if actor is None and path not in OPEN_PATHS:
+        if actor is not None and actor.role < Role.REVIEWER and path in _REVIEWERS_PATHS:
+            return _error(403, "not_allowed", "Uploads need the role reviewer.")
+        refused = self.identity.refused(connection) if actor is None else None
+        if refused is not None:
+            return self._not_invited(connection, refused)
+        if actor is None and method not in self._open_paths.get(path, ()):
             if method == "GET" and "text/html" in connection.headers.get("accept", ""):
                 query = f"?{scope['query_string'].decode()}" if scope["query_string"] else ""
                 return RedirectResponse(f"/login?next={quote(path + query)}", status_code=303)
             return _error(401, "unauthorised", "Log in first.")
         return None
 
+    def _not_invited(self, connection: HTTPConnection, refused: NotInvited) -> Response:
+        if "text/html" in connection.headers.get("accept", ""):
+            page = refused_page(refused.user_message, refused.hint, self.identity.whom_to_ask)
+            return HTMLResponse(page, status_code=403, headers={"cache-control": "no-store"})
+        return _error(403, refused.code, refused.user_message, refused.hint)
 
-def _error(status: int, code: str, message: str) -> Response:
-    body = {"error": {"code": code, "message": message, "hint": ""}}
+
+def _error(status: int, code: str, message: str, hint: str = "") -> Response:
+    body = {"error": {"code": code, "message": message, "hint": hint}}
     return JSONResponse(body, status_code=status)
 
 

@@ -20,8 +20,8 @@ from typing import Any
 
 import gradio as gr
 import uvicorn
-from fastapi import Body, FastAPI, Form, Request
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse
+from fastapi import Body, FastAPI, Request
+from fastapi.responses import FileResponse, JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from distill_studio import __version__
@@ -30,11 +30,14 @@ from distill_studio.core.errors import InvalidInput, NotAllowed, NotFound, Studi
 from distill_studio.core.settings import Settings
 from distill_studio.services import operations
 from distill_studio.services.studio import Studio
+from distill_studio.teachers import zero_gpu
 from distill_studio.ui.build import build, mount_options
 from distill_studio.web import server_file
 from distill_studio.web.guard import Guard
-from distill_studio.web.identity import COOKIE, SESSION_S, Identity
-from distill_studio.web.pages import login_page
+from distill_studio.web.identity import Identity
+from distill_studio.web.login import add_login
+from distill_studio.web.no_fetching import stop_fetching
+from distill_studio.web.proxy import behind_proxies
 
 logger = logging.getLogger(__name__)
 
@@ -57,14 +60,15 @@ def create_app(studio: Studio, identity: Identity, on_close: Callable[[], None])
     )
     app.exception_handler(StudioError)(_studio_error)
     _add_api(app, studio, identity)
-    _add_login(app, identity)
+    add_login(app, studio, identity)
     app.add_middleware(Guard, identity=identity)
 
     def gradio_user(request: Request) -> str | None:
         actor = identity.actor(request)
         return actor.user if actor else None
 
-    demo = build(studio, identity.actor)
+    stop_fetching()
+    demo = build(studio, identity.actor, lambda: identity.has_login)
     gr.mount_gradio_app(
         app,
         demo,
@@ -99,13 +103,17 @@ def serve(settings: Settings) -> None:
         port = listener.getsockname()[1]
         host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        identity = Identity(settings, token=secrets.token_urlsafe(32))
+        identity = Identity(settings, secrets.token_urlsafe(32), studio.accounts)
         app = create_app(studio, identity, on_close=close)
         server_file.write(settings.home, url, identity.token)
         studio.open_all()
+        zero_gpu.report_start()
         print(f"Distill Studio: {url}", flush=True)  # noqa: T201  (the user waits for this line)
         config = uvicorn.Config(
-            app, log_level="warning", timeout_graceful_shutdown=3, proxy_headers=True
+            behind_proxies(app, settings),
+            log_level="warning",
+            timeout_graceful_shutdown=3,
+            proxy_headers=False,
         )
         uvicorn.Server(config).run(sockets=[listener])
     finally:
@@ -204,42 +212,3 @@ async def _receive(request: Request, path: Path, limit: int) -> None:
                     "Split it, or raise DISTILL_STUDIO_MAX_UPLOAD_MIB.",
                 )
             file.write(piece)
-
-
-def _add_login(app: FastAPI, identity: Identity) -> None:
-    @app.get("/login")
-    def show_login(next: str = "/") -> HTMLResponse:
-        return HTMLResponse(login_page(next))
-
-    @app.post("/login")
-    def log_in(
-        request: Request,
-        user: str = Form(max_length=200),
-        password: str = Form(max_length=2000),
-        next: str = Form("/"),
-    ) -> Any:  # noqa: ANN401
-        address = request.client.host if request.client else ""
-        try:
-            session = identity.log_in(address, user, password)
-        except PermissionError as err:
-            return HTMLResponse(login_page(next, str(err)), status_code=429)
-        if session is None:
-            return HTMLResponse(login_page(next, "That password is not right."), status_code=401)
-        is_local_path = next.startswith("/") and not next.startswith(("//", "/\\"))
-        answer = RedirectResponse(next if is_local_path else "/", status_code=303)
-        in_space = "SPACE_ID" in os.environ  # a Space is shown in another site's frame
-        answer.set_cookie(
-            COOKIE,
-            session,
-            max_age=SESSION_S,
-            httponly=True,
-            samesite="none" if in_space else "lax",
-            secure=in_space or request.url.scheme == "https",
-        )
-        return answer
-
-    @app.post("/logout")
-    def log_out() -> RedirectResponse:
-        answer = RedirectResponse("/login", status_code=303)
-        answer.delete_cookie(COOKIE)
-        return answer

@@ -45,6 +45,7 @@ from distill_studio.core.settings import Settings
 from distill_studio.generate.effects import Ask
 from distill_studio.generate.recipes.base import request_for
 from distill_studio.services.generation_plan import GenerationPlan
+from distill_studio.services.generation_planning import GenerationWish
 from distill_studio.services.workspace import Workspace
 from distill_studio.store import generation
 from distill_studio.store import seeds as seeds_table
@@ -95,7 +96,10 @@ def studio_rate(workspace: Workspace, teacher: str, sampling: SamplingParams) ->
     """Answers per second of one job over all seeds, from its start to its end."""
     began = time.perf_counter()
     job = workspace.generate.start(
-        OWNER, [teacher], sampling=sampling, seeds=SeedFilter(only_unanswered=False)
+        OWNER,
+        GenerationWish(
+            teachers=[teacher], sampling=sampling, seeds=SeedFilter(only_unanswered=False)
+        ),
     )
     ended = workspace.jobs.wait(OWNER, job.id, timeout_s=900)
     took = time.perf_counter() - began
@@ -223,7 +227,7 @@ def queue(url: str, seeds: int, watch_s: float) -> dict[str, Any]:
         workspace.teachers.save(OWNER, config)
         before = process.memory_info().rss
         began = time.perf_counter()
-        job = workspace.generate.start(OWNER, ["it"])
+        job = workspace.generate.start(OWNER, GenerationWish(teachers=["it"]))
         while not generation.answered(workspace.db, job.id)["answers"]:
             time.sleep(0.02)
         first_s = time.perf_counter() - began

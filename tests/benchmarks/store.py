@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from distill_studio.bootstrap import build_studio
+from distill_studio.core import embedding_models
 from distill_studio.core.actor import Actor, Role
 from distill_studio.core.ids import new_id
 from distill_studio.core.protocols import FloatMatrix
@@ -73,7 +74,7 @@ class Texts:
 class HashedVectors:
     """An embedder without a model: equal beginnings give equal vectors."""
 
-    model = "benchmark"
+    model = embedding_models.FULL  # what the settings in force name
     dim = 64
 
     def windows(self, text: str) -> list[str]:

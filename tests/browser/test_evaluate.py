@@ -37,7 +37,7 @@ class Server(BaseHTTPRequestHandler):
         pieces, pause_s = {
             "fast": ([f"quick{i} " for i in range(8)], 0.03),
             "evil": ([EVIL], 0.0),
-            "slow": ([f"slow{i} " for i in range(200)], 0.1),
+            "slow": ([f"slow{i} " for i in range(1200)], 0.1),
             "stalled": (["first ", "never"], 20.0),
         }[body["model"]]
         try:
@@ -125,9 +125,9 @@ def test_a_stalled_model_holds_up_nobody_and_hostile_text_is_only_text(tab):
     choose(tab, "stalled", "fast", "evil")
     started = time.monotonic()
     ask(tab, "Answer <b>me</b> ${window.pwned='prompt'}")
-    pane(tab, 2).get_by_text("quick7").wait_for(timeout=15_000)
-    pane(tab, 3).get_by_text("bold").wait_for(timeout=15_000)
-    pane(tab, 2).get_by_text("pieces/s").wait_for(timeout=15_000)
+    pane(tab, 2).get_by_text("quick7").wait_for(timeout=60_000)
+    pane(tab, 3).get_by_text("bold").wait_for(timeout=60_000)
+    pane(tab, 2).get_by_text("pieces/s").wait_for(timeout=60_000)
     assert time.monotonic() - started < 18  # the stalled one sleeps for 20 s
     assert "first" in pane(tab, 1).inner_text()
     assert pane(tab, 1).get_by_text("writing").is_visible()
@@ -141,7 +141,7 @@ def test_a_stalled_model_holds_up_nobody_and_hostile_text_is_only_text(tab):
     pane(tab, 2).get_by_text("quick7").wait_for()  # still there, and still running
     assert pane(tab, 1).get_by_text("writing").is_visible()
     tab.locator("button#evaluate-stop").click()
-    pane(tab, 1).get_by_text("stopped").wait_for(timeout=5000)
+    pane(tab, 1).get_by_text("stopped").wait_for(timeout=30_000)
     tab.locator("button#evaluate-vote-2").wait_for()
     assert tab.locator("button#evaluate-vote-1").is_disabled()  # a stopped answer cannot win
     assert tab.evaluate("window.pwned") is None
@@ -196,9 +196,9 @@ def test_blind_until_the_vote(tab):
 def test_a_reload_in_mid_stream_keeps_what_was_written(tab):
     choose(tab, "slow", "fast")
     ask(tab, "A long story")
-    pane(tab, 1).get_by_text("slow3").wait_for(timeout=15_000)
+    pane(tab, 1).get_by_text("slow3").wait_for(timeout=60_000)
     tab.reload()
-    pane(tab, 1).get_by_text("stopped").wait_for(timeout=15_000)
+    pane(tab, 1).get_by_text("stopped").wait_for(timeout=60_000)
     assert "slow3" in pane(tab, 1).inner_text()
     assert "quick7" in pane(tab, 2).inner_text()
 
@@ -208,14 +208,16 @@ def test_two_pages_stream_at_the_same_time(tab, space, chromium, app_url):
     other = other_context.new_page()
     open_tab(other, space)
     choose(other, "fast", "evil")
+    tab.bring_to_front()
     choose(tab, "slow", "fast")
     ask(tab, "A long story")
-    pane(tab, 1).get_by_text("slow1").wait_for(timeout=15_000)
+    pane(tab, 1).get_by_text("slow1").wait_for(timeout=60_000)
     ask(other, "A short one")
-    other.locator("button#evaluate-vote-1").wait_for(timeout=15_000)
+    other.locator("button#evaluate-vote-1").wait_for(timeout=30_000)
     assert pane(tab, 1).get_by_text("writing").is_visible()
+    tab.bring_to_front()  # a page behind another draws about once a second, and clicks wait for it
     tab.locator("button#evaluate-stop").click()
-    pane(tab, 1).get_by_text("stopped").wait_for(timeout=5000)
+    pane(tab, 1).get_by_text("stopped").wait_for(timeout=30_000)
     other_context.close()
 
 
@@ -227,11 +229,11 @@ def test_held_out_prompts_one_by_one_and_as_a_set(tab, space, running_app):
     tab.get_by_role("button", name="Several prompts at once").click()
     tab.locator("button#evaluate-set-run").click()
     rows = tab.locator("#evaluate-set-table tbody tr")
-    expect(rows.filter(has_text="Held-out three?")).to_have_count(1, timeout=20_000)
+    expect(rows.filter(has_text="Held-out three?")).to_have_count(1, timeout=60_000)
     expect(rows.filter(has_text="Held-out")).to_have_count(3)
     rows.filter(has_text="Held-out two?").locator("a").click()
-    pane(tab, 1).get_by_text("quick7").wait_for(timeout=15_000)
+    pane(tab, 1).get_by_text("quick7").wait_for(timeout=60_000)
     assert "Held-out two?" in tab.locator("#evaluate-panes .ev-question").inner_text()
     tab.locator("button#evaluate-vote-1").click()
-    expect(rows.filter(has_text="Held-out two?")).to_contain_text("fast", timeout=15_000)
+    expect(rows.filter(has_text="Held-out two?")).to_contain_text("fast", timeout=60_000)
     assert tab.evaluate("window.pwned") is None

@@ -6,10 +6,11 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.bench_data import make_pairs, make_workspace
+from tests.browser.forms import await_filled, await_stored, stored
 from tests.browser.test_recipes import choose, fill
 from tests.conftest import RunningApp
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
 TEACHER = {"kind": "openai", "model": "m", "base_url": "http://127.0.0.1:9/v1"}
 
 
@@ -33,7 +34,7 @@ def number(page: Page, elem_id: str) -> str:
 def test_generate(page: Page, running_app: RunningApp, workspace: str) -> None:
     page.goto(f"/?tab=generate&workspace={workspace}")
     expect(page.locator("#generate-count")).to_contain_text("2 of 2")
-    page.wait_for_timeout(1500)  # the tab has filled for good
+    await_filled(page, "generate", workspace)
     page.locator("#generate-teachers").get_by_label("Far").check()
     choose(page, "Self-Instruct")
     expect(page.locator("#generate-number-0 input")).to_have_value("5")
@@ -44,10 +45,12 @@ def test_generate(page: Page, running_app: RunningApp, workspace: str) -> None:
     expect(page.locator("#generate-number-0 input")).to_have_value("3")  # as it was here
     fill(page, "generate-max-tokens", "77")
     page.locator("#generate-more > button").click()
+    before = stored(page, "generate")
     fill(page, "generate-system", "Be kind. ${x} <b>")
+    await_stored(page, "generate", before)
     page.locator("#generate-teacher-form > button").click()
     page.locator("#generate-key input").fill("sk-never-kept")
-    page.wait_for_timeout(500)
+    page.locator("#generate-key input").blur()
     page.reload()
     expect(page.locator("#generate-max-tokens input")).to_have_value("77")
     expect(page.locator("#generate-recipe").get_by_label("Self-Instruct")).to_be_checked()
@@ -57,12 +60,13 @@ def test_generate(page: Page, running_app: RunningApp, workspace: str) -> None:
     expect(page.locator("#generate-system textarea")).to_have_value("Be kind. ${x} <b>")
     page.locator("#generate-teacher-form > button").click()
     expect(page.locator("#generate-key input")).to_have_value("")
-    stored = page.evaluate("JSON.stringify(localStorage)")
-    assert "sk-never-kept" not in stored
+    assert "sk-never-kept" not in page.evaluate("JSON.stringify(localStorage)")
 
     running_app.call("teachers_delete", workspace=workspace, name="Far")
-    page.goto("/?tab=generate&workspace=main")  # another workspace has its own settings
-    page.wait_for_timeout(2500)
+    other = make_workspace(running_app.home, make_pairs(1))
+    running_app.call("seeds_add", workspace=other, text="What is sugar?")
+    page.goto(f"/?tab=generate&workspace={other}")  # another workspace has its own settings
+    await_filled(page, "generate", other)
     assert number(page, "generate-max-tokens") == "256"
     page.goto(f"/?tab=generate&workspace={workspace}")  # its teacher is gone
     expect(page.locator("#generate-max-tokens input")).to_have_value("77")
@@ -72,12 +76,13 @@ def test_generate(page: Page, running_app: RunningApp, workspace: str) -> None:
 def test_distill(page: Page, workspace: str) -> None:
     page.goto(f"/?tab=distill&workspace={workspace}")
     expect(page.locator("#distill-snapshot input")).to_have_value(re.compile("first "))
-    page.wait_for_timeout(1500)
+    await_filled(page, "distill", workspace)
     page.locator("#distill-preset label").last.click()
     page.get_by_role("button", name="Advanced").click()
     fill(page, "distill-max-steps", "12")
+    before = stored(page, "distill")
     page.locator("#distill-weights").get_by_label("full weights").check()
-    page.wait_for_timeout(500)
+    await_stored(page, "distill", before)
     chosen = page.locator("#distill-preset input:checked").get_attribute("value")
     page.reload()
     page.get_by_role("button", name="Advanced").click()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +19,7 @@ BENCH = "#prefer-bench"
 
 def open_bench(page: Page, workspace: str) -> None:
     page.goto(f"/?tab=prefer&workspace={workspace}")
-    expect(page.locator(f"{BENCH} .ds-prompt")).to_be_visible(timeout=20_000)
+    expect(page.locator(f"{BENCH} .ds-prompt")).to_be_visible()
 
 
 def shown(page: Page) -> tuple[str, str, str]:
@@ -29,7 +30,7 @@ def shown(page: Page) -> tuple[str, str, str]:
 
 
 def expect_saved(page: Page) -> None:
-    expect(page.locator(f"{BENCH} .ds-save")).to_have_text("Saved", timeout=20_000)
+    expect(page.locator(f"{BENCH} .ds-save")).to_have_text("Saved")
 
 
 def test_votes_are_blind_and_become_preferences(page: Page, running_app: RunningApp) -> None:
@@ -64,6 +65,39 @@ def test_votes_are_blind_and_become_preferences(page: Page, running_app: Running
 
 
 @pytest.mark.slow
+def test_how_clearly_and_why_after_the_vote(page: Page, running_app: RunningApp) -> None:
+    workspace = make_workspace(running_app.home, make_pairs(3, candidates=2))
+    open_bench(page, workspace)
+    page.keyboard.press("d")
+    assert page.locator(f"{BENCH} .ds-side del").count() == 1
+    assert page.locator(f"{BENCH} .ds-side ins").count() == 1
+    page.keyboard.press("1")
+    told = page.locator(f"{BENCH} .ds-lastvote")
+    told.get_by_role("button", name="slightly").click()
+    expect(told.get_by_role("button", name="slightly")).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("w")
+    page.keyboard.press("4")
+    expect(told).to_contain_text("Why: Clearer")
+    expect_saved(page)
+    rows = running_app.call("prefer_page", workspace=workspace, query={})
+    assert [(r["outcome"], r["strength"]) for r in rows] == [("win", 1)]  # one vote, not three
+    expect(page.locator(f"{BENCH} .ds-left")).to_have_text("2 to compare")
+
+    page.keyboard.press("2")
+    page.keyboard.press("w")
+    page.keyboard.press("Control+z")  # with the reasons open: the digits vote again
+    expect(page.locator(f"{BENCH} .ds-left")).to_have_text("2 to compare")
+    page.keyboard.press("2")
+    expect(page.locator(f"{BENCH} .ds-left")).to_have_text("1 to compare")
+    page.keyboard.press("s")
+    page.keyboard.press("k")
+    page.keyboard.press("1")
+    expect(told).to_contain_text("left was")
+    page.keyboard.press("Control+z")  # back to a skip: who wrote which is not said above it
+    expect(told.locator("span").first).to_have_text("")
+
+
+@pytest.mark.slow
 def test_undo_after_a_reload_brings_it_back(page: Page, running_app: RunningApp) -> None:
     workspace = make_workspace(running_app.home, make_pairs(3, candidates=2))
     open_bench(page, workspace)
@@ -89,9 +123,7 @@ def test_votes_wait_for_the_server(page: Page, running_app: RunningApp) -> None:
     for _ in range(10):
         page.keyboard.press("1")
     page.reload()
-    expect(page.locator(f"{BENCH} .ds-save")).to_contain_text(
-        "10 votes not saved yet", timeout=20_000
-    )
+    expect(page.locator(f"{BENCH} .ds-save")).to_contain_text("10 votes not saved yet")
     page.unroute("**/prefer_vote")
     page.evaluate("window.dispatchEvent(new Event('online'))")  # do not wait for the next try
     expect_saved(page)
@@ -103,7 +135,7 @@ def test_hostile_text_is_text(page: Page, running_app: RunningApp) -> None:
     made[0] = made[0].model_copy(update={"answer": HOSTILE})
     workspace = make_workspace(running_app.home, made)
     open_bench(page, workspace)
-    expect(page.locator(f"{BENCH} .ds-sides")).to_contain_text("${window.pwned=2}")
+    expect(page.locator(f"{BENCH} .ds-sides:not(.ds-ranked)")).to_contain_text("${window.pwned=2}")
     assert page.evaluate("window.pwned") is None
     assert page.locator(f"{BENCH} img, {BENCH} #btn-accept").count() == 0
 
@@ -115,3 +147,25 @@ def test_without_candidates_it_leads_to_generate(page: Page, running_app: Runnin
     expect(page.locator(f"{BENCH} .ds-empty")).to_contain_text("No answers with two candidates yet")
     page.get_by_role("button", name="Generate best of n").click()
     expect(page.get_by_role("tab", name="Generate")).to_have_attribute("aria-selected", "true")
+
+
+@pytest.mark.slow
+def test_the_order_is_chosen_and_remembered(page: Page, running_app: RunningApp) -> None:
+    """What is at hand comes first, the rest of the batch is made in the new order."""
+    workspace = make_workspace(running_app.home, make_pairs(200, candidates=2))
+    open_bench(page, workspace)
+    page.wait_for_timeout(1000)  # the tab has filled for good
+    for _ in range(30):
+        page.keyboard.press("3")
+    expect_saved(page)
+    page.locator("#prefer-order input").click()
+    page.get_by_role("option", name="At random").click()
+    expect(page.locator(f"{BENCH} .ds-pace")).to_contain_text("new order after ")
+    with page.expect_request("**/prefer_queue") as asked:
+        page.reload()
+    assert asked.value.post_data_json["order"] == "random"
+    expect(page.locator("#prefer-order input")).to_have_value("At random")
+    expect(page.locator(f"{BENCH} .ds-prompt")).to_be_visible()
+    more = running_app.call("prefer_queue", workspace=workspace, order="random", limit=120)
+    numbers = [int(n) for n in re.findall(r"Question number (\d+)", str(more))]
+    assert max(numbers) >= 150  # the oldest alone end below

@@ -40,7 +40,10 @@ http.server.HTTPServer(("127.0.0.1", port), Healthy).serve_forever()
 
 
 class Writer:
-    """A teacher that writes new instructions when asked for some, and hostile answers else."""
+    """A teacher that writes new instructions when asked for some, and hostile answers else.
+
+    None of its instructions is a classification task or works on an input.
+    """
 
     def __init__(self) -> None:
         self.lists = 0
@@ -48,6 +51,10 @@ class Writer:
 
     def __call__(self, body: dict[str, Any]) -> Answer:
         asked = body["messages"][-1]["content"]
+        if "Is it a classification task?" in asked:
+            return Answer(completion("No."))
+        if asked.startswith("A task:"):
+            return Answer(completion("Input: none"))
         if "new instructions" not in asked:
             return Answer(completion(f"{HOSTILE} to: {asked}"), delay_s=0.1)
         with self._lock:
@@ -116,7 +123,8 @@ def test_self_instruct_from_options_to_new_seeds(
     expect(count).to_contain_text("New instructions per seed")
     expect(count.locator("input")).to_have_value("5")
     expect(page.locator("#generate-number-1")).to_contain_text("Too like")
-    expect(page.locator("#generate-number-2")).to_be_hidden()
+    expect(page.locator("#generate-number-2")).to_contain_text("Instances per instruction")
+    expect(page.locator("#generate-number-3")).to_be_hidden()
     expect(page.locator("#generate-n")).to_be_hidden()
     fill(page, "generate-number-0", "4")
     expect(run_button(page)).to_be_disabled()
@@ -129,7 +137,7 @@ def test_self_instruct_from_options_to_new_seeds(
     assert len(running_app.call("seeds_page", workspace=workspace)) == 5  # nothing is stored
     run_button(page).click()
     live = page.locator("#generate-live")
-    expect(live).to_contain_text("done", timeout=30_000)
+    expect(live).to_contain_text("done")
     expect(page.locator("#generate-replies li").first).to_contain_text("onerror=window.pwned=1")
     check_making(page.locator("#generate-replies li").first)
     assert_no_script_ran(page)
@@ -138,7 +146,7 @@ def test_self_instruct_from_options_to_new_seeds(
     seeds = running_app.call("seeds_page", workspace=workspace, limit=100)
     assert job["result"]["answered"] == len(pairs) >= 15
     assert {p["seed_id"] for p in pairs} <= {s["id"] for s in seeds}
-    assert all(p["recipe_version"].startswith("1-edited-") for p in pairs)
+    assert all(p["recipe_version"].startswith("2-edited-") for p in pairs)
     assert all(p["params"]["options"]["count"] == 4 for p in pairs)
 
     page.goto(f"/?tab=review&workspace={workspace}")
@@ -153,7 +161,7 @@ def check_making(around: Locator) -> None:
     made = around.locator(".ds-made")
     expect(made).to_be_empty()
     around.get_by_text("How this was made").click()
-    expect(made).to_contain_text("Self-Instruct, version 1-edited-")
+    expect(made).to_contain_text("Self-Instruct, version 2-edited-")
     expect(made).to_contain_text("What is the capital of country")  # the seed it comes from
     expect(made.locator("code").first).to_have_text("list")
     made.locator("details summary").first.click()
@@ -167,17 +175,17 @@ def edit_text(page: Page) -> None:
     box = page.locator("#generate-text textarea")
     expect(box).to_have_value(re.compile(r"\$\{instructions\}"))
     version = page.locator("#generate-text-version")
-    expect(version).to_contain_text("version 1 ")
+    expect(version).to_contain_text("version 2 ")
     shipped = box.input_value()
     box.fill("Write something new.")
     page.locator("#generate-text-save").click()
     toast = page.locator("[data-testid=toast-body]").first
     expect(toast).to_contain_text("must hold")
     expect(toast).to_contain_text("${instructions}")
-    expect(version).to_contain_text("version 1 ")
+    expect(version).to_contain_text("version 2 ")
     box.fill(shipped.replace("for an assistant", "for a kind assistant"))
     page.locator("#generate-text-save").click()
-    expect(version).to_contain_text("version 1-edited-")
+    expect(version).to_contain_text("version 2-edited-")
     page.locator("#generate-texts > button").click()
 
 
@@ -186,7 +194,7 @@ def try_it(page: Page, stub: StubServer) -> None:
     expect(run_button(page)).to_be_disabled()
     page.locator("button#generate-try").click()
     panel = page.locator("#generate-trial")
-    expect(panel).to_contain_text("nothing is stored", timeout=30_000)
+    expect(panel).to_contain_text("nothing is stored", timeout=120_000)
     assert any("for a kind assistant" in prompt for prompt in stub.prompts())
     expect(panel.locator("ol.ds-replies > li")).to_have_count(3)
     first = panel.locator("ol.ds-replies > li").first
@@ -197,7 +205,7 @@ def try_it(page: Page, stub: StubServer) -> None:
     expect(first.locator("details[open]")).to_contain_text("Draw a picture of a cat.")
     assert_no_script_ran(page)
     expect(run_button(page)).to_be_enabled()
-    expect(run_button(page)).to_have_text("Run 5 requests")
+    expect(run_button(page)).to_have_text("Start 5 runs")
 
 
 def test_examples_and_judge(page: Page, workspace: str) -> None:
@@ -241,13 +249,13 @@ def test_servers(page: Page, start_app: StartApp, tmp_path: Path) -> None:
     fill(page, "generate-server-model", str(model))
     fill(page, "generate-server-name", "<b>Fast</b>")
     start.click()
-    expect(view).to_contain_text("starting", timeout=30_000)
+    expect(view).to_contain_text("starting")
     expect(view).to_contain_text("<b>Fast</b>")
     expect(view.locator("pre")).to_contain_text("Loading the weights")
-    expect(view.locator(".ds-chip")).to_have_text("ready", timeout=40_000)
+    expect(view.locator(".ds-chip")).to_have_text("ready")
     expect(page.locator("#generate-teachers").get_by_label("<b>Fast</b>")).to_be_checked()
     page.locator("#generate-server-stop").click()
-    expect(view.locator(".ds-chip")).to_have_text("stopped", timeout=40_000)
+    expect(view.locator(".ds-chip")).to_have_text("stopped")
     page.locator("#generate-server-forget").click()
     expect(view.locator(".ds-chip")).to_have_count(0)
     assert len(app.call("teachers_page")) == 1  # the app's own

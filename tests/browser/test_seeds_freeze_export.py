@@ -9,7 +9,6 @@ import pytest
 from playwright.sync_api import Page, expect
 
 pytestmark = pytest.mark.browser
-expect.set_options(timeout=20_000)  # two cores may be busy
 SPACE = "files"
 EVIL = "<img src=x onerror=\"window.pwned='img'\"> ${window.pwned='template'} {{window.pwned}}"
 
@@ -69,7 +68,7 @@ def test_a_file_in_frozen_and_out_again(
     expect(page.locator("#freeze-rows")).to_contain_text("onerror")
     page.locator("button#freeze-download").click()
     with page.expect_download() as download:
-        page.locator("#freeze-link a").click()
+        page.locator("#freeze-link a").click(timeout=90_000)
     with zipfile.ZipFile(download.value.path()) as archive:
         manifest = json.loads(archive.read("first/manifest.json"))
     assert {s: facts["rows"] for s, facts in manifest["splits"].items()} == {
@@ -86,6 +85,54 @@ def test_a_file_in_frozen_and_out_again(
         page.locator("#export-made a").click()
     [row] = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
     assert json.loads(row)["messages"][0]["content"] == rows[1]["q"]
+    assert page.evaluate("window.pwned") is None
+
+
+@pytest.mark.slow
+def test_a_snapshot_for_another_trainer(page: Page, running_app) -> None:
+    space = make_space(running_app, "trainers")
+    open_tab(page, "export", space)
+    page.get_by_role("tab", name="Other trainers").click()
+    expect(page.get_by_text("Nothing is frozen yet")).to_be_visible()
+    expect(page.locator("button#export-neighbour")).to_be_disabled()
+
+    rows = [{"prompt": f"Q{n} {EVIL}", "answer": f"A{n} {EVIL}"} for n in range(12)]
+    rows[3]["answer"] += " <image>"
+    upload = httpx.post(
+        f"{running_app.url}/api/uploads",
+        params={"name": "r.jsonl"},
+        content="\n".join(json.dumps(row) for row in rows),
+        headers={"Authorization": f"Bearer {running_app.server_file['token']}"},
+        trust_env=False,
+    ).json()["upload_id"]
+    running_app.call("seeds_import_file", workspace=space, upload_id=upload, mark_accepted=True)
+    running_app.call("freeze_create", workspace=space, name="first")
+
+    open_tab(page, "export", space)
+    page.get_by_role("tab", name="Other trainers").click()
+    expect(page.locator("#export-neighbour-name input")).to_have_value("first")
+    page.locator("#export-neighbour-tool").get_by_label("LLaMA-Factory").check()
+    page.locator("#export-neighbour-model input, #export-neighbour-model textarea").fill(
+        "Qwen/Qwen3-0.6B"
+    )
+    page.locator("button#export-neighbour").click()
+    expect(page.locator("#export-made")).to_contain_text("Rows left out: 1: holds <image>")
+    with page.expect_download() as download:
+        page.locator("#export-made a").click()
+    assert download.value.suggested_filename.startswith("llama-factory-first-")
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert archive.testzip() is None
+        files = {name.split("/")[1]: archive.read(name).decode() for name in archive.namelist()}
+    info = json.loads(files["dataset_info.json"])
+    assert info["first"]["formatting"] == "sharegpt"
+    written = [
+        json.loads(line) for one in info.values() for line in files[one["file_name"]].splitlines()
+    ]
+    assert len(written) == 11
+    assert written[0]["messages"][0]["content"].endswith(EVIL)
+    assert "model_name_or_path: Qwen/Qwen3-0.6B\n" in files["llama_factory.yaml"]
+    assert "template: qwen3\n" in files["llama_factory.yaml"]
+    expect(page.locator("#export-files")).to_contain_text(download.value.suggested_filename)
     assert page.evaluate("window.pwned") is None
 
 

@@ -141,17 +141,26 @@ def curate(page, app):
     fill(page, "curate-threshold", "0.98")  # sentences about two capitals are near, not the same
     page.wait_for_timeout(1500)
     # short answers are fine here, answers cut off by the limit too
-    page.locator("#curate-cut input[type=checkbox]").uncheck()
+    page.locator("#curate-filter-length > button").click()
+    page.locator("#curate-length-drop-truncated input[type=checkbox]").uncheck()
     page.locator("button#curate-apply").click()
     expect(page.locator("#curate-report")).to_contain_text("same text")
+    await_duplicates(page, app, 1)
     removed = app.call("review_page", workspace=SPACE, query={"curation": "duplicate"})
     assert [r["messages"][-1]["content"] for r in removed] == ["What is the capital of France ??"]
     page.locator("button#curate-undo").click()
-    page.wait_for_timeout(1000)
-    assert counts(app)["duplicate"] == 0
+    await_duplicates(page, app, 0)
     page.locator("button#curate-apply").click()
-    page.wait_for_timeout(1500)
-    assert counts(app)["duplicate"] == 1
+    await_duplicates(page, app, 1)
+
+
+def await_duplicates(page, app, wanted):
+    """The store says so many, before long: the page tells before the rows are written."""
+    for _ in range(240):
+        if counts(app)["duplicate"] == wanted:
+            return
+        page.wait_for_timeout(250)
+    pytest.fail(f"{counts(app)['duplicate']} duplicates, not {wanted}")
 
 
 def review(page, app):
@@ -159,7 +168,7 @@ def review(page, app):
     bench = page.locator("#review-bench")
     expect(bench.locator(".ds-prompt")).to_be_visible()
     page.keyboard.press("e")
-    bench.locator("textarea").fill("Paris, on the river Seine.")
+    bench.get_by_label("Edited answer").fill("Paris, on the river Seine.")
     page.keyboard.press("Control+Enter")
     page.keyboard.press("r")
     page.keyboard.press("1")

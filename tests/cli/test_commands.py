@@ -1,7 +1,9 @@
 """Each command, with the app stopped and with it running."""
 
+import io
 import json
 import uuid
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,6 +89,10 @@ def test_from_a_file_to_files(studio, rows_file, tmp_path):
     assert pq.read_table(out / "two.parquet").num_rows == 2
     studio("export", "snapshot", "first", "-o", str(out / "s.zip"))
     assert (out / "s.zip").read_bytes()[:2] == b"PK"
+    made = studio("export", "trainer", "llama-factory", "first", "-o", str(out / "t.zip")).out
+    assert "11 rows" in made
+    assert zipfile.ZipFile(out / "t.zip").testzip() is None
+    assert studio("export", "trainer", "axolotl", "none", "-o", str(out / "n.zip"), code=1).err
     assert studio("export", "pairs", "-o", str(out / "a.txt"), code=1).err
     assert studio("export", "preferences", "-o", str(out / "p.jsonl"), code=1).err
 
@@ -96,6 +102,12 @@ def test_generate_from_a_server(studio, stub, rows_file):
     line = ("teacher", "add", "stub", "--model", "stub-1", "--url", stub.url, "--json")
     more = studio(*line, "--url", "http://127.0.0.1:9/v1", "--requests-per-min", "600").json
     assert (more["base_urls"], more["requests_per_min"]) == (["http://127.0.0.1:9/v1"], 600)
+    told = studio("teacher", "test", "stub").out
+    assert "1 of 2 addresses answers." in told
+    assert [line.split()[1] for line in told.splitlines() if line.startswith("http")] == [
+        "ok",
+        "error",
+    ]
     saved = studio(*line).json
     assert saved["kind"] == "openai"
     assert "stub" in studio("teacher", "list").out
@@ -194,3 +206,142 @@ def test_detach_needs_the_app(studio, stub, rows_file, home):
     job = studio(*line).json
     assert job["state"] in ("queued", "running", "done")
     assert studio("jobs", "show", job["id"], "--json").json["id"] == job["id"]
+
+
+def test_accounts_from_a_shell(studio, monkeypatch):
+    """The owner never gets a password: the shared app would ask everybody to log in."""
+    boss, name = (f"{word}-{uuid.uuid4().hex[:8]}" for word in ("boss", "ann"))
+    assert "/join?code=" in studio("user", "add", boss, "--role", "owner").out
+    monkeypatch.setattr("sys.stdin", io.StringIO("short\n"))
+    assert "10 characters" in studio("user", "add", name, "--stdin", code=1).err
+    monkeypatch.setattr("sys.stdin", io.StringIO("correct horse battery\n"))
+    assert studio("user", "add", name, "--stdin", "--json").json["account"]["has_password"]
+    listed = {row["name"]: row for row in studio("user", "list", "--json").json}
+    assert listed[name]["role"] == "reviewer"
+    assert not listed[boss]["has_password"]
+    assert "may log in" in studio("user", "list").out
+    studio("user", "role", name, "viewer")
+    assert "/join?code=" in studio("user", "invite", name).out
+    monkeypatch.setattr("sys.stdin", io.StringIO("another horse battery\n"))
+    assert studio("user", "passwd", name, "--stdin", "--json").json["role"] == "viewer"
+    assert studio("user", "disable", name, "--json").json["is_disabled"]
+    assert not studio("user", "enable", name, "--json").json["is_disabled"]
+    assert studio("user", "role", name, "emperor", code=1).err.startswith("Error: ")
+    studio("user", "disable", boss)
+
+
+def test_leaks_and_report(studio, stub, tmp_path):
+    ducks = (
+        "Janet keeps ducks that lay 16 eggs per day and she eats three of them for breakfast,"
+        " how many eggs are left?"
+    )
+    rows = tmp_path / "rows.jsonl"
+    texts = [(f"Solve: {ducks}", "13"), ("Why do ships float?", "Water."), ("A\x1b[31m?", "B.")]
+    rows.write_text("\n".join(json.dumps({"prompt": p, "response": r}) for p, r in texts))
+    bench = tmp_path / "sums.jsonl"
+    bench.write_text(json.dumps({"frage": ducks, "note": "x", "loesung": "It is thirteen."}))
+    studio("import", str(rows))
+    assert "leaks add FILE" in studio("leaks", "list").out
+    assert "openai/gsm8k" in studio("leaks", "known").out
+    assert studio("leaks", "check", code=1).err.startswith("Error: There is no benchmark")
+    added = studio("leaks", "add", str(bench), "--question", "frage", "--answer", "loesung")
+    assert "Added sums: 1 items" in added.out
+    checked = studio("leaks", "check", "--json").json
+    assert checked == {"sums": {"checked": 3, "rows": 1, "items": 1}}
+    shown = studio("leaks", "report", "sums").out
+    assert "ngram 100%" in shown
+    assert "janet keeps ducks" in shown
+    example = studio("leaks", "report", "sums", "--json").json["examples"][0]
+    place = ("sums", str(example["item"]), example["text_hash"])
+    studio("leaks", "judge", *place, "not_leak")
+    assert studio("leaks", "report", "sums", "--json").json["denied"] == 1
+    studio("leaks", "judge", *place, "clear")
+    assert studio("leaks", "queue", "--json").json["candidates"] == []
+    studio("teacher", "add", "stub", "--model", "stub-1", "--url", stub.url)
+    assert "no candidate" in studio("leaks", "ask", "stub", code=1).err
+    assert "cannot be reached" in studio("leaks", "get", "GSM8K", code=1).err
+
+    printed = studio("report").out
+    assert printed.startswith("# Report on the dataset")
+    assert "\x1b" not in printed
+    report = studio("report", "--json").json
+    assert report["came_in"]["rows"] == 3
+    assert report["checked"][0]["rows_hit"] == 1
+    for name, begins in (("r.html", "<!doctype"), ("r.md", "# Report"), ("r.json", "{")):
+        studio("report", "-o", str(tmp_path / name))
+        assert (tmp_path / name).read_text(encoding="utf-8").startswith(begins)
+    assert studio("report", "-o", str(tmp_path / "r.pdf"), code=1).err
+    studio("leaks", "forget", "sums")
+    assert studio("leaks", "list", "--json").json == []
+
+
+def test_agreement_and_a_judges_votes(studio, tmp_path):
+    rows = [
+        {"instruction": f"Say {n}.", "output_1": f"{n}!", "generator_1": "big",
+         "output_2": f"{n}?", "generator_2": "small", "preference": 1 + (n % 4 == 0)}
+        for n in range(8)
+    ]  # fmt: skip
+    path = tmp_path / "judged.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    assert "Nobody has decided" in studio("agreement").out
+    counts = studio("import", str(path), "--judge", "gpt", "--json").json["counts"]
+    assert counts["preferences"] == 8
+    found = studio("agreement", "ranking", "--anchor", "small", "--json").json
+    assert (found["sources"], found["voters"]) == ("judges", {"gpt": 8})
+    assert found["rates"][0]["rate"] == 0.75
+    table = studio("agreement", "ranking", "--anchor", "small").out
+    assert "big" in table
+    assert "1191" in table  # odds of 3 to 1
+    csv = studio("agreement", "ranking", "--anchor", "small", "--csv").out.splitlines()
+    assert csv[0].startswith("model,rating,low,high")
+    assert len(csv) == 3
+
+
+@pytest.fixture
+def static_model(tmp_path: Path) -> Path:
+    """A sentence-transformers folder: a vector at random for each of a few words."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    words = ["name", "a", "fact", "about", "the", "number", "is", "nice", ".", "?"]
+    vocabulary = {word: k for k, word in enumerate(["[UNK]", *words, *map(str, range(12))])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    folder = tmp_path / "static"
+    model = SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_dim=16)])
+    model.save(str(folder), create_model_card=False)
+    return folder
+
+
+def test_dedup_by_another_model(studio, rows_file, static_model):
+    studio("import", str(rows_file))
+    missing = studio("dedup", "--model", "/nowhere/at/all", code=1)
+    assert "There is no model in /nowhere/at/all" in missing.err
+    words = ("dedup", "--no-filters", "--field", "answer", "--threshold", "0.5")
+    done = studio(*words, "--model", str(static_model), "--json").json
+    assert done["settings"]["model"] == done["model"] == str(static_model)
+    assert done["embedded"] == 12
+    again = studio(*words).out  # the model in force stays, and nothing is embedded anew
+    assert f"Compared by {static_model}; its similarities are its own." in again
+    assert studio(*words, "--json").json["embedded"] == 0
+    used = studio(*words, "--accepted", "--json").json["settings"]
+    assert (used["field"], used["remove_accepted"]) == ("answer", True)
+    assert studio("dedup", "--json").json["settings"] == used, "what is left out is as in force"
+    kept = studio("dedup", "--not-accepted", "--json").json["settings"]
+    assert (kept["field"], kept["remove_accepted"]) == ("answer", False)
+
+
+def test_plans_say_what_is_wrong_with_them(studio, tmp_path):
+    assert studio("plan", "--json").json == []
+    file = tmp_path / "stages.json"
+    file.write_text("{}", encoding="utf-8")
+    assert "holds no list" in studio("stages", "p", str(file), code=1).err
+    file.write_text("[", encoding="utf-8")
+    assert "is not JSON" in studio("stages", "p", str(file), code=1).err
+    file.write_text("[]", encoding="utf-8")
+    assert "no stages yet" in studio("stages", "p", str(file), code=1).err
+    varied = studio("sweep", "p", "snap", "--grid", "alpha=x", code=1).err
+    assert "varies nothing" in varied
+    one = studio("sweep", "p", "snap", "--grid", "seed=1", code=1).err
+    assert "This grid has 1 run" in one

@@ -18,6 +18,11 @@ from distill_studio.curate.text import conversation_text, normalise, text_hash
         ("“Quoted”", '"quoted"'),
         ("ｆｕｌｌ width", "full width"),
         ("a\n\nb", "a b"),
+        ("Wow!! Really?!", "wow. really"),
+        ("See it, then: go!", "see it then go"),
+        ("你好！", "你好"),
+        ("ＡＢ，c", "ab, c"),
+        ("cafe\u0301", "caf\u00e9"),
     ],
 )
 def test_same_in_normal_form(one, other):
@@ -26,10 +31,36 @@ def test_same_in_normal_form(one, other):
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("1.5", "15"), ("x > 3", "x < 3"), ("-5", "5"), ("1+1", "1-1"), ("???", "!!!"), ("a", "b")],
+    [
+        ("1.5", "15"),
+        ("x > 3", "x < 3"),
+        ("-5", "5"),
+        ("1+1", "1-1"),
+        ("???", "!!!"),
+        ("a", "b"),
+        ("2⁵", "25"),
+        ("x²", "x2"),
+        ("½", "1/2"),
+        ("not (a or b)", "(not a) or b"),
+        ("(1,5)", "(1.5)"),
+        ("1,000", "1 000"),
+        (".5", "5"),
+        ("10:30", "10 30"),
+        ("What is 5!?", "What is 5?"),
+        ("n!!", "n!"),
+        ("2n!", "2n"),
+        ("(n-1)!", "(n-1)"),
+        ("a != b", "a = b"),
+        ("if !ok", "if ok"),
+    ],
 )
 def test_different_in_normal_form(one, other):
     assert normalise(one) != normalise(other)
+
+
+@given(st.text(alphabet="aB1.,:!?() ²\n=５！", max_size=12))
+def test_a_normal_form_stays_as_it_is(text):
+    assert normalise(normalise(text)) == normalise(text)
 
 
 def test_only_text_has_a_hash():

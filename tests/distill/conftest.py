@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from distill_studio.distill.chat_tokenizer import ChatTokenizer
-from distill_studio.distill.config import DataConfig, DpoRun, LoraConfig, SftRun, StudentConfig
+from distill_studio.distill.config import (
+    RUN_CONFIGS,
+    DataConfig,
+    LoraConfig,
+    RunConfig,
+    StudentConfig,
+    TeacherConfig,
+)
 from tests.tiny_model import build_tiny_model, completions, preferences, write_snapshot
 
 MakeRun = Callable[..., Path]
@@ -25,11 +32,11 @@ def chat(tiny_model: Path) -> ChatTokenizer:
 
 
 @pytest.fixture
-def make_config(tiny_model: Path, tmp_path: Path) -> Callable[..., SftRun | DpoRun]:
+def make_config(tiny_model: Path, tmp_path: Path) -> Callable[..., RunConfig]:
     """A config over the tiny model; keyword arguments replace its fields."""
 
-    def make(method: str = "sft", rows: int = 24, **fields: Any) -> SftRun | DpoRun:
-        made = completions(rows) if method == "sft" else preferences(rows)
+    def make(method: str = "sft", rows: int = 24, **fields: Any) -> RunConfig:
+        made = preferences(rows) if method == "dpo" else completions(rows)
         data = write_snapshot(tmp_path / f"snap-{method}", made[:-4], made[-4:])
         common = {
             "name": "r",
@@ -37,7 +44,7 @@ def make_config(tiny_model: Path, tmp_path: Path) -> Callable[..., SftRun | DpoR
             "data": DataConfig(
                 folder=str(data),
                 name="snap",
-                format="prompt_completion" if method == "sft" else "preference",
+                format="preference" if method == "dpo" else "prompt_completion",
             ),
             "lora": LoraConfig(r=4, alpha=8),
             "learning_rate": 0.02,
@@ -50,13 +57,15 @@ def make_config(tiny_model: Path, tmp_path: Path) -> Callable[..., SftRun | DpoR
             "dtype": "fp32",
             "device": "cpu",
         }
-        return (SftRun if method == "sft" else DpoRun)(**(common | fields))
+        if method in ("logit", "on_policy"):
+            common["teacher"] = TeacherConfig(folder=str(tiny_model), id="tiny")
+        return RUN_CONFIGS[method](**(common | fields))
 
     return make
 
 
 @pytest.fixture
-def make_run(make_config: Callable[..., SftRun | DpoRun], tmp_path: Path) -> MakeRun:
+def make_run(make_config: Callable[..., RunConfig], tmp_path: Path) -> MakeRun:
     """A run folder with its run.json."""
 
     def make(method: str = "sft", folder: str = "run", **fields: Any) -> Path:

@@ -9,13 +9,15 @@ from distill_studio.distill.config import (
     DataConfig,
     DpoRun,
     StudentConfig,
-    TrainSpec,
+    TeacherConfig,
     parse_config,
 )
 from distill_studio.distill.presets import PRESETS, build_config
+from distill_studio.distill.spec import TrainSpec
 from distill_studio.distill.trainers import TRAINERS
 
 STUDENT = StudentConfig(base_folder="/m", base_id="m")
+TEACHER = TeacherConfig(folder="/t", id="t")
 DATA = DataConfig(folder="/d", name="d", format="messages")
 
 
@@ -23,11 +25,11 @@ def test_a_trainer_per_tag() -> None:
     assert set(TRAINERS) == set(RUN_CONFIGS) == set(PRESETS)
 
 
-@pytest.mark.parametrize("method", ["sft", "dpo"])
+@pytest.mark.parametrize("method", list(RUN_CONFIGS))
 @pytest.mark.parametrize("preset", ["quick", "balanced", "thorough"])
 def test_every_preset_makes_a_run(method: str, preset: str) -> None:
     spec = TrainSpec(snapshot="d", method=method, preset=preset)
-    config = build_config(spec, "r", STUDENT, DATA)
+    config = build_config(spec, "r", STUDENT, DATA, teachers=[TEACHER])
     assert type(config) is RUN_CONFIGS[method]
     assert parse_config(config.model_dump_json()) == config
     assert config.lora
@@ -49,6 +51,8 @@ def test_own_values_replace_the_preset() -> None:
 def test_fields_of_another_method_cannot_be_set() -> None:
     with pytest.raises(ValidationError):
         TrainSpec(snapshot="d", beta=0.1)
+    with pytest.raises(ValidationError, match="temperature belongs to logit"):
+        TrainSpec(snapshot="d", temperature=2.0)
     config = build_config(TrainSpec(snapshot="d", method="dpo", beta=0.3), "r", STUDENT, DATA)
     assert isinstance(config, DpoRun)
     assert config.beta == 0.3

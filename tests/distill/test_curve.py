@@ -82,3 +82,12 @@ def test_only_a_last_word_counts() -> None:
     assert last_final([started(), done]) == done
     assert last_final([Stopped(step=1), Note(message="again")]) is None
     assert last_final([]) is None
+
+
+def test_parts_of_the_loss_are_series_of_their_own() -> None:
+    first = Step(step=1, total=2, loss=2.0, ce=3.0, kl=1.9, lr=0.1)
+    found = curve([started(), Eval(step=0, loss=2.0, ce=3.0, kl=2.0), first, step(2)])
+    assert [(p.step, p.value) for p in found.kl] == [(1, 1.9)]
+    assert [(p.step, p.value) for p in found.ce] == [(1, 3.0)]
+    assert [(p.step, p.value) for p in found.held_kl] == [(0, 2.0)]
+    assert curve([started(), step(1)]).kl == []

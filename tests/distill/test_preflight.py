@@ -4,18 +4,20 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from distill_studio.core.errors import InvalidInput
 from distill_studio.distill.chat_tokenizer import ChatTokenizer
-from distill_studio.distill.config import DpoRun, SftRun
+from distill_studio.distill.config import RunConfig
 from distill_studio.distill.data import split_path
+from distill_studio.distill.estimate import Estimate, model_facts
 from distill_studio.distill.preflight import Report, check, refuse
 from distill_studio.distill.token_view import token_view
 from tests.tiny_model import assistant, completions, preferences, user, write_snapshot
 
-MakeConfig = Callable[..., SftRun | DpoRun]
+MakeConfig = Callable[..., RunConfig]
 
 
 def codes(report: Report, level: str = "") -> list[str]:
@@ -133,3 +135,18 @@ def test_preflight_needs_no_torch() -> None:
     code += "import distill_studio.distill.students; print('torch' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=".")
     assert found.stdout.strip() == "False", found.stderr
+
+
+def test_memory_and_disk_are_of_what_is_loaded_and_written(make_config: MakeConfig) -> None:
+    def took(method: str = "sft", **fields: Any) -> Estimate:
+        found = check(make_config(method, **fields)).estimate
+        assert found
+        return found
+
+    facts = model_facts(Path(make_config().student.base_folder))
+    gib = facts.parameters / 2**30
+    halves, whole = took(dtype="bf16").memory_gib, took(dtype="fp32").memory_gib
+    assert whole - halves == pytest.approx(2 * gib)
+    online, stored = (took("logit", signal=signal, top_k=8) for signal in ("online", "cache"))
+    assert stored.disk_gib > online.disk_gib
+    assert online.disk_gib >= 3 * 0.04 * 12 * gib  # two checkpoints and the one being written

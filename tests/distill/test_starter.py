@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from distill_studio.distill import worker
-from distill_studio.distill.config import DataConfig, StudentConfig, TrainSpec
+from distill_studio.distill.config import DataConfig, StudentConfig, TeacherConfig
 from distill_studio.distill.events import EVENTS_FILE, read_events
 from distill_studio.distill.presets import build_config
+from distill_studio.distill.spec import TrainSpec
 from distill_studio.teachers.models import resolve_model
 from tests.tiny_model import assistant, user, write_snapshot
 
@@ -28,6 +29,7 @@ def train(folder: Path, data: Path, row_format: str, cache: Path, **fields: Any)
         "r",
         student,
         DataConfig(folder=str(data), name="s", format=row_format),
+        teachers=[TeacherConfig(folder=str(base), id="smollm2-135m-instruct")],
     )
     folder.mkdir()
     (folder / "run.json").write_text(config.model_dump_json(), encoding="utf-8")
@@ -50,14 +52,15 @@ def gpt4_rows(shared_data: Path, count: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.timeout(LIMIT_S)
-def test_sft_on_200_gpt4_answers_lowers_the_held_out_loss_by_6_percent(
+def test_sft_on_gpt4_answers_lowers_the_held_out_loss(
     shared_data: Path, starter_cache: Path, tmp_path: Path
 ) -> None:
     rows = gpt4_rows(shared_data, 200)
     data = write_snapshot(tmp_path / "data", rows[40:], rows[:40])
-    found = train(tmp_path / "run", data, "prompt_completion", starter_cache, eval_every=60)
-    assert found["steps"] == 60
-    assert found["loss_fell_percent"] >= 6.0, found
+    fields = {"max_steps": 20, "max_length": 96, "eval_every": 20, "eval_rows": 24}
+    found = train(tmp_path / "run", data, "prompt_completion", starter_cache, **fields)
+    assert found["steps"] == 20
+    assert found["loss_fell_percent"] >= 3.0, found
 
 
 @pytest.mark.timeout(LIMIT_S)
@@ -84,15 +87,15 @@ def test_dpo_on_real_preferences_raises_the_held_out_margin(
         "preference",
         starter_cache,
         method="dpo",
-        max_steps=20,
+        max_steps=10,
         grad_accumulation=1,
-        max_length=160,
+        max_length=128,
         learning_rate=2e-4,
-        eval_every=20,
-        eval_rows=16,
+        eval_every=10,
+        eval_rows=12,
     )
     assert found["margin_before"] == pytest.approx(0.0, abs=0.01)
-    assert found["margin_after"] > 0.02, found
+    assert found["margin_after"] > 0.01, found
 
 
 @pytest.mark.timeout(LIMIT_S)
@@ -132,3 +135,94 @@ def test_a_pruned_starter_trains_and_its_merged_model_answers(
     divergence = (theirs.exp() * (theirs - ours)).sum(-1).mean()
     assert float(divergence) < 0.01  # the merged weights are rounded to bf16 once
     assert merged.generate(ids, max_new_tokens=8, do_sample=False).shape[1] > ids.shape[1]
+
+
+@pytest.mark.timeout(LIMIT_S)
+def test_logit_distillation_brings_a_pruned_starter_back_to_its_teacher(
+    shared_data: Path, starter_cache: Path, tmp_path: Path
+) -> None:
+    rows = gpt4_rows(shared_data, 152)
+    data = write_snapshot(tmp_path / "data", rows[24:], rows[:24])
+    found = train(
+        tmp_path / "run",
+        data,
+        "prompt_completion",
+        starter_cache,
+        keep=24,
+        method="logit",
+        weights="full",
+        learning_rate=3e-4,
+        max_steps=12,
+        max_length=96,
+        eval_every=12,
+        eval_rows=12,
+    )
+    assert found["kl_after"] < 0.8 * found["kl_before"], found
+
+
+@pytest.mark.timeout(LIMIT_S)
+def test_hidden_states_of_a_pruned_starter_come_closer_to_its_teachers(
+    shared_data: Path, starter_cache: Path, tmp_path: Path
+) -> None:
+    rows = gpt4_rows(shared_data, 48)
+    data = write_snapshot(tmp_path / "data", rows[8:], rows[:8])
+    found = train(
+        tmp_path / "run",
+        data,
+        "prompt_completion",
+        starter_cache,
+        keep=24,
+        method="logit",
+        weights="full",
+        learning_rate=3e-4,
+        feature_weight=1.0,
+        max_steps=8,
+        max_length=64,
+        eval_every=8,
+        eval_rows=8,
+    )
+    assert found["features_after"] < 0.9 * found["features_before"], found
+    assert found["kl_after"] < found["kl_before"], found
+
+
+@pytest.mark.timeout(LIMIT_S)
+@pytest.mark.parametrize(
+    ("row_format", "fields"),
+    [
+        ("preference", {"method": "dpo", "dpo_loss": "robust", "sft_weight": 0.5}),
+        ("preference", {"method": "dpo", "dpo_loss": "ipo", "reference": "stored"}),
+        ("unpaired", {"method": "kto", "batch_size": 4}),
+        ("prompt_completion", {"method": "on_policy", "keep": 27, "answer_tokens": 12}),
+        ("prompt_completion", {"method": "sft", "reasoning_share": 0.5, "reasoning_budget": 40}),
+    ],
+    ids=["dpo-robust-sft", "dpo-ipo", "kto", "on-policy", "reasoning"],
+)
+def test_every_further_method_takes_real_steps_with_the_starter(
+    shared_data: Path,
+    starter_cache: Path,
+    tmp_path: Path,
+    row_format: str,
+    fields: dict[str, Any],
+) -> None:
+    rows = []
+    for number, row in enumerate(gpt4_rows(shared_data, 16)):
+        prompt, answer = row["prompt"], row["completion"][0]["content"][:200]
+        thought = f"<think>\nIt asks for {number} things.\n</think>\n\n{answer}"
+        shapes: dict[str, dict[str, Any]] = {
+            "preference": {"chosen": [assistant(answer)], "rejected": [assistant("No.")]},
+            "unpaired": {
+                "completion": [assistant(answer if number % 2 else "No.")],
+                "label": bool(number % 2),
+            },
+            "prompt_completion": {"completion": [assistant(thought)]},
+        }
+        rows.append({"id": str(number), "prompt": prompt} | shapes[row_format])
+    data = write_snapshot(tmp_path / "data", rows[4:], rows[:4])
+    short = {"max_steps": 3, "max_length": 96, "eval_every": 3, "eval_rows": 4}
+    found = train(tmp_path / "run", data, row_format, starter_cache, **short, **fields)
+    assert found["steps"] == 3
+    assert 0.0 < found["loss_after"] < 1000.0, found
+    if fields["method"] in ("dpo", "kto"):
+        assert found["margin_after"] > found["margin_before"], found
+    elif fields["method"] == "sft":
+        assert found["loss_after"] < found["loss_before"], found

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,6 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from distill_studio.core.errors import StudioError
 from distill_studio.distill import worker
 from distill_studio.distill.command import worker_argv, working_folder
 from distill_studio.distill.config import parse_config
@@ -222,13 +222,28 @@ def test_an_unfinished_checkpoint_is_passed_over(tmp_path: Path) -> None:
     assert worker.step_of(None) == 0
 
 
-def test_failures_are_told_in_plain_words(make_run: MakeRun, tmp_path: Path) -> None:
+def test_a_student_that_is_gone(make_run: MakeRun, tmp_path: Path) -> None:
     folder = make_run(student={"base_folder": str(tmp_path / "nowhere"), "base_id": "x"})
+    assert run_worker(folder)[-1].kind == "failed"
+
+
+def test_the_base_is_read_once(
+    make_run: MakeRun, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be gone by the time the student is saved: in what it is kept is known by then."""
+    base = tmp_path / "base"
+    shutil.copytree(tiny_model, base)
+    folder = make_run(student={"base_folder": str(base), "base_id": "x"}, lora=None, max_steps=1)
+    save = worker.save_student
+
+    def without_base(*args: Any) -> None:
+        shutil.rmtree(base)
+        save(*args)
+
+    monkeypatch.setattr(worker, "save_student", without_base)
     events = run_worker(folder)
-    assert events[-1].kind == "failed"
-    assert worker.explain(OSError(28, "No space left on device")).message == "The disk is full."
-    assert "memory" in worker.explain(RuntimeError("DefaultCPUAllocator: out of memory")).message
-    assert worker.explain(StudioError("a", "b")).hint == "b"
+    assert events[-1].kind == "done", events[-1]
+    assert (folder / "model" / "config.json").exists()
 
 
 def test_rows_that_cannot_be_learned_fail_with_a_way_out(make_run: MakeRun) -> None:

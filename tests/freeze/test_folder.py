@@ -96,5 +96,5 @@ def test_the_card_names_splits_and_terms(tmp_path: Path) -> None:
     write(tmp_path / "first", [row(1)], [row(2)])
     card = (tmp_path / "first" / "README.md").read_text(encoding="utf-8")
     assert "  - split: validation\n    path: validation.parquet\n" in card
-    assert "| a \\| b | 3 | not stated |" in card
+    assert "| a \\| b | not recorded | 3 | not stated |" in card
     assert "- pending: 2" in card

@@ -3,7 +3,7 @@
 import pytest
 
 from distill_studio.core.lenient_json import Unreadable
-from distill_studio.judge import families, family, family_warning, majority
+from distill_studio.judge import families, family_warning, majority
 from distill_studio.judge.families import _load
 from distill_studio.verify.final_answer import final_answer
 
@@ -32,7 +32,6 @@ from distill_studio.verify.final_answer import final_answer
 )
 def test_families(model: str, expected: tuple[str, ...]) -> None:
     assert families(model) == expected
-    assert family(model) == (expected[0] if expected else "")
 
 
 def test_a_word_belongs_to_one_family() -> None:

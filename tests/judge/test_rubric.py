@@ -1,7 +1,6 @@
 """Scores are read from what judges write; nonsense is unreadable, never a number."""
 
 import json
-import time
 
 import pytest
 from hypothesis import given
@@ -121,12 +120,11 @@ def test_scores_come_back_as_they_were_given(scores: dict[str, int], reason: str
     assert read_scores(json.dumps({"reason": reason, **scores})).scores == scores
 
 
+@pytest.mark.timeout(30)
 @pytest.mark.parametrize("reply", ["Honesty: ", "Honesty: *", "score ", 'score:"', "("])
 def test_hostile_replies_are_read_in_good_time(reply: str) -> None:
-    start = time.perf_counter()
     with pytest.raises(Unreadable):
         read_scores(reply[:-1] + reply[-1] * 20_000 + "x", ONE)
-    assert time.perf_counter() - start < 1
 
 
 def test_an_aspect_is_known_by_its_label_too() -> None:

@@ -2,6 +2,7 @@
 
 from distill_studio.core.records import Curation, Message, Pair
 from distill_studio.review.bench_record import bench_record, hints, provenance_line
+from distill_studio.review.reasons import DEFAULT_REASONS
 
 
 def make_pair(**fields: object) -> Pair:
@@ -42,3 +43,24 @@ def test_hints_name_flags_and_never_decide() -> None:
     )
     assert bench_record(flagged, candidates=3).status == "pending"
     assert hints(make_pair()) == ()
+
+
+def test_suggestions_are_told_and_never_decide() -> None:
+    judged = make_pair(params={"judged": {"reason": "x" * 900}}, judge_score=2.0)
+    failed = bench_record(judged, checked=(False, "says 42, not 41"))
+    assert (failed.verdict, failed.verdict_note) == ("fails", "says 42, not 41")
+    assert failed.suggested_reason in DEFAULT_REASONS
+    assert failed.judge_words == "x" * 400
+    assert failed.status == "pending"
+    passed = bench_record(make_pair(finish_reason="length"), checked=(True, ""))
+    assert passed.verdict == "passes"
+    assert passed.suggested_reason in DEFAULT_REASONS
+    assert passed.suggested_reason != failed.suggested_reason
+    plain = bench_record(make_pair(params={"judged": "no mapping"}))
+    assert (plain.verdict, plain.judge_words, plain.suggested_reason) == ("", "", "")
+
+
+def test_a_verdict_says_nothing_of_an_edit() -> None:
+    edited = make_pair(edited_answer="mended")
+    assert bench_record(edited, checked=(False, "wrong")).verdict == ""
+    assert bench_record(edited, checked=(False, "wrong")).suggested_reason == ""

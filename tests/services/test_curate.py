@@ -1,22 +1,27 @@
 """The curate stage over a real store, with an embedder made of word counts."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 
+from distill_studio.core import embedding_models
 from distill_studio.core.actor import Actor, Role
-from distill_studio.core.errors import InvalidInput, NotAllowed, NotFound
+from distill_studio.core.errors import Cancelled, InvalidInput, NotAllowed, NotFound
+from distill_studio.core.progress import CancelToken
 from distill_studio.core.records import Decision, DecisionKind, JobState, Message, Pair, PairStatus
 from distill_studio.core.words import words
 from distill_studio.curate.filters import (
     Answer,
     LengthConfig,
+    PrivacyConfig,
     RefusalConfig,
     default_filters,
     first_drop,
     measure_all,
 )
+from distill_studio.curate.reports import CurateSettings, NearChoices
 from distill_studio.services import curation_work, operations
 from distill_studio.store import decisions, embeddings, pairs
 
@@ -28,7 +33,7 @@ RAIN = "Rain falls when small drops in a cloud join and grow too heavy for the a
 class WordCounts:
     """An embedder whose vectors are hashed word counts; a window is twenty words."""
 
-    model = "word-counts"
+    model = embedding_models.FULL
     dim = 256
 
     def __init__(self):
@@ -50,7 +55,7 @@ class WordCounts:
 @pytest.fixture
 def embedder(workspace, monkeypatch):
     made = WordCounts()
-    monkeypatch.setattr(workspace.studio.models, "embedder", lambda: made, raising=False)
+    monkeypatch.setattr(workspace.studio.models, "embedder", lambda *_: made, raising=False)
     return made
 
 
@@ -72,6 +77,15 @@ def pair(prompt, answer, *, seed=None, **fields):
         sample=number,
         **fields,
     )
+
+
+def talk(turns, said):
+    """A conversation of which only turn `said` has its own words."""
+    messages = tuple(
+        Message(role=role, content=content if k == said else "Go on.")
+        for k, (role, content) in enumerate(turns)
+    )
+    return pair("", BEES).model_copy(update={"messages": messages})
 
 
 def store(workspace, *rows):
@@ -162,6 +176,25 @@ def test_an_accepted_row_that_fails_is_kept_and_counted(workspace, curate, owner
     assert (report.filtered, curation(workspace)[one]) == (1, "filtered")
 
 
+def test_personal_data_is_found_in_every_turn_and_in_reasoning(workspace, curate, owner):
+    mail = "jane.doe@firma.de"
+    turns = [
+        ("system", f"You answer for {mail}."),
+        ("user", f"I am {mail}."),
+        ("assistant", f"Hello {mail}."),
+        ("user", f"Is it {mail}?"),
+    ]
+    hidden = [talk(turns, k) for k in range(len(turns))]
+    thought = pair("Why?", BEES, reasoning=f"Ask {mail} first.")
+    clean = pair("Why do ships float?", SHIPS)
+    store(workspace, *hidden, thought, clean)
+    report = curate.apply(owner, [PrivacyConfig(action="drop")])
+    assert report.by_reason == {"privacy": 5}
+    assert curation(workspace)[clean.id] == "kept"
+    assert "an e-mail address: jan…" in curate.explain(owner, thought.id).reason
+    assert curate.explain(owner, hidden[3].id).score == 1.0, "one address, wherever it is read"
+
+
 # -- near-duplicates ------------------------------------------------------------------------
 
 
@@ -174,10 +207,8 @@ def test_dedup_in_one_job(workspace, curate, owner, bees):
     assert (near.code, exact.code, exact.score) == ("near", "exact", 1.0)
     assert near.lost_to.pair_id == exact.lost_to.pair_id == a
     assert 0.85 <= near.score < 1.0
-    assert report["by_topic"] == [
-        {"topic": "nature", "total": 3, "removed": 2},
-        {"topic": "physics", "total": 1, "removed": 0},
-    ]
+    counted = [(t["topic"], t["total"], t["removed"], t["by_reason"]) for t in report["by_topic"]]
+    assert counted == [("nature", 3, 2, {"exact": 1, "near": 1}), ("physics", 1, 0, {})]
 
 
 def test_equal_rows_are_found_without_any_vectors(workspace, curate, owner, embedder, bees):
@@ -252,6 +283,66 @@ def test_accepted_first_then_score_then_age(workspace, curate, owner):
     assert [one for one in ids if curation(workspace)[one] == "kept"] == [ids[3]]
 
 
+@pytest.mark.parametrize(
+    ("choices", "kept"),
+    [
+        ({}, 1),
+        ({"priority": "judge"}, 1),
+        ({"priority": "oldest"}, 0),
+        ({"priority": "newest"}, 3),
+        ({"priority": "longest"}, 2),
+        ({"priority": "shortest"}, 3),
+        ({"priority": "teacher", "teacher": "small"}, 2),
+        ({"priority": "teacher", "teacher": "nobody"}, 1),
+    ],
+)
+def test_who_stays_is_a_choice_and_what_people_accepted_stays_first(
+    workspace, curate, owner, choices, kept
+):
+    ids = store(
+        workspace,
+        pair("q same", BEES + "!", teacher="big"),
+        pair("q same", BEES + "?", teacher="big", judge_score=2.0),
+        pair("q same", BEES + " . ...", teacher="small"),
+        pair("q same", BEES, teacher="small", judge_score=-1.0),
+    )
+    near = NearChoices(**choices)
+    if choices.get("teacher") == "small":
+        kept = 3  # of the preferred teacher's answers the one with a score
+    assert curate.dedup_preview(owner, near=near).largest[0].kept.pair_id == ids[kept]
+    curate.apply(owner, near=near)
+    assert [one for one in ids if curation(workspace)[one] == "kept"] == [ids[kept]]
+    decide(workspace, ids[2], DecisionKind.ACCEPT)
+    curate.settle(owner)
+    assert [one for one in ids if curation(workspace)[one] == "kept"] == [ids[2]]
+
+
+def test_within_one_topic_only(workspace, curate, owner):
+    ids = store(
+        workspace,
+        pair("How do bees make honey?", BEES, topic="nature"),
+        pair("How do bees make their honey?", BEES + " months", topic="nature"),
+        pair("How do bees make honey?", BEES, topic="food"),
+        pair("How do bees make honey?", BEES.upper()),
+        pair("How do bees make their honey?", BEES + " month"),
+    )
+    done(workspace, owner, curate.embed(owner))
+    assert curate.dedup_preview(owner, threshold=0.85).removed == 4
+    within = NearChoices(within_topic=True)
+    preview = curate.dedup_preview(owner, threshold=0.85, near=within)
+    assert (preview.removed, preview.exact) == (2, 0)
+    curate.apply(owner, threshold=0.85, near=within)
+    states = curation(workspace)
+    assert [states[one] for one in ids] == ["kept", "duplicate", "kept", "kept", "duplicate"]
+    assert curate.plan_report(owner, threshold=0.85).changed == 0, "the choice is in force"
+
+
+def test_settings_from_before_there_was_a_choice_still_load():
+    old = CurateSettings().model_dump(mode="json")
+    del old["near"]
+    assert CurateSettings.model_validate(old).near == NearChoices()
+
+
 def test_an_accepted_copy_is_a_conflict_until_a_person_settles_it(workspace, curate, owner, bees):
     a, b, c, _ = bees
     for one in (a, b, c):
@@ -285,6 +376,33 @@ def test_new_rows_are_compared_with_the_old_ones_only(workspace, curate, owner, 
     assert curate.dedup_preview(owner, threshold=0.85).removed == 3
     done(workspace, owner, curate.embed(owner))
     assert len(embedder.embedded) == before + 1
+
+
+def test_a_stopped_embedding_goes_on_where_it_was(workspace, embedder, monkeypatch):
+    rows = [pair(f"Question {k} of many", f"{BEES} number {k}") for k in range(12)]
+    ids = store(workspace, *rows, pair("Another question", f"{BEES} number 3"))
+    monkeypatch.setattr(curation_work, "_BATCH_WINDOWS", 4)
+    token = CancelToken()
+
+    def stop_after_two_batches(done, total=None, note=""):
+        assert total == 25  # 13 prompts and 12 answers: equal texts are embedded once
+        if done >= 8:
+            token.cancel()
+
+    with pytest.raises(Cancelled):
+        curation_work.embed_texts(workspace.db, embedder, "both", stop_after_two_batches, token)
+    first = list(embedder.embedded)
+    assert 0 < len(first) < 25
+    assert curation_work.embed_texts(workspace.db, embedder, "both") == 25 - len(first)
+    assert len(embedder.embedded) == len(set(embedder.embedded)) == 25
+    assert curation_work.embed_texts(workspace.db, embedder, "both") == 0
+    other = WordCounts()
+    other.model = "other"  # a second model neither sees nor loses the vectors of the first
+    assert curation_work.embed_texts(workspace.db, other, "both") == 25
+    assert curation_work.embed_texts(workspace.db, embedder, "both") == 0
+    decide(workspace, ids[0], DecisionKind.EDIT, answer="Ships float")
+    assert curation_work.embed_texts(workspace.db, embedder, "both") == 1
+    assert len(embedder.embedded) == 26
 
 
 def test_long_answers_equal_in_their_first_window_both_stay(workspace, curate, owner):
@@ -342,6 +460,67 @@ def test_too_many_near_pairs_raise_the_floor(workspace, curate, owner, monkeypat
     assert preview.removed > 0
 
 
+def test_after_the_floor_was_raised_only_new_rows_are_compared(
+    workspace, curate, owner, monkeypatch
+):
+    monkeypatch.setattr(curation_work, "MAX_NEAR_PAIRS", 40)
+    store(workspace, *(pair(f"{BEES} {k}", f"{BEES} {k} {k * 3}") for k in range(20)))
+    done(workspace, owner, curate.embed(owner))
+    before = curate.dedup_preview(owner)
+    assert before.floor > 0.8
+    counted = workspace.db.rows("SELECT * FROM near_pairs_in_force ORDER BY ALL")
+    searched = []
+    search = curation_work.NearSearch
+
+    def watched(source, floor, known=0):
+        searched.append((floor, known))
+        return search(source, floor, known=known)
+
+    monkeypatch.setattr(curation_work, "NearSearch", watched)
+    store(workspace, pair("Something else entirely", SHIPS))
+    done(workspace, owner, curate.embed(owner))
+    assert searched[0] == (before.floor, 20)
+    assert [known for _, known in searched] == [20, 20], "of both, and of prompts"
+    assert workspace.db.rows("SELECT * FROM near_pairs_in_force ORDER BY ALL") == counted
+    assert curate.dedup_preview(owner).removed == before.removed
+
+
+def test_what_was_found_counts_until_a_search_from_a_lower_floor_has_ended(
+    workspace, curate, owner, embedder, bees, monkeypatch
+):
+    half = " ".join(BEES.split()[:11] + SHIPS.split()[:6])
+    store(workspace, pair("How do bees make honey?", half))
+    done(workspace, owner, curate.embed(owner, "both", 0.85))
+    before = curate.plan_report(owner, threshold=0.85)
+    assert before.duplicates == 2
+    save, token = embeddings.save_near_pairs, CancelToken()
+
+    def save_and_stop(*arguments):
+        save(*arguments)
+        token.cancel()
+
+    monkeypatch.setattr(embeddings, "save_near_pairs", save_and_stop)
+    search = partial(curation_work.NearSearch, tile=1)  # four units at once
+    monkeypatch.setattr(curation_work, "NearSearch", search)
+    with pytest.raises(Cancelled):
+        curation_work.find_near(workspace.db, embedder, "both", 0.6, cancel=token)
+    under_way = workspace.db.rows("SELECT DISTINCT generation FROM near_pairs WHERE field = 'both'")
+    assert sorted(row["generation"] for row in under_way) == [0, 1]
+    assert curate.plan_report(owner, threshold=0.85) == before
+    assert curate.dedup_preview(owner, threshold=0.5).threshold == 0.85
+    monkeypatch.setattr(embeddings, "save_near_pairs", save)
+    begun = workspace.db.value("SELECT max(searched_to) FROM near_searches WHERE generation = 1")
+    assert begun == 4, "of five"
+    done(workspace, owner, curate.embed(owner, "both", 0.85))  # goes on with the old one
+    assert curate.dedup_preview(owner).floor == 0.85
+    done(workspace, owner, curate.embed(owner, "both", 0.6))
+    assert curate.dedup_preview(owner).floor == 0.6
+    after = curate.plan_report(owner, threshold=0.85)
+    assert after == before
+    rest = workspace.db.rows("SELECT DISTINCT generation FROM near_pairs WHERE field = 'both'")
+    assert [row["generation"] for row in rest] == [1]
+
+
 def test_a_stopped_search_goes_on_where_it_was(workspace, curate, owner, embedder, bees):
     """What a kill leaves behind: pairs of a strip that was not finished."""
     done(workspace, owner, curate.embed(owner))
@@ -386,6 +565,20 @@ def test_applying_twice_changes_nothing(workspace, curate, owner, bees):
     assert (second.changed, second.action) == (0, 0)
     assert second.duplicates == first.duplicates
     assert len(curate.history(owner)) == 1
+
+
+def test_what_is_left_out_is_as_in_force(workspace, curate, owner, bees):
+    decide(workspace, bees[0], DecisionKind.ACCEPT)
+    decide(workspace, bees[2], DecisionKind.ACCEPT)
+    used = curate.apply(owner, field="answer", threshold=0.95, remove_accepted=True).settings
+    assert (used.field, used.remove_accepted) == ("answer", True)
+    assert curate.apply(owner).settings == used
+    assert curate.plan_report(owner).settings == used
+    assert curate.dedup_preview(owner).field == "answer"
+    assert done(workspace, owner, curate.dedup(owner))["settings"] == used.model_dump(mode="json")
+    changed = curate.apply(owner, field="both", remove_accepted=False).settings
+    assert (changed.field, changed.remove_accepted) == ("both", False)
+    assert changed.threshold == 0.95
 
 
 def test_plan_report_says_what_apply_does(workspace, curate, owner, bees):
@@ -463,9 +656,13 @@ def test_near_groups_with_vectors(workspace, curate, owner):
     long = "please explain to me in simple words how it is that bees make honey in summer"
     ids = store(workspace, pair(long, BEES), pair(long + " time", SHIPS), pair("Other", RAIN))
     assert len(set(curate.near_groups(ids).values())) == 3
+    assert curate.compared_count(ids) == 0
     done(workspace, owner, curate.embed(owner))
     groups = curate.near_groups(ids)
     assert groups == {ids[0]: ids[0], ids[1]: ids[0], ids[2]: ids[2]}
+    late = store(workspace, pair("Late", "Nobody has compared this one."), pair("Late", BEES))
+    curate.near_groups(late)  # hashed as before a snapshot
+    assert [curate.compared_count(some) for some in (ids, [*ids[:2], *late], [])] == [3, 2, 0]
 
 
 def test_status_of_a_pair_is_never_touched(workspace, curate, owner, bees):
@@ -484,4 +681,4 @@ def test_the_real_model_finds_a_paraphrase(workspace, owner):
     )
     report = done(workspace, owner, workspace.curate.dedup(owner, threshold=0.9))
     assert (report["duplicates"], report["kept"]) == (1, 2)
-    assert embeddings.search_state(workspace.db, "both")["dim"] == 384
+    assert embeddings.search_state(workspace.db, "both", embedding_models.FULL)["dim"] == 384

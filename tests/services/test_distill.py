@@ -25,7 +25,7 @@ from distill_studio.core.records import (
     RunState,
     Seed,
 )
-from distill_studio.distill.config import TrainSpec
+from distill_studio.distill.spec import TrainSpec
 from distill_studio.services import processes
 from distill_studio.services.processes import Child
 from distill_studio.services.workspace import Workspace
@@ -250,7 +250,7 @@ def test_a_kill_of_the_app_leaves_the_child_and_a_new_app_adopts_it(
         from distill_studio.bootstrap import build_studio
         from distill_studio.core.actor import Actor, Role
         from distill_studio.core.settings import Settings
-        from distill_studio.distill.config import TrainSpec
+        from distill_studio.distill.spec import TrainSpec
         home, cache, tiny = sys.argv[1:]
         studio = build_studio(Settings(home=Path(home), cache=Path(cache), port=0))
         me = Actor(user="owner", role=Role.OWNER)
@@ -300,8 +300,33 @@ def test_a_child_that_ended_while_the_app_was_away(
     assert workspace.distill.get(owner, "gone").state is RunState.LOST
 
 
+def test_a_lighter_resume_keeps_the_updates(
+    workspace: Workspace, owner: Actor, snapshot: str, tiny: str
+) -> None:
+    """The batch is halved in run.json and in the store; a batch of one row is refused."""
+    distill = workspace.distill
+    distill.start(owner, spec(snapshot, tiny, name="first", max_steps=ENDLESS))
+    distill.start(owner, spec(snapshot, tiny, name="r", batch_size=6, grad_accumulation=1))
+    distill.stop(owner, "r")
+    wait_for(workspace, owner, "r", is_over)
+    file = workspace.folder / "runs" / "r" / "run.json"
+    for batch, passes in ((3, 2), (1, 6)):
+        distill.resume(owner, "r", lighter=True)
+        assert distill.get(owner, "r").config["batch_size"] == batch
+        stored = json.loads(file.read_text())
+        assert (stored["batch_size"], stored["grad_accumulation"]) == (batch, passes)
+        distill.stop(owner, "r")
+        wait_for(workspace, owner, "r", is_over)
+    with pytest.raises(Conflict, match="one row already"):
+        distill.resume(owner, "r", lighter=True)
+    distill.stop(owner, "first")
+    wait_for(workspace, owner, "first", is_over)
+
+
 def test_presets_are_whole(workspace: Workspace, owner: Actor) -> None:
     found = workspace.distill.presets(owner)
     assert {(p.method, p.name) for p in found} == {
-        (method, name) for method in ("sft", "dpo") for name in ("quick", "balanced", "thorough")
+        (method, name)
+        for method in ("sft", "dpo", "kto", "logit", "on_policy")
+        for name in ("quick", "balanced", "thorough")
     }

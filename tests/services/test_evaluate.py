@@ -486,6 +486,7 @@ def test_a_student_whose_folder_is_gone_fails_alone(workspace, owner, models):
         real.source(card)()
 
 
+@pytest.mark.slow
 @pytest.mark.models
 def test_the_starter_model_as_teacher_and_as_base(workspace, owner):
     cards = workspace.evaluate.models(owner)

@@ -191,6 +191,27 @@ def test_preferences_follow_the_majority_and_the_texts_in_force(
     }
 
 
+def test_unpaired_rows_are_the_accepted_and_the_rejected_with_a_label(
+    workspace: Workspace, owner: Actor
+) -> None:
+    accepted = add_pairs(workspace, 12, topic="good")
+    refused = add_pairs(workspace, 8, topic="bad", accept=False, answer="no")
+    decide(workspace, refused, DecisionKind.REJECT)
+    add_pairs(workspace, 3, topic="open", accept=False)
+    curate(workspace, refused[0], "filtered", "length: too short")
+    preview = workspace.freeze.preview(owner, "unpaired")
+    assert (preview.rows, preview.train_rows + preview.validation_rows) == (19, 19)
+    assert preview.left_out == {"pending": 3, "rejected and not kept": 1}
+    snapshot = workspace.freeze.create(owner, "kto", "unpaired", validation_share=0.2)
+    assert snapshot.format == "unpaired"
+    rows = all_rows(workspace, owner, "kto")
+    assert {row["id"] for row in rows if row["label"]} == {pair.id for pair in accepted}
+    assert {row["id"] for row in rows if not row["label"]} == {pair.id for pair in refused[1:]}
+    assert {row["completion"][0]["content"] for row in rows if not row["label"]} == {"no"}
+    again = workspace.freeze.create(owner, "kto-2", "unpaired", validation_share=0.2)
+    assert again.content_hash == snapshot.content_hash
+
+
 def test_a_judges_preference_counts_only_where_no_person_has_said_anything(
     workspace: Workspace, owner: Actor
 ) -> None:
@@ -291,3 +312,21 @@ def test_the_starter_teachers_terms_reach_the_preview(workspace, owner):
     found = workspace.freeze.preview(owner)
     assert found.teachers[starter.name]["licence_note"] == starter.licence_note != ""
     assert not [warning for warning in found.warnings if "terms" in warning]
+
+
+def test_the_manifest_tells_of_people_who_agree(workspace: Workspace, owner: Actor) -> None:
+    made = add_pairs(workspace, 12, source="a.csv", recipe="answer", model="org/m")
+    for number, pair in enumerate(made):
+        kind = DecisionKind.REJECT if number == 0 else DecisionKind.ACCEPT
+        said = Decision(id=f"rita-{pair.id}"[:64], pair_id=pair.id, kind=kind)
+        decisions.record(workspace.db, "rita", [said])
+    workspace.freeze.create(owner, "first")
+    manifest = read_manifest(workspace.freeze.folder("first"))
+    assert manifest["sources"] == {"a.csv": manifest["counts"]["taken"]}
+    assert manifest["recipes"] == {"answer": manifest["counts"]["taken"]}
+    assert manifest["teachers"]["t"]["models"] == ["org/m"]
+    assert manifest["people"] >= 1
+    assert manifest["agreement"]["items"] == 12
+    assert manifest["agreement"]["percent"] == pytest.approx(11 / 12)
+    card = (workspace.freeze.folder("first") / "README.md").read_text(encoding="utf-8")
+    assert "(12 rows), they agreed on 92%; Krippendorff's alpha is" in card

@@ -20,6 +20,7 @@ from distill_studio.core.protocols import SamplingParams
 from distill_studio.core.records import Job, JobState, Message, Seed, TeacherConfig, TeacherKind
 from distill_studio.core.settings import Settings
 from distill_studio.services import operations
+from distill_studio.services.generation_planning import GenerationWish
 from distill_studio.services.jobs import NeedsKey
 from distill_studio.services.workspace import Workspace
 from distill_studio.store import logprobs, seeds
@@ -82,13 +83,13 @@ def test_best_of_n_from_two_teachers(workspace: Workspace, owner: Actor, stub: S
         "system_prompt": "Be brief.",
         "seeds": {"topic": "maths"},
     }
-    preview = operations.call(workspace, owner, "generate_preview", arguments)
+    preview = operations.call(workspace, owner, "generate_preview", {"wish": arguments})
     assert (preview["seeds"], preview["requests"]) == (10, 60)
     job = finish(
         workspace,
         owner,
         workspace.jobs.get(
-            owner, operations.call(workspace, owner, "generate_start", arguments)["id"]
+            owner, operations.call(workspace, owner, "generate_start", {"wish": arguments})["id"]
         ),
     )
     assert (job.state, job.done, job.total) == (JobState.DONE, 60, 60)
@@ -109,7 +110,7 @@ def test_best_of_n_from_two_teachers(workspace: Workspace, owner: Actor, stub: S
 def test_only_seeds_without_an_answer(workspace: Workspace, owner: Actor, stub: StubServer) -> None:
     add_teacher(workspace, owner, stub.url)
     with pytest.raises(InvalidInput, match="no seeds"):
-        workspace.generate.start(owner, ["Stub"])
+        workspace.generate.start(owner, GenerationWish(teachers=["Stub"]))
     first = add_seeds(workspace, 4, "a")
     add_seeds(workspace, 6, "b", start=4)
     count = workspace.generate.count
@@ -117,19 +118,22 @@ def test_only_seeds_without_an_answer(workspace: Workspace, owner: Actor, stub: 
     finish(
         workspace,
         owner,
-        workspace.generate.start(owner, ["Stub"], seeds=SeedFilter(topic="a", limit=3)),
+        workspace.generate.start(
+            owner, GenerationWish(teachers=["Stub"], seeds=SeedFilter(topic="a", limit=3))
+        ),
     )
     assert count(VIEWER) == {"seeds": 10, "matching": 10, "unanswered": 7, "chosen": 7}
     assert count(VIEWER, SeedFilter(topic="a"))["chosen"] == 1
     assert count(VIEWER, SeedFilter(topic="a", only_unanswered=False))["chosen"] == 4
     assert count(VIEWER, SeedFilter(search="q9"))["chosen"] == 1
     assert count(VIEWER, SeedFilter(ids=(first[3], "gone")))["chosen"] == 1
-    finish(workspace, owner, workspace.generate.start(owner, ["Stub"]))
+    finish(workspace, owner, workspace.generate.start(owner, GenerationWish(teachers=["Stub"])))
     assert sorted(stub.prompts()) == sorted(f"Q{i}" for i in range(10))
     with pytest.raises(InvalidInput, match="has an answer"):
-        workspace.generate.start(owner, ["Stub"])
+        workspace.generate.start(owner, GenerationWish(teachers=["Stub"]))
     again = workspace.generate.start(
-        owner, ["Stub"], seeds=SeedFilter(ids=(first[0],), only_unanswered=False)
+        owner,
+        GenerationWish(teachers=["Stub"], seeds=SeedFilter(ids=(first[0],), only_unanswered=False)),
     )
     finish(workspace, owner, again)
     assert workspace.db.value("SELECT count(*) FROM pairs WHERE seed_id = ?", [first[0]]) == 2
@@ -141,9 +145,9 @@ def test_two_starts_at_once_do_not_ask_twice(
     stub.behave = lambda body: Answer(completion("ok"), delay_s=0.05)
     add_teacher(workspace, owner, stub.url)
     add_seeds(workspace, 20)
-    job = workspace.generate.start(owner, ["Stub"])
+    job = workspace.generate.start(owner, GenerationWish(teachers=["Stub"]))
     with pytest.raises(InvalidInput, match="being asked"):
-        workspace.generate.start(owner, ["Stub"])
+        workspace.generate.start(owner, GenerationWish(teachers=["Stub"]))
     finish(workspace, owner, job)
     assert len(stub.requests) == 20
 
@@ -158,7 +162,9 @@ def test_failures_are_rows_retried_and_forgotten(
     stub.behave = behave
     add_teacher(workspace, owner, stub.url, concurrency=2)
     add_seeds(workspace, 20)
-    job = finish(workspace, owner, workspace.generate.start(owner, ["Stub"]))
+    job = finish(
+        workspace, owner, workspace.generate.start(owner, GenerationWish(teachers=["Stub"]))
+    )
     assert job.state is JobState.DONE
     assert (job.result["answered"], job.result["failed"], job.done) == (16, 4, 20)
     failed = workspace.generate.failures(VIEWER, job.id)
@@ -180,7 +186,9 @@ def test_failures_are_rows_retried_and_forgotten(
 def test_a_dead_server_stops_the_job_with_its_reason(workspace: Workspace, owner: Actor) -> None:
     add_teacher(workspace, owner, "http://127.0.0.1:1/v1", concurrency=4)
     add_seeds(workspace, 200)
-    job = finish(workspace, owner, workspace.generate.start(owner, ["Stub"]))
+    job = finish(
+        workspace, owner, workspace.generate.start(owner, GenerationWish(teachers=["Stub"]))
+    )
     assert job.state is JobState.FAILED
     assert "cannot be reached at http://127.0.0.1:1/v1" in job.error
     assert workspace.db.value("SELECT count(*) FROM pairs") == 0
@@ -193,7 +201,7 @@ def test_cancel_is_quick_and_resume_asks_only_the_rest(
     stub.behave = lambda body: Answer(completion("ok"), delay_s=0.02)
     add_teacher(workspace, owner, stub.url, concurrency=4)
     add_seeds(workspace, 120)
-    job = workspace.generate.start(owner, ["Stub"])
+    job = workspace.generate.start(owner, GenerationWish(teachers=["Stub"]))
     wait_for(lambda: len(stub.requests) > 30)
     stub.behave = lambda body: Answer(completion("late"), delay_s=4)  # a stall
     wait_for(lambda: stub.in_flight == 4)
@@ -221,7 +229,9 @@ def test_seeds_added_or_deleted_meanwhile(
     stub.behave = lambda body: failure(500, "not yet")
     add_teacher(workspace, owner, stub.url, concurrency=1)
     ids = add_seeds(workspace, 10)
-    job = finish(workspace, owner, workspace.generate.start(owner, ["Stub"]))
+    job = finish(
+        workspace, owner, workspace.generate.start(owner, GenerationWish(teachers=["Stub"]))
+    )
     assert job.state is JobState.FAILED
     add_seeds(workspace, 5, start=100)
     seeds.delete(workspace.db, ids[:3])
@@ -234,22 +244,26 @@ def test_seeds_added_or_deleted_meanwhile(
 def test_refuses_what_cannot_work(workspace: Workspace, owner: Actor, stub: StubServer) -> None:
     add_teacher(workspace, owner, stub.url)
     add_seeds(workspace, 1)
-    start = workspace.generate.start
+
+    def start(*teachers: str, actor: Actor = owner, **fields: Any) -> Job:
+        wish = GenerationWish(teachers=list(teachers), **fields)
+        return workspace.generate.start(actor, wish)
+
     with pytest.raises(InvalidInput, match="No teacher"):
-        start(owner, [])
+        start()
     with pytest.raises(NotFound, match="no teacher 'Nobody'"):
-        start(owner, ["Nobody"])
+        start("Nobody")
     with pytest.raises(NotFound, match="direct, best_of_n"):
-        start(owner, ["Stub"], recipe="worst_of_n")
+        start("Stub", recipe="worst_of_n")
     with pytest.raises(InvalidInput, match="temperature 0"):
-        start(owner, ["Stub"], "best_of_n", 2, SamplingParams(temperature=0))
+        start("Stub", recipe="best_of_n", n=2, sampling=SamplingParams(temperature=0))
     with pytest.raises(InvalidInput):
-        start(owner, ["Stub"], "best_of_n", 0)
+        start("Stub", recipe="best_of_n", n=0)
     with pytest.raises(NotAllowed):
-        start(VIEWER, ["Stub"])
+        start("Stub", actor=VIEWER)
     add_teacher(workspace, owner, stub.url, "Keyed", key_env="NOT_SET_ANYWHERE")
     with pytest.raises(NeedsKey, match="NOT_SET_ANYWHERE"):
-        start(owner, ["Keyed"])
+        start("Keyed")
     assert workspace.jobs.page(owner) == []
     other = workspace.jobs.submit  # a job of another kind is no generation
     workspace.jobs.register("noop", lambda context: {})
@@ -267,7 +281,7 @@ def test_a_job_waits_for_its_key_after_a_restart(settings: Settings, stub: StubS
     teacher = TeacherConfig(name="Stub", kind="openai", model="m", base_url=stub.url, concurrency=2)
     workspace.teachers.save(owner, teacher, session_key="sk-1")
     add_seeds(workspace, 30)
-    job = workspace.generate.start(owner, ["Stub"])
+    job = workspace.generate.start(owner, GenerationWish(teachers=["Stub"]))
     with pytest.raises(Conflict):
         workspace.generate.retry(owner, job.id)
     wait_for(lambda: len(stub.requests) > 6)
@@ -292,9 +306,12 @@ from pathlib import Path
 from distill_studio.bootstrap import build_studio
 from distill_studio.core.actor import Actor, Role
 from distill_studio.core.settings import Settings
+from distill_studio.services.generation_planning import GenerationWish
 studio = build_studio(Settings(home=Path(sys.argv[1])))
 me = Actor(user="owner", role=Role.OWNER)
-studio.workspace("main").generate.start(me, ["Stub"], "best_of_n", 2)
+studio.workspace("main").generate.start(
+    me, GenerationWish(teachers=["Stub"], recipe="best_of_n", n=2)
+)
 time.sleep(60)
 """
 
@@ -349,9 +366,11 @@ def test_the_starter_teacher_answers(workspace: Workspace, owner: Actor) -> None
     seeds.insert(workspace.db, rows)
     (starter,) = [t.name for t in workspace.teachers.page(owner)]
     sampling = SamplingParams(temperature=0, max_tokens=24)
-    preview = workspace.generate.preview(owner, [starter], sampling=sampling)
+    preview = workspace.generate.preview(
+        owner, GenerationWish(teachers=[starter], sampling=sampling)
+    )
     assert preview["first"]["model"] == "smollm2-135m-instruct"
-    job = workspace.generate.start(owner, [starter], sampling=sampling)
+    job = workspace.generate.start(owner, GenerationWish(teachers=[starter], sampling=sampling))
     assert job.kind == "generate_local"
     job = workspace.jobs.wait(owner, job.id, timeout_s=200)
     assert job.state is JobState.DONE
@@ -367,11 +386,13 @@ def test_cost_and_estimate_follow_the_teachers_price_and_count_on_after_a_restar
 ) -> None:
     add_seeds(workspace, 6)
     add_teacher(workspace, owner, stub.url, price_in=1000.0, price_out=2000.0)
-    seen = workspace.generate.preview(owner, ["Stub"])
+    seen = workspace.generate.preview(owner, GenerationWish(teachers=["Stub"]))
     (estimate,) = seen["estimates"]
     assert estimate.usd > 0
     assert estimate.completion_tokens == 6 * 128  # half of the longest, before any answer
-    job = finish(workspace, owner, workspace.generate.start(owner, ["Stub"]))
+    job = finish(
+        workspace, owner, workspace.generate.start(owner, GenerationWish(teachers=["Stub"]))
+    )
     read, written = workspace.db.rows(
         "SELECT sum(prompt_tokens) AS r, sum(completion_tokens) AS w FROM pairs"
     )[0].values()
@@ -379,7 +400,9 @@ def test_cost_and_estimate_follow_the_teachers_price_and_count_on_after_a_restar
     workspace.db.cursor().execute("DELETE FROM pairs WHERE seed_id = (SELECT min(id) FROM seeds)")
     again = finish(workspace, owner, workspace.generate.retry(owner, job.id))
     assert again.result["cost_usd"] == pytest.approx(job.result["cost_usd"] * 7 / 6, rel=0.05)
-    (estimate,) = workspace.generate.preview(owner, ["Stub"], seeds=ALL)["estimates"]
+    (estimate,) = workspace.generate.preview(owner, GenerationWish(teachers=["Stub"], seeds=ALL))[
+        "estimates"
+    ]
     assert estimate.completion_tokens == written
 
 
@@ -398,7 +421,11 @@ def test_log_probabilities_are_kept_beside_the_answer(
     add_seeds(workspace, 2)
     add_teacher(workspace, owner, stub.url)
     sampling = SamplingParams(top_logprobs=2)
-    job = finish(workspace, owner, workspace.generate.start(owner, ["Stub"], sampling=sampling))
+    job = finish(
+        workspace,
+        owner,
+        workspace.generate.start(owner, GenerationWish(teachers=["Stub"], sampling=sampling)),
+    )
     pairs = workspace.generate.recent(owner, job.id)
     kept = logprobs.get(workspace.db, [pair.id for pair in pairs])
     assert len(kept) == 2

@@ -147,6 +147,32 @@ def test_a_stop_outlives_the_process_that_was_to_notice_it(settings, owner):
         again.close()
 
 
+def test_stopped_while_it_waited_and_resumed_at_once(workspace, owner):
+    go, runs = threading.Event(), []
+    workspace.jobs.register("long", lambda context: {"left": go.wait(60)}, lane="compute")
+    workspace.jobs.register("short", lambda context: {"run": runs.append(1)}, lane="compute")
+    workspace.jobs.submit(owner, "long", "", {})
+    waiting = workspace.jobs.submit(owner, "short", "", {})
+    for _ in range(3):
+        assert workspace.jobs.cancel(owner, waiting.id).state is JobState.CANCELLED
+        assert workspace.jobs.resume(owner, waiting.id).state is JobState.QUEUED
+    go.set()
+    assert workspace.jobs.wait(owner, waiting.id).state is JobState.DONE
+    workspace.jobs.register("last", lambda context: {}, lane="compute")
+    workspace.jobs.wait(owner, workspace.jobs.submit(owner, "last", "", {}).id)
+    assert runs == [1]  # the turns that it was stopped before are passed over
+
+
+def test_an_end_that_is_told_can_be_resumed_from(workspace, owner):
+    workspace.jobs.register("quick", lambda context: {})
+    job = workspace.jobs.submit(owner, "quick", "", {})
+    for _ in range(50):
+        while workspace.jobs.get(owner, job.id).state is not JobState.DONE:
+            pass
+        workspace.jobs.resume(owner, job.id)
+    assert workspace.jobs.wait(owner, job.id).state is JobState.DONE
+
+
 def test_two_resumes_at_once_run_a_job_once(workspace, owner):
     runs, go = [], threading.Event()
 

@@ -12,6 +12,7 @@ from distill_studio.core.words import words
 from distill_studio.seeds.columns import ColumnMapping
 from distill_studio.services import leak_work, operations
 from distill_studio.store import decisions, pairs
+from distill_studio.store import leaks as table
 
 DUCKS = (
     "Janet keeps ducks that lay 16 eggs per day and she eats three of them for breakfast,"
@@ -46,7 +47,7 @@ class WordCounts:
 @pytest.fixture
 def leaks(workspace, monkeypatch):
     made = WordCounts()
-    monkeypatch.setattr(workspace.studio.models, "embedder", lambda: made, raising=False)
+    monkeypatch.setattr(workspace.studio.models, "embedder", lambda *_: made, raising=False)
     return workspace.leaks
 
 
@@ -151,7 +152,7 @@ def test_the_hub_that_is_out_of_reach_is_said_plainly(workspace, leaks, owner):
     job = leaks.add_hub(owner, "openai/gsm8k", config="main")
     ended = workspace.jobs.wait(owner, job.id, 60)
     assert ended.state is JobState.FAILED
-    assert "'openai/gsm8k' (test) could not be read from the Hub" in ended.error
+    assert "The Hugging Face Hub cannot be reached, so 'openai/gsm8k' was not read" in ended.error
     with pytest.raises(InvalidInput):
         leaks.add_hub(owner, " ")
 
@@ -260,7 +261,10 @@ def test_a_find_that_a_person_denies_stays(workspace, checked, leaks, owner):
     assert (report.rows, report.denied) == (2, 1)
     assert workspace.curate.apply(owner).filtered == 1
     assert states(workspace)[checked[0]][0] == "kept"
+    told = [e.verdict for e in leaks.report(owner, "sums").examples]
+    assert sorted(told) == ["", "not_leak"]
     leaks.judge(owner, "sums", example.item, example.text_hash, "clear")
+    assert {e.verdict for e in leaks.report(owner, "sums").examples} == {""}
     assert workspace.curate.settle(owner).filtered == 2
 
 
@@ -277,6 +281,22 @@ def test_a_snapshot_says_what_it_was_checked_against(workspace, checked, leaks, 
     assert (facts["name"], facts["items"], facts["leaked"], facts["unchecked"]) == ("sums", 2, 2, 1)
     card = (workspace.freeze.folder("first") / "README.md").read_text(encoding="utf-8")
     assert "| sums | file sums.jsonl | 2 | 2 | 1 |" in card
+
+
+def test_the_reports_of_all_packs_count_once(workspace, queued_too, leaks, owner, monkeypatch):
+    real, calls = table.packs, []
+    monkeypatch.setattr(table, "packs", lambda *args: calls.append(args) or real(*args))
+    names = [pack.name for pack in leaks.packs(owner)]
+    assert names == ["more", "sums"]
+    singly = [leaks.report(owner, name) for name in names]
+    assert leaks.reports(owner) == [one.model_copy(update={"examples": []}) for one in singly]
+    assert [(one.finds, one.rows, one.open > 0) for one in singly] == [(1, 1, False), (2, 2, True)]
+    leaks.queue(owner, "sums")
+    assert len(calls) == 1, "all of this reads the packs once"
+    first = leaks.queue(owner, "sums").candidates[0]
+    judged = leaks.judge(owner, "sums", first.item, first.text_hash, "leak")
+    assert (judged.leaks, leaks.reports(owner)[1].leaks) == (1, 1)
+    assert len(calls) == 2
 
 
 # -- candidates -----------------------------------------------------------------------------
@@ -296,6 +316,15 @@ def queued(workspace, leaks, owner, tmp_path):
     return ids
 
 
+@pytest.fixture
+def queued_too(workspace, checked, leaks, owner, tmp_path):
+    """`checked`, a second pack, and a queue for the first."""
+    leaks.add(owner, upload(workspace, tmp_path, [OTHER], "more.jsonl"))
+    store(workspace, (REWORDED, "19"))
+    done(workspace, owner, leaks.find_candidates(owner, ["sums"]))
+    done(workspace, owner, leaks.check(owner))
+
+
 def test_the_queue_shows_what_the_rules_did_not_find(workspace, queued, leaks, owner):
     assert leaks.report(owner, "sums").rows == 1  # the verbatim one is no candidate
     queue = leaks.queue(owner)
@@ -307,6 +336,18 @@ def test_the_queue_shows_what_the_rules_did_not_find(workspace, queued, leaks, o
     )
     assert "".join(text for _, text in first.item_text) == DUCKS
     assert "".join(text for _, text in first.row_text) == REWORDED
+
+
+def test_what_the_rules_found_takes_no_place_in_the_queue(workspace, leaks, owner, tmp_path):
+    leaks.add(owner, upload(workspace, tmp_path, [DUCKS, TRAIN]))
+    store(workspace, *((f"{DUCKS} Hint {k}.", "13") for k in range(4)))
+    reworded, *_ = store(workspace, (REWORDED, "19"), (OTHER, LONG))
+    for nearest in (1, 3):
+        done(workspace, owner, leaks.find_candidates(owner, nearest=nearest))
+        found = leaks.queue(owner, "sums").candidates
+        assert (0, reworded) in [(c.item, c.pair_id) for c in found], nearest
+        per_item = [c.item for c in found]
+        assert max(map(per_item.count, per_item)) <= nearest
 
 
 def test_no_candidate_goes_without_a_verdict(workspace, queued, leaks, owner):

@@ -2,7 +2,10 @@
 
 import pytest
 
+from distill_studio.core.records import Job, JobState
+from distill_studio.core.records.base import utc_now
 from distill_studio.services.memo import Memo
+from distill_studio.store import jobs, leases
 from distill_studio.store.database import Database
 
 
@@ -44,6 +47,34 @@ def test_a_rolled_back_write_forgets_nothing(db):
     with pytest.raises(RuntimeError), db.write():
         raise RuntimeError
     assert memo.get("k", lambda: "second") == "first"
+
+
+def test_a_quiet_write_forgets_nothing_unless_something_else_is_written_with_it(db):
+    memo = Memo(db)
+    assert memo.get("k", lambda: "first") == "first"
+    with db.write(is_quiet=True):
+        db.insert("t", [{"n": 2}], is_quiet=True)
+    assert memo.get("k", lambda: "second") == "first"
+    with db.write(is_quiet=True):
+        add(db)
+        db.insert("t", [{"n": 3}], is_quiet=True)
+    assert memo.get("k", lambda: "second") == "second"
+
+
+def test_the_progress_of_jobs_and_leases_forget_nothing(db):
+    job = Job(kind="measure", title="Measure", user="ada")
+    jobs.insert(db, job)
+    memo = Memo(db)
+    assert memo.get("k", lambda: "first") == "first"
+    now = utc_now()
+    jobs.update(db, job.id, done=1, total=2, note="measuring")
+    jobs.log(db, job.id, "said")
+    leases.take(db, "review", "ada", ["p"], now)
+    leases.forget_old(db, now)
+    assert memo.get("k", lambda: "second") == "first"
+    assert (jobs.get(db, job.id).done, len(jobs.events(db, job.id))) == (1, 1)
+    jobs.update(db, job.id, state=JobState.DONE, result={"rows": 1})
+    assert memo.get("k", lambda: "second") == "second"
 
 
 def test_what_was_overtaken_by_a_write_is_not_kept(db):

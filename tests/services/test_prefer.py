@@ -5,11 +5,12 @@ from uuid import uuid4
 import pytest
 
 from distill_studio.core.actor import Actor, Role
-from distill_studio.core.errors import Conflict, NotAllowed
-from distill_studio.core.records import Message, Pair, Vote
+from distill_studio.core.errors import Conflict, InvalidInput, NotAllowed
+from distill_studio.core.records import Message, Pair, Preference, Vote
+from distill_studio.core.records.labelling import LabellingSettings
 from distill_studio.prefer.blind import BlindTask
 from distill_studio.services import operations
-from distill_studio.services.prefer import REPEAT_AFTER
+from distill_studio.services.prefer_making import REPEAT_AFTER
 from distill_studio.services.workspace import Workspace
 from distill_studio.store import pairs
 from distill_studio.store import preferences as store
@@ -83,9 +84,22 @@ def test_votes_become_preferences_and_reveal(workspace: Workspace, owner: Actor)
     chosen = pairs.get(workspace.db, [won[0].chosen_pair_id])[0]
     assert chosen.answer == tasks[0].right
     assert won[0].strength == 3
-    assert workspace.prefer.queue(owner) == []
+    assert workspace.prefer.queue(owner) == [tasks[1]]  # what is skipped is still to do
     progress = workspace.prefer.progress(owner)
-    assert (progress.open, progress.voted, progress.wins, progress.candidates) == (0, 3, 1, 3)
+    assert (progress.open, progress.voted, progress.wins, progress.candidates) == (1, 3, 1, 3)
+
+
+def test_what_is_skipped_comes_again(workspace: Workspace, owner: Actor) -> None:
+    fill(workspace, 3, candidates=3)
+    fill(workspace, 2, candidates=2, job_id="two")
+    for ask in (workspace.prefer.queue, workspace.prefer.rank_queue):
+        tasks = ask(owner)
+        workspace.prefer.vote(owner, [vote(task, "skip") for task in tasks])
+        assert len(tasks) > 1
+        assert ask(owner, fresh=True) == tasks
+        assert ask(owner, after=tasks[0].id) == tasks[1:]
+        workspace.prefer.vote(owner, [vote(tasks[0], "both_bad")])
+        assert ask(owner) == tasks[1:]
 
 
 def test_undo_brings_the_comparison_back(workspace: Workspace, owner: Actor) -> None:
@@ -103,8 +117,9 @@ def test_undo_brings_the_comparison_back(workspace: Workspace, owner: Actor) -> 
 def test_each_person_has_their_own(workspace: Workspace, owner: Actor) -> None:
     fill(workspace, 2)
     ann = Actor(user="ann", role=Role.REVIEWER)
-    mine, hers = workspace.prefer.queue(owner), workspace.prefer.queue(ann)
-    assert not {t.id for t in mine} & {t.id for t in hers}
+    mine, hers = workspace.prefer.queue(owner, limit=1), workspace.prefer.queue(ann)
+    assert len(mine) == len(hers) == 1
+    assert mine[0].messages != hers[0].messages
     told = workspace.prefer.vote(ann, [vote(mine[0], "left")])
     assert told.stored == ()
     assert "not shown to you" in told.refused[0].reason
@@ -147,3 +162,155 @@ def test_some_comparisons_come_back_swapped(workspace: Workspace, owner: Actor) 
     assert workspace.prefer.count(owner, PreferenceQuery()) == 40  # repeats make no preference
     assert store.out_of_step(workspace.db) == []
     assert REPEAT_AFTER > 0
+
+
+def models(workspace: Workspace, tasks: list[BlindTask]) -> list[str]:
+    """The two models of each comparison as letters, in the order of the tasks."""
+    rows = workspace.db.rows(
+        "SELECT t.id, l.teacher AS one, r.teacher AS other FROM comparison_tasks t"
+        " JOIN pairs l ON l.id = t.left_pair_id JOIN pairs r ON r.id = t.right_pair_id"
+    )
+    found = {r["id"]: "".join(sorted((r["one"], r["other"]))) for r in rows}
+    return [found[t.id] for t in tasks]
+
+
+def letters(workspace: Workspace, seeds: int, names: str, **fields: object) -> list[Pair]:
+    """Answers of the models `names` to each of these seeds."""
+    return [
+        pair
+        for n, name in enumerate(names)
+        for pair in fill(
+            workspace, seeds, candidates=1, teacher=name, sample=n,
+            **{"answer": f"by {name} {n}", "job_id": f"job-{name}"} | fields,
+        )
+    ]  # fmt: skip
+
+
+def prefer_often(workspace: Workspace, better: str, worse: str, n: int, outcome: str) -> None:
+    """Votes of somebody else on answers that are not compared any more."""
+    made = letters(workspace, n, better + worse, curation="filtered", job_id=f"{better}{worse}")
+    store.insert(
+        workspace.db,
+        [
+            Preference(
+                seed_id=a.seed_id, chosen_pair_id=a.id, rejected_pair_id=b.id, outcome=outcome,
+                user="zoe", source="person",
+            )
+            for a, b in zip(made[:n], made[n:], strict=True)
+        ],
+    )  # fmt: skip
+
+
+def test_the_most_informative_order_asks_for_what_is_uncertain(
+    workspace: Workspace, owner: Actor
+) -> None:
+    """Models a and b are far apart, and so are b and c; a and c are close."""
+    prefer_often(workspace, "a", "b", 60, "win")
+    prefer_often(workspace, "c", "b", 60, "win")
+    prefer_often(workspace, "a", "c", 4, "tie")
+    letters(workspace, 60, "abc")
+    batch = workspace.prefer.queue(owner, limit=20, order="informative")
+    asked = models(workspace, batch)
+    assert len(asked) == 20
+    assert asked.count("ac") >= 15
+    assert asked[:5] == ["ac"] * 5  # what tells most is shown first
+    prompts = [t.messages[0].content for t in batch]
+    assert prompts != sorted(prompts)  # within two models at random
+    assert workspace.prefer.queue(owner, limit=20) == batch  # stored; no order moves it
+
+
+def test_what_waits_for_a_vote_counts_as_asked(workspace: Workspace, owner: Actor) -> None:
+    """Of four models that nobody knows each two are asked for once, also by several people."""
+    letters(workspace, 30, "abcd")
+    seen: list[BlindTask] = []
+    for n in range(6):
+        actor = Actor(user=f"person-{n % 2}", role=Role.REVIEWER)
+        mine = seen[n % 2 :: 2]
+        after = mine[-1].id if mine else ""
+        seen += workspace.prefer.queue(actor, after=after, limit=1, order="informative")
+    assert sorted(models(workspace, seen)) == ["ab", "ac", "ad", "bc", "bd", "cd"]
+
+
+def test_each_order_shows_everything_once(workspace: Workspace, owner: Actor) -> None:
+    """Also answers of one model, or with the same text, and whatever order is asked when."""
+    letters(workspace, 12, "aabc")
+    letters(workspace, 3, "a", answer="All alike", seed_id="twins")
+    letters(workspace, 3, "b", answer="all  ALIKE", seed_id="twins")
+    seen: list[BlindTask] = []
+    for order in (
+        "informative",
+        "",
+        "random",
+        "informative",
+        "random",
+        "informative",
+        "informative",
+    ):
+        after = seen[-1].id if seen else ""
+        seen += workspace.prefer.queue(owner, after=after, limit=5, order=order)
+    answers = [
+        i
+        for r in workspace.db.rows("SELECT left_pair_id, right_pair_id FROM comparison_tasks")
+        for i in (r["left_pair_id"], r["right_pair_id"])
+    ]
+    assert len(seen) == len({t.id for t in seen}) == 24
+    assert len(set(answers)) == len(answers) == 48
+    assert not [t for t in seen if "alike" in t.left.casefold()]
+    assert workspace.prefer.queue(owner, after=seen[-1].id, order="informative") == []
+
+
+def test_a_random_order_is_not_the_oldest(workspace: Workspace, owner: Actor) -> None:
+    fill(workspace, 300)
+    ann = Actor(user="ann", role=Role.REVIEWER)
+    place = lambda t: int(t.messages[0].content.split()[1])  # noqa: E731
+    drawn = [place(t) for t in workspace.prefer.queue(owner, limit=20, order="random")]
+    oldest = [place(t) for t in workspace.prefer.queue(ann, limit=20)]
+    assert max(oldest) < 100  # the first look
+    assert max(drawn) > 100
+    assert not set(drawn) & set(oldest)  # leases hold in any order
+    assert drawn != sorted(drawn)
+
+
+def test_orders_keep_the_overlap_and_come_as_operations(workspace: Workspace, owner: Actor) -> None:
+    workspace.labelling.save(owner, LabellingSettings(overlap=2))
+    letters(workspace, 6, "abc")
+    ann, bob = (Actor(user=name, role=Role.REVIEWER) for name in ("ann", "bob"))
+    hers = workspace.prefer.queue(ann, limit=4, order="informative")
+    his = workspace.prefer.queue(bob, limit=4, order="random")
+    couple = lambda t: (t.messages, frozenset((t.left, t.right)))  # noqa: E731
+    assert {couple(t) for t in hers} == {couple(t) for t in his}
+    given = {"limit": 1, "order": "random"}
+    assert len(operations.call(workspace, owner, "prefer_queue", given)) == 1
+    with pytest.raises(InvalidInput):
+        operations.call(workspace, owner, "prefer_queue", {"order": "best"})
+
+
+def test_where_votes_differ_another_vote_is_asked_for_first(
+    workspace: Workspace, owner: Actor
+) -> None:
+    """Then where no person says what the judge does; then the rest by age."""
+    workspace.labelling.save(owner, LabellingSettings(overlap=4))
+    made = fill(workspace, 5)
+    ann, bob, cem, dan = (Actor(user=n, role=Role.REVIEWER) for n in ("ann", "bob", "cem", "dan"))
+    better = {s: made[2 * s].answer for s in range(5)}
+    for who in (ann, bob, cem):
+        for task in workspace.prefer.queue(who):
+            seed = int(task.messages[0].content.split()[1])
+            is_first = not (who is bob and seed == 3) and seed != 2
+            side = "left" if (task.left == better[seed]) == is_first else "right"
+            workspace.prefer.vote(who, [vote(task, side)])
+    store.insert(
+        workspace.db,
+        [
+            Preference(
+                seed_id=a.seed_id, chosen_pair_id=a.id, rejected_pair_id=b.id, source="judge",
+                user="judge",
+            )
+            for a, b in zip(made[::2], made[1::2], strict=True)
+        ],
+    )  # fmt: skip
+    asked = []
+    while found := workspace.prefer.queue(dan, limit=1, order="disagreement"):
+        asked.append(int(found[0].messages[0].content.split()[1]))
+        workspace.prefer.vote(dan, [vote(found[0], "tie")])
+    assert asked == [3, 2, 0, 1, 4]

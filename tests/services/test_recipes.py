@@ -4,14 +4,16 @@ import pytest
 
 from distill_studio.core.errors import InvalidInput, NotFound, TeacherUnreachable
 from distill_studio.core.protocols import ChatRequest, SamplingParams
-from distill_studio.core.records import Decision, DecisionKind, JobState, Pair, Seed
+from distill_studio.core.records import Decision, DecisionKind, JobState, Pair, Seed, UserTurn
 from distill_studio.generate.effects import Ask, Draft, Made, Novel, Ranked, Steps, Unit, unreadable
 from distill_studio.generate.prompts import Option, Prompts, PromptText, fill
 from distill_studio.generate.recipes import RECIPES, Settings
 from distill_studio.generate.recipes.base import user
 from distill_studio.services import operations
 from distill_studio.services import teachers as teachers_service
-from distill_studio.store import decisions, generation_steps, pairs, preferences, seeds
+from distill_studio.services.generation_plan import GenerationPlan
+from distill_studio.services.generation_planning import GenerationWish
+from distill_studio.store import decisions, pairs, preferences, seeds
 from distill_studio.store.generation import SeedFilter
 from distill_studio.store.pairs import PairQuery
 from distill_studio.store.preferences import PreferenceQuery
@@ -63,7 +65,9 @@ def teacher(workspace, monkeypatch) -> ScriptedChatModel:
 
 
 def start(workspace, owner, **arguments):
-    return workspace.generate.start(owner, [teachers_service.STARTER.name], "toy", **arguments)
+    return workspace.generate.start(
+        owner, GenerationWish(teachers=[teachers_service.STARTER.name], recipe="toy", **arguments)
+    )
 
 
 def run(workspace, owner, **arguments):
@@ -105,7 +109,9 @@ def test_new_seeds_pairs_and_preferences_are_stored_with_their_origin(workspace,
     assert ("Answers", "2") in told.facts
     assert [step.step for step in told.steps] == ["ask", "answer/0", "answer/1"]
     assert told.steps[0].reply == made[0].prompt
-    assert result["tokens"] == generation_steps.tokens(workspace.db, done.id) > 0
+    (asked,) = workspace.generate.asked(owner, done.id)
+    told = [step.reply for pair in made for step in workspace.generate.steps(owner, pair.id)]
+    assert result["tokens"] == asked.completion_tokens > 0
 
 
 def test_what_was_asked_before_a_stop_is_not_asked_again(workspace, owner, teacher):
@@ -163,7 +169,10 @@ def test_a_dry_run_shows_what_would_be_stored_and_stores_nothing(workspace, owne
     teacher.replies = lambda r: "No idea." if "thing 1" in r.messages[-1].content else say(r)
     name = teachers_service.STARTER.name
     job = operations.call(
-        workspace, owner, "generate_try_out", {"teachers": [name], "recipe": "toy", "n": 2}
+        workspace,
+        owner,
+        "generate_try_out",
+        {"wish": {"teachers": [name], "recipe": "toy", "n": 2}},
     )
     done = workspace.jobs.wait(owner, job["id"], timeout_s=60)
     assert done.state is JobState.DONE, done.error
@@ -178,6 +187,62 @@ def test_a_dry_run_shows_what_would_be_stored_and_stores_nothing(workspace, owne
     for table in ("pairs", "preferences", "failures", "generation_steps", "generation_seeds"):
         assert workspace.db.value(f"SELECT count(*) FROM {table}") == 0
     assert seeds.count(workspace.db) == 5
+
+
+def test_the_settings_of_a_dry_run_bind_the_run(workspace, owner, teacher):
+    name = teachers_service.STARTER.name
+
+    def wish(**changed):
+        sampling = SamplingParams(**{"max_tokens": 9, **changed.pop("sampling", {})})
+        asked = {"teachers": [name], "recipe": "toy", "n": 2, "sampling": sampling}
+        return GenerationWish(**asked | changed)
+
+    def seen(**changed):
+        preview = workspace.generate.preview(owner, wish(**changed))
+        return preview["tried"], preview["tried_otherwise"]
+
+    assert seen() == (False, [])
+    job = workspace.generate.try_out(owner, wish())
+    assert workspace.jobs.wait(owner, job.id, timeout_s=60).state is JobState.DONE
+    for same in ({}, {"n": 3}, {"sampling": {"seed": 5}}, {"seeds": SeedFilter(limit=1)}):
+        assert seen(**same) == (True, []), same
+    for other, named in (
+        ({"sampling": {"temperature": 0.1}}, ["temperature"]),
+        ({"sampling": {"max_tokens": 8, "stop": ("x",)}}, ["longest answer", "stop strings"]),
+        ({"options": {"answers": 3}}, ["Answers"]),
+        ({"system_prompt": "Be brief.", "sampling": {"top_p": 0.5}}, ["system prompt", "top-p"]),
+    ):
+        assert seen(**other) == (False, named), other
+    assert seen(recipe="direct") == (False, []), "another recipe is tried for itself"
+
+    workspace.recipes.edit(owner, "toy", {"ask": "Question from: ${prompt}"})
+    assert seen() == (False, ["the recipe's texts"])
+    workspace.recipes.reset(owner, "toy")
+    assert seen() == (True, [])
+
+
+def test_every_setting_of_a_plan_binds():
+    """A new field of a plan or of sampling is compared and named, whoever adds it."""
+    plan = GenerationPlan(teachers=("a",), recipe="self_instruct", options={"count": 2})
+    free = {"selection", "n"}
+    other = {
+        "teachers": ("b",),
+        "recipe": "direct",
+        "n": 2,
+        "texts": {"list": "x"},
+        "options": {"count": 1},
+        "examples": ("p",),
+        "turns": {"a": UserTurn(name="t", bare="<", with_system="<", stop=())},
+    }
+    for field in GenerationPlan.model_fields:
+        if field != "sampling":
+            changed = plan.model_copy(update={field: other.get(field, "other")})
+            found = changed.differences(plan)
+            assert bool(found) is (field not in free), field
+    for field in SamplingParams.model_fields:
+        sampling = SamplingParams(**{field: ("x",) if field == "stop" else 1})
+        found = plan.model_copy(update={"sampling": sampling}).differences(plan)
+        assert bool(found) is (field != "seed"), field
 
 
 def test_edited_texts_are_used_named_and_taken_back(workspace, owner, teacher):
@@ -212,7 +277,9 @@ def test_a_job_keeps_the_texts_it_was_started_with(workspace, owner, teacher):
 
 def test_accepted_pairs_serve_as_examples_edited_ones_first(workspace, owner, teacher):
     with pytest.raises(InvalidInput, match="Accept some in Review"):
-        workspace.generate.preview(owner, [teachers_service.STARTER.name], examples=1)
+        workspace.generate.preview(
+            owner, GenerationWish(teachers=[teachers_service.STARTER.name], examples=1)
+        )
     seed = Seed(messages=user("What is two and two?"))
     seeds.insert(workspace.db, [seed])
     answers = [
@@ -232,7 +299,7 @@ def test_accepted_pairs_serve_as_examples_edited_ones_first(workspace, owner, te
     )
     name = teachers_service.STARTER.name
     first = workspace.generate.preview(
-        owner, [name], seeds=SeedFilter(search="thing 0"), examples=1
+        owner, GenerationWish(teachers=[name], seeds=SeedFilter(search="thing 0"), examples=1)
     )["first"]
     assert [m["content"] for m in first["messages"]] == [
         "What is two and two?",
@@ -240,7 +307,10 @@ def test_accepted_pairs_serve_as_examples_edited_ones_first(workspace, owner, te
         "thing 0",
     ]
     job = workspace.generate.start(
-        owner, [name], "direct", seeds=SeedFilter(search="thing 0"), examples=2
+        owner,
+        GenerationWish(
+            teachers=[name], recipe="direct", seeds=SeedFilter(search="thing 0"), examples=2
+        ),
     )
     done = workspace.jobs.wait(owner, job.id, timeout_s=60)
     (pair,) = workspace.generate.recent(owner, done.id)
@@ -261,13 +331,17 @@ def test_options_and_judge_are_checked_before_anything_starts(workspace, owner, 
 def test_seeds_that_a_recipe_has_done_are_not_asked_anew_unless_wished(workspace, owner, teacher):
     run(workspace, owner)
     name = teachers_service.STARTER.name
-    made = workspace.generate.preview(owner, [name], "toy")
+    made = workspace.generate.preview(owner, GenerationWish(teachers=[name], recipe="toy"))
     assert made["seeds"] == 0  # neither the five nor the answered ones that came of them
     again = workspace.generate.preview(
-        owner, [name], "toy", seeds=SeedFilter(only_unanswered=False)
+        owner,
+        GenerationWish(teachers=[name], recipe="toy", seeds=SeedFilter(only_unanswered=False)),
     )
     assert again["seeds"] == 10
-    assert workspace.generate.preview(owner, [name], "direct")["seeds"] == 5
+    assert (
+        workspace.generate.preview(owner, GenerationWish(teachers=[name], recipe="direct"))["seeds"]
+        == 5
+    )
 
 
 def test_two_units_that_come_to_one_prompt_give_candidates_of_one_seed(workspace, owner, teacher):
@@ -291,15 +365,21 @@ def test_half_a_character_does_not_hold_up_the_others(workspace, owner, teacher)
 def test_a_stopped_dry_run_is_none_when_it_goes_on(workspace, owner, teacher):
     teacher.delay_s = 0.5
     name = teachers_service.STARTER.name
-    job = workspace.generate.try_out(owner, [name], "toy")
+    job = workspace.generate.try_out(owner, GenerationWish(teachers=[name], recipe="toy"))
     workspace.jobs.cancel(owner, job.id)
     assert workspace.jobs.wait(owner, job.id, timeout_s=60).state is JobState.CANCELLED
-    assert workspace.generate.preview(owner, [name], "toy")["tried"] is False
+    assert (
+        workspace.generate.preview(owner, GenerationWish(teachers=[name], recipe="toy"))["tried"]
+        is False
+    )
     teacher.delay_s = 0
     workspace.jobs.resume(owner, job.id)
     done = workspace.jobs.wait(owner, job.id, timeout_s=60)
     assert len(done.result["tried"]) == 3
-    assert workspace.generate.preview(owner, [name], "toy")["tried"] is True
+    assert (
+        workspace.generate.preview(owner, GenerationWish(teachers=[name], recipe="toy"))["tried"]
+        is True
+    )
 
 
 def test_a_job_of_an_older_version_goes_on(workspace, owner, teacher, monkeypatch):

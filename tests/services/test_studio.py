@@ -6,6 +6,7 @@ from distill_studio.bootstrap import build_studio
 from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from distill_studio.services import operations
+from distill_studio.services.base import Service
 
 
 def test_only_one_studio_per_data_folder(studio, settings):
@@ -73,6 +74,11 @@ def test_every_operation_refuses_who_holds_no_role_it_needs(workspace):
         with pytest.raises(NotAllowed):
             getattr(service, operation.method)(nobody, **filled)
             pytest.fail(f"{name} answered a stranger")
+
+
+def test_every_service_is_reached_by_operations(workspace):
+    held = {name for name, value in vars(workspace).items() if isinstance(value, Service)}
+    assert held == {operation.word for operation in operations.operations().values()}
 
 
 def _any_value(annotation):

@@ -7,6 +7,7 @@ from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from distill_studio.core.records import Message, Pair, TeacherConfig, TeacherKind
 from distill_studio.services import operations
+from distill_studio.services.generation_planning import GenerationWish
 from distill_studio.services.jobs import NeedsKey
 from distill_studio.services.teachers import STARTER
 from distill_studio.services.workspace import Workspace
@@ -61,7 +62,7 @@ def test_session_keys_are_in_memory_only(
     assert saved.needs_key
     assert workspace.teachers.test(owner, "Stub").ok
     assert stub.headers[-1]["authorization"] == f"Bearer {KEY}"
-    preview = workspace.generate.preview(owner, ["Stub"])
+    preview = workspace.generate.preview(owner, GenerationWish(teachers=["Stub"]))
     everything = json.dumps([workspace.db.rows("SELECT * FROM teachers"), preview], default=str)
     assert KEY not in everything
     workspace.db.checkpoint()
@@ -142,6 +143,38 @@ def test_lists_models_and_explains_failure(
     assert result.hint
     with pytest.raises(InvalidInput):
         workspace.teachers.models(owner, "file:///etc/passwd")
+
+
+def test_each_address_is_tested(workspace: Workspace, owner: Actor, stub: StubServer) -> None:
+    dead = "http://127.0.0.1:1/v1"
+    second = StubServer(lambda body: failure(401, f"bad key {KEY}"))
+    try:
+        urls = (dead, second.url)
+        result = workspace.teachers.test(
+            owner, teacher=config(stub.url, base_urls=urls), session_key=KEY
+        )
+        assert [(t.url, t.ok, t.code) for t in result.urls] == [
+            (stub.url, True, ""),
+            (dead, False, "unreachable"),
+            (second.url, False, "unauthorised"),
+        ]
+        assert (result.ok, result.message) == (True, "1 of 3 addresses answers.")
+        assert result.sample.startswith("Answer to:")
+        assert all(t.message and t.hint for t in result.urls[1:])
+        assert KEY not in result.model_dump_json()
+        assert len(stub.requests) == len(second.requests) == 1
+
+        second.behave = stub.behave
+        workspace.teachers.save(owner, config(stub.url, base_urls=(second.url,)))
+        result = workspace.teachers.test(owner, "Stub")
+        assert (result.ok, result.message) == (True, "2 of 2 addresses answer.")
+        result = workspace.teachers.test(
+            owner, teacher=config(dead, base_urls=("http://127.0.0.1:2/v1",))
+        )
+        assert (result.ok, result.code) == (False, "unreachable")
+        assert result.message == "None of 2 addresses answers."
+    finally:
+        second.close()
 
 
 def test_a_key_goes_to_no_address_added_later(

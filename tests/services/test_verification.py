@@ -7,6 +7,7 @@ from distill_studio.core.protocols import SamplingParams
 from distill_studio.core.records import JobState, Message, Seed
 from distill_studio.generate.recipes.verified import held_against
 from distill_studio.services import teachers as teachers_service
+from distill_studio.services.generation_planning import GenerationWish
 from distill_studio.store import seeds
 from distill_studio.teachers.scripted import ScriptedChatModel
 from distill_studio.verify import VerifierKind
@@ -34,7 +35,9 @@ def teacher(workspace, monkeypatch) -> ScriptedChatModel:
 
 def run(workspace, owner, **arguments):
     name = teachers_service.STARTER.name
-    job = workspace.generate.start(owner, [name], "verified", **arguments)
+    job = workspace.generate.start(
+        owner, GenerationWish(teachers=[name], recipe="verified", **arguments)
+    )
     return workspace.jobs.wait(owner, job.id, timeout_s=60)
 
 

@@ -1,10 +1,11 @@
 """The log of applied curation and the tables of scores."""
 
+import pyarrow as pa
 import pytest
 
 from distill_studio.core.records import Message, Pair
 from distill_studio.store import curation, pairs
-from distill_studio.store.curation import LimitRow, TargetRow
+from distill_studio.store.curation import TARGETS, LimitRow
 from distill_studio.store.database import Database
 
 
@@ -28,8 +29,10 @@ def ids(db):
     return [row.id for row in rows]
 
 
-def target(pair_id, reason="why"):
-    return TargetRow(pair_id, "duplicate", reason, "near", 0.91, "other")
+def targets(*pair_ids, reason="why", code="near"):
+    rows = [(one, "duplicate", reason, code, 0.91, "other") for one in pair_ids]
+    named = [dict(zip(TARGETS.names, row, strict=True)) for row in rows]
+    return pa.Table.from_pylist(named, schema=TARGETS)
 
 
 def states(db):
@@ -40,8 +43,8 @@ def states(db):
 
 
 def test_what_is_no_target_is_kept(db, ids):
-    assert curation.apply(db, "me", [target(ids[0]), target(ids[1])], {}, {}) == (1, 2)
-    assert curation.apply(db, "me", [target(ids[1])], {}, {}) == (2, 1)
+    assert curation.apply(db, "me", targets(ids[0], ids[1]), {}, {}) == (1, 2)
+    assert curation.apply(db, "me", targets(ids[1]), {}, {}) == (2, 1)
     assert [state for state, _ in states(db)] == ["kept", "duplicate"] + ["kept"] * 3
 
 
@@ -49,7 +52,7 @@ def test_undo_restores_what_was_there_before_us_too(db, ids):
     with db.write() as cursor:
         cursor.execute("UPDATE pairs SET curation = 'filtered', curation_reason = 'old'")
     before = states(db)
-    curation.apply(db, "me", [target(ids[2])], {"a": 1}, {"r": 2})
+    curation.apply(db, "me", targets(ids[2]), {"a": 1}, {"r": 2})
     undone = curation.undo(db, "you")
     assert undone is not None
     assert (undone["settings"], undone["report"], undone["changed"]) == ({"a": 1}, {"r": 2}, 5)
@@ -61,7 +64,7 @@ def test_undo_restores_what_was_there_before_us_too(db, ids):
 def test_a_failed_apply_leaves_nothing(db, ids):
     before = states(db)
     with pytest.raises(RuntimeError, match="stop"), db.write():
-        curation.apply(db, "me", [target(ids[0])], {}, {})
+        curation.apply(db, "me", targets(ids[0]), {}, {})
         assert states(db) != before
         raise RuntimeError("stop")
     assert states(db) == before
@@ -70,16 +73,16 @@ def test_a_failed_apply_leaves_nothing(db, ids):
 
 
 def test_outdated_counts_what_apply_would_change(db, ids):
-    targets = [target(ids[0]), target(ids[3])]
-    assert curation.outdated_count(db, targets) == 2
-    curation.apply(db, "me", targets, {}, {})
-    assert curation.outdated_count(db, targets) == 0
-    assert curation.outdated_count(db, [target(ids[0], "another reason")]) == 2
+    gone = targets(ids[0], ids[3])
+    assert curation.outdated_count(db, gone) == 2
+    curation.apply(db, "me", gone, {}, {})
+    assert curation.outdated_count(db, gone) == 0
+    assert curation.outdated_count(db, targets(ids[0], reason="another reason")) == 2
 
 
 def test_last_change_skips_what_was_undone(db, ids):
-    curation.apply(db, "me", [target(ids[0], "first")], {}, {})
-    curation.apply(db, "me", [target(ids[0], "second")], {}, {})
+    curation.apply(db, "me", targets(ids[0], reason="first"), {}, {})
+    curation.apply(db, "me", targets(ids[0], reason="second"), {}, {})
     assert curation.last_change(db, ids[0])["reason"] == "second"
     curation.undo(db, "me")
     assert curation.last_change(db, ids[0])["reason"] == "first"
@@ -102,7 +105,7 @@ def test_limits_are_included_and_the_first_filter_names_the_drop(db, ids):
         scores = [{"pair_id": one, "measure": m, "score": float(k), "note": ""} for m in ("x", "y")]
         curation.save_scores(db, "v1", [{"pair_id": one, "content_key": "k"}], scores)
     limits = [LimitRow(0, "second", "y", 1.0, 3.0), LimitRow(1, "first", "x", None, 2.0)]
-    drops = curation.filter_drops(db, limits)
+    drops = curation.filter_drops(db, limits).to_pylist()
     assert [(row["pair_id"], row["kind"]) for row in drops] == [
         (ids[0], "second"),
         (ids[3], "first"),
@@ -112,5 +115,10 @@ def test_limits_are_included_and_the_first_filter_names_the_drop(db, ids):
 
 
 def test_topics(db, ids):
-    assert curation.topic_counts(db, ids[:2]) == [{"topic": "t", "total": 5, "removed": 2}]
-    assert curation.topic_counts(db, []) == [{"topic": "t", "total": 5, "removed": 0}]
+    assert curation.topic_totals(db) == [{"topic": "t", "total": 5}]
+    gone = pa.concat_tables([targets(ids[0], ids[1]), targets(ids[2], code="length")])
+    assert curation.topic_counts(db, gone) == [
+        {"topic": "t", "kind": "length", "count": 1},
+        {"topic": "t", "kind": "near", "count": 2},
+    ]
+    assert curation.topic_counts(db, targets()) == []

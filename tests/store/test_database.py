@@ -1,6 +1,7 @@
 """The open file: transactions, threads, migrations."""
 
 import threading
+import time
 from datetime import UTC, datetime
 
 import duckdb
@@ -121,3 +122,32 @@ def test_times_come_back_aware_in_utc(db):
     (stored,) = seeds.page(db)
     assert stored.created_at == seed.created_at
     assert stored.created_at.utcoffset() == datetime.now(UTC).utcoffset()
+
+
+def test_a_limit_holds_over_a_join_with_nothing(db):
+    seeds.insert(db, [make_seed(str(n)) for n in range(12)])
+    query = """SELECT s.id FROM seeds s LEFT JOIN jobs j ON j.id = s.id AND j.kind = 'none'
+        ORDER BY s.id LIMIT ?"""
+    in_threads = []
+    for work in (lambda: in_threads.append(len(db.rows(query, [5]))),) * 2:
+        thread = threading.Thread(target=work)  # a cursor of its own
+        thread.start()
+        thread.join()
+    assert [len(db.rows(query, [5])), *in_threads] == [5, 5, 5]
+    assert len(db.rows(query.replace("ORDER BY s.id", ""), [5])) == 5
+
+
+def test_closing_waits_for_a_statement_of_another_thread(tmp_path):
+    db = Database(tmp_path / "studio.duckdb")
+    db.cursor().execute("SELECT 1")
+    counted = []
+
+    def count():
+        counted.append(db.value("SELECT count(*) FROM range(20_000_000) t(a) WHERE a % 7 = 3"))
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    time.sleep(0.1)
+    db.close()
+    thread.join(10)
+    assert counted == [2_857_143]

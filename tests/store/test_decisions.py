@@ -15,7 +15,7 @@ from distill_studio.core.records import (
     Pair,
     PairStatus,
 )
-from distill_studio.store import decisions, pairs
+from distill_studio.store import decisions, pairs, standing, undoing
 from distill_studio.store.database import Database
 from distill_studio.store.pairs import PairQuery
 
@@ -149,11 +149,11 @@ def test_bulk_decides_a_list_and_undoes_as_one(db: Database) -> None:
     assert decisions.record_bulk(db, "ann", "bulk-001", query, DecisionKind.ACCEPT, "") == 29
     assert pairs.counts(db)["accepted"] == 30
     assert state(db, made[0].id) == (PairStatus.ACCEPTED, "kept", "", "bob")
-    assert decisions.recent(db, "ann", 5)[0]["count"] == 29
+    assert undoing.recent(db, "ann", 5)[0]["count"] == 29
     assert decisions.undo_bulk(db, "ann", "bulk-001") == 29
     assert decisions.undo_bulk(db, "ann", "bulk-001") == 0
     assert pairs.counts(db)["accepted"] == 1
-    assert decisions.recent(db, "ann", 5) == []
+    assert undoing.recent(db, "ann", 5) == []
     assert decisions.out_of_step(db) == []
 
 
@@ -246,10 +246,16 @@ class Model:
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
+@pytest.mark.parametrize("few", [0, standing.FEW])
 @given(steps=steps)
 def test_any_sequence_keeps_pairs_in_step(
-    db: Database, steps: list[tuple[str, int, str, int]]
+    db: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    few: int,
+    steps: list[tuple[str, int, str, int]],
 ) -> None:
+    """By one statement, and pair by pair."""
+    monkeypatch.setattr(standing, "FEW", few)
     with db.write() as cursor:  # one file for all examples
         cursor.execute("DELETE FROM decisions; DELETE FROM pairs").fetchall()
     made = [make_pair(n) for n in range(3)]

@@ -8,12 +8,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from distill_studio.core.records import Message, Outcome, Pair, Preference, Vote
+from distill_studio.core.records.labelling import Portion
 from distill_studio.store import comparisons, pairs
 from distill_studio.store import preferences as store
 from distill_studio.store.database import Database
 from distill_studio.store.preferences import PreferenceQuery
 
 EVERYTHING = PreferenceQuery(limit=1000)
+ANN = Portion(user="ann")
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def make_pair(seed: int, sample: int, **fields: object) -> Pair:
@@ -151,9 +154,9 @@ def test_only_comparable_candidates_come_up(db: Database) -> None:
     )
     twin = make_pair(4, 1).model_copy(update={"answer": "answer 4 0", **same})
     pairs.insert(db, [twin])
-    found = comparisons.free_candidates(db, "ann", "", 10)
-    assert {p.seed_id for p in found} == {"seed-1"}
-    assert comparisons.seed_counts(db, "ann") == {"all": 1, "open": 1}
+    found = list(comparisons.free_candidates(db, ANN, NOW, 10))
+    assert [{p.seed_id for p in some} for some in found] == [{"seed-1"}]
+    assert comparisons.seed_counts(db, ANN, NOW) == {"all": 1, "open": 1}
     places = comparisons.candidate_places(db, ["seed-2", "seed-9"])
     assert places == {older.id: (1, 2), newer.id: (2, 2)}  # by age, of any status
 

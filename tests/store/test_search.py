@@ -20,7 +20,7 @@ def matches(text: str, needle: str, *, with_pattern: bool = True) -> bool:
 
 @given(TEXTS, st.integers(0, 60), st.integers(0, 60))
 def test_every_part_of_a_text_is_found(text: str, start: int, end: int):
-    assert matches(text, text[start:end].replace("\0", ""))
+    assert matches(text, text[start:end].split("\0")[0])  # a needle holds no NUL
 
 
 @given(TEXTS, TEXTS)

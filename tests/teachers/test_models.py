@@ -61,6 +61,15 @@ def test_without_the_package_the_hint_is_to_install_it(tmp_path, monkeypatch):
     assert rows["all-minilm-l6-v2"]["is_present"]
 
 
+def test_on_a_space_nobody_is_told_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr(starter, "_CHAT_PACKAGE", "no_such_package")
+    monkeypatch.setenv("SPACE_ID", "ann/studio")
+    with pytest.raises(Unavailable) as caught:
+        resolve_model(CHAT, tmp_path)
+    assert "from the Hub" in caught.value.hint
+    assert "pip" not in caught.value.hint
+
+
 @pytest.mark.models
 def test_the_chat_model_is_unpacked_once(starter_cache):
     folder = resolve_model(CHAT, starter_cache)

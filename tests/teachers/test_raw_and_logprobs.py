@@ -102,7 +102,7 @@ def test_raw_text_is_continued_as_it_stands(model: LocalChatModel, folder: Path)
 
 
 def test_the_prefix_of_a_users_turn_is_what_magpie_continues(model: LocalChatModel) -> None:
-    prefix = model.turn_prefix()
+    prefix = model.user_turn().bare
     assert prefix == "<|im_start|>system\nBe brief<|im_end|>\n<|im_start|>user\n"
     chat = model.load().chat
     as_chat = chat.prompt_ids([Message(role="user", content="say red")])
@@ -114,7 +114,7 @@ def test_a_beginning_is_put_before_raw_text_once(folder: Path) -> None:
     from tokenizers.processors import TemplateProcessing
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from distill_studio.teachers.chat_format import ChatFormat
+    from distill_studio.teachers.chat_format import ChatFormat, user_turn
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     bos = tokenizer.convert_tokens_to_ids("<|endoftext|>")
@@ -127,4 +127,4 @@ def test_a_beginning_is_put_before_raw_text_once(folder: Path) -> None:
     assert chat.raw_ids("<|endoftext|>red cat") == [bos, *bare]
     tokenizer.chat_template = None
     with pytest.raises(TeacherError, match="no chat template"):
-        ChatFormat(tokenizer, AutoModelForCausalLM.from_pretrained(folder)).turn_prefix()
+        user_turn(tokenizer)

@@ -26,6 +26,17 @@ def test_the_command_is_a_list_bound_to_this_machine() -> None:
     assert argv[-1] == "64; rm -rf /"  # one argument: no shell reads it
 
 
+@pytest.mark.parametrize("chosen", ["--max-logprobs", "--max-logprobs=512", "--max_logprobs"])
+def test_more_log_probabilities_than_by_default_unless_chosen(chosen: str) -> None:
+    plain = vllm_server.command(ServerOptions(model="m"), python=Path("/py"), source="m", port=81)
+    place = plain.index("--max-logprobs")
+    assert plain[place + 1] == str(vllm_server.MAX_LOGPROBS)
+    options = ServerOptions(model="m", extra=(chosen, "512"))
+    argv = vllm_server.command(options, python=Path("/py"), source="m", port=81)
+    assert str(vllm_server.MAX_LOGPROBS) not in argv
+    assert sum(argument.startswith("--max") for argument in argv) == 1
+
+
 @pytest.mark.parametrize("argument", ["--host", "--port=1", "--served_model_name", "--api-key=x"])
 def test_what_the_app_sets_cannot_be_set_twice(argument: str) -> None:
     options = ServerOptions(model="m", extra=(argument,))

@@ -22,7 +22,7 @@ MODEL = "smollm2-135m-instruct"
 VLLM = Path(__file__).parents[2] / ".venv-vllm" / "bin" / "python"
 OWNER = Actor(user="owner", role=Role.OWNER)
 QUESTION = (Message(role="user", content="Name the capital of France in one word."),)
-pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +33,15 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, starter_cache: Path) -> 
     studio = build_studio(Settings(home=home, cache=starter_cache))
     workspace = studio.workspace("main")
     try:
-        options = ServerOptions(model=MODEL, name="real", max_length=1024, dtype="bfloat16")
+        options = ServerOptions(
+            model=MODEL,
+            name="real",
+            max_length=1024,
+            dtype="bfloat16",
+            extra=("--enforce-eager",),  # what it says is tested here, not its compiled kernels
+        )
         job = workspace.servers.start(OWNER, options)
-        ended = workspace.jobs.wait(OWNER, job.id, timeout_s=400)
+        ended = workspace.jobs.wait(OWNER, job.id, timeout_s=1200)
         assert ended.state is JobState.DONE, ended.error
         yield workspace
     finally:

@@ -8,7 +8,7 @@ import asyncio
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -33,6 +33,21 @@ def test_the_time_asked_for_grows_with_the_longest_answer() -> None:
     longer = zero_gpu.Order([1], 1000, 0.0, 1.0, 1, (), 0)
     short, long = (zero_gpu.duration_s("", "", "", o) for o in ([ORDER], [ORDER, longer]))
     assert short < long <= 120
+
+
+def test_the_start_is_reported_for_the_app_never_launches_blocks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`spaces.zero.startup` (0.51) is called by a patched `gr.Blocks.launch`, or by us."""
+    reports: list[str] = []
+    fake = ModuleType("spaces")
+    fake.zero = SimpleNamespace(startup=lambda: reports.append("up"))
+    monkeypatch.setattr(zero_gpu, "spaces", fake)
+    zero_gpu.report_start()
+    assert reports == [], "not on ZeroGPU"
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
+    zero_gpu.report_start()
+    assert reports == ["up"]
 
 
 def write_plainly(*args):

@@ -17,7 +17,20 @@ from distill_studio.ui.tabs import review
 STATIC = resources.files("distill_studio.ui") / "static"
 
 
-@pytest.mark.parametrize("name", ["bench.js", "review.js", "prefer.js", "made.js", "replies.js"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bench.js",
+        "held.js",
+        "keys.js",
+        "review.js",
+        "prefer.js",
+        "rank.js",
+        "made.js",
+        "notes.js",
+        "replies.js",
+    ],
+)
 def test_markup_enters_only_through_set_html(name: str) -> None:
     script = (STATIC / name).read_text(encoding="utf-8")
     sinks = re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", script)
@@ -64,6 +77,59 @@ def test_the_session_counts_decisions_in_force() -> None:
         ["node", "-e", pace + steps], capture_output=True, text=True, check=True, timeout=20
     )
     assert done.stdout.strip() == "2,2,2,1,1,1"
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node to run the script")
+def test_a_clock_that_is_set_back_keeps_the_order() -> None:
+    """The undo goes out after its decision, also when the page is loaded in between."""
+    script = (STATIC / "bench.js").read_text(encoding="utf-8")
+    held = (STATIC / "held.js").read_text(encoding="utf-8")
+    outbox = held + script[script.index("class ApiError") : script.index("/* ---- Keys: nothing")]
+    steps = """
+    const kept = new Map();
+    globalThis.navigator ??= {};
+    globalThis.localStorage = {
+      get length() { return kept.size; }, key: (n) => [...kept.keys()][n],
+      getItem: (key) => kept.get(key) ?? null, setItem: (key, value) => kept.set(key, value),
+      removeItem: (key) => kept.delete(key) };
+    const sent = [];
+    let isDown = true, now = 2e12;
+    Date.now = () => now;
+    const open = () => new Outbox({ mode: "review", user: "ann", workspace: "main",
+      send: async (items) => {
+        if (isDown) throw new ApiError(0, "offline", "No connection");
+        const ids = items.map((item) => item.id);
+        sent.push(...ids); return { stored: ids, refused: [] };
+      }, onChange: () => {}, onStored: () => {} });
+    const before = open();
+    before.push({ id: "z-decision" }); before.push({ id: "y-decision" });
+    now -= 3600e3;                                        // an hour back
+    before.push({ id: "b-undo" });
+    before.close();
+    now -= 3600e3;
+    const after = open();                                 // the page is loaded anew
+    after.push({ id: "a-undo" });
+    console.log(after.items.map((item) => item.id).join());
+    isDown = false; after.retryNow();
+    setTimeout(() => { console.log(sent.join()); process.exit(0); }, 900);"""
+    done = subprocess.run(
+        ["node", "-e", outbox + steps], capture_output=True, text=True, check=True, timeout=20
+    )
+    assert done.stdout.split() == ["z-decision,y-decision,b-undo,a-undo"] * 2
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node to run the script")
+def test_a_key_is_what_it_writes_and_a_digit_its_place() -> None:
+    script = (STATIC / "bench.js").read_text(encoding="utf-8")
+    key_of = script[script.index("function keyOf") : script.index("function onKeys")]
+    steps = """
+    const said = [["Digit2", "é"], ["Digit1", "!"], ["Numpad2", "2"], ["Numpad2", "ArrowDown"],
+      ["Numpad1", "End"], ["KeyA", "A"], ["Slash", "?"]];
+    console.log(said.map(([code, key]) => keyOf({ code, key })).join(" "));"""
+    done = subprocess.run(
+        ["node", "-e", key_of + steps], capture_output=True, text=True, check=True, timeout=20
+    )
+    assert done.stdout.split() == ["2", "1", "2", "ArrowDown", "End", "a", "?"]
 
 
 def test_the_search_follows_the_typing(studio: Studio, owner: Actor) -> None:

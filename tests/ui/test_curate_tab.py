@@ -56,17 +56,18 @@ def test_undo_undoes_the_step_and_leaves_the_form(
     page, view = built
     fill(workspace)
     undo = event(page, "curate-undo")
-    form = [c for c in view.inputs if c.elem_id and c.elem_id != "curate-threshold"]
+    limits_only = ("curate-threshold", "curate-teacher")  # get bounds and choices, no value
+    form = [c for c in view.inputs if c.elem_id and c.elem_id not in limits_only]
     assert not {c.elem_id for c in form} & {c.elem_id for c in undo.outputs}
 
     at = {c.elem_id: n for n, c in enumerate(view.inputs)}
     opened = view.show(REQUEST, workspace.name, "", *[None] * (len(view.inputs) - 1))
     values = list(opened[: len(view.inputs)])  # the tab's outputs begin with its inputs
-    assert values[at["curate-cut"]] is True
+    assert values[at["curate-length-drop-truncated"]] is True
     workspace.curate.apply(owner)
     assert workspace.curate.state(owner).filtered == 2
 
-    values[at["curate-cut"]] = False  # the user unticks it, applies, and undoes
+    values[at["curate-length-drop-truncated"]] = False  # the user unticks it, applies, and undoes
     apply = event(page, "curate-apply")
     apply.fn(REQUEST, workspace.name, *values[1:])
     assert workspace.curate.state(owner).filtered == 0
@@ -79,6 +80,38 @@ def test_undo_undoes_the_step_and_leaves_the_form(
     )
     assert workspace.curate.state(owner).filtered == 2, "the step is undone"
     assert after["curate-apply"].value == "Put 2 rows back", "as the form still asks"
+
+
+def test_a_verdict_can_be_seen_and_taken_back(
+    built: tuple[gr.Blocks, TabView], workspace: Workspace, owner: Actor
+) -> None:
+    page, view = built
+    copies = [
+        Pair(seed_id=f"s{n}", messages=(Message(role="user", content="q"),), answer="The same.")
+        for n in range(2)
+    ]
+    pairs.insert(workspace.db, copies)
+    workspace.curate.override(owner, copies[0].id, copies[1].id, "keep_both")
+    at = {c.elem_id: n for n, c in enumerate(view.inputs)}
+    opened = view.show(REQUEST, workspace.name, "", *[None] * (len(view.inputs) - 1))
+    values = list(opened[: len(view.inputs)])
+    values[at["curate-list"]] = "verdicts"
+    look, clear = event(page, "curate-list"), event(page, "curate-clear")
+
+    def shown(fn: Any, *inputs: Any) -> dict[str, Any]:
+        found = fn.fn(REQUEST, workspace.name, *inputs, *values[1:])
+        return dict(zip((c.elem_id or id(c) for c in fn.outputs), found, strict=True))
+
+    before = shown(look)
+    assert before["curate-pairs"].visible
+    assert before["curate-clear"].interactive
+    assert "you said: keep both" in before["curate-pair"]
+    assert "1 of 1" in before["curate-position"]
+    lists = next(one for one in before.values() if isinstance(one, dict) and "verdicts" in one)
+    after = shown(clear, lists)
+    assert workspace.curate.verdicts(owner) == []
+    assert "No pairs" in after["curate-pair"]
+    assert workspace.curate.plan_report(owner).duplicates == 1, "the threshold counts again"
 
 
 def test_coming_back_to_the_tab_keeps_the_form(

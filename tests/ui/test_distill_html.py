@@ -1,15 +1,22 @@
 """What the Distill tab shows: safe, and true to the figures."""
 
+import gradio as gr
 import pytest
 
 from distill_studio.core.errors import InvalidInput
-from distill_studio.core.records import Run, RunState
+from distill_studio.core.records import JobState, Plan, PlanKind, Run, RunState
 from distill_studio.distill.curve import Curve, Point
 from distill_studio.distill.events import Eval, Sample, Started, Step
-from distill_studio.distill.preflight import Finding
+from distill_studio.distill.findings import Finding
+from distill_studio.distill.planning import measure_of
+from distill_studio.distill.spec import OWNERS, TrainSpec
+from distill_studio.distill.students import server_choices
 from distill_studio.distill.token_view import TokenPiece, TokenRow
+from distill_studio.services.plans import PlanRow, PlanView
 from distill_studio.ui.panels import distill_form, distill_html
+from distill_studio.ui.panels.distill_fields import FIELD_NAMES, GROUPS
 from distill_studio.ui.panels.loss_plot import loss_plot, nice_step, smoothed, summary
+from distill_studio.ui.panels.plans_html import plan_html, stages_html
 
 EVIL = "<img src=x onerror=alert(1)>${alert(1)}"
 
@@ -76,9 +83,23 @@ def test_smoothing_and_ticks() -> None:
     assert [nice_step(x) for x in (0.03, 0.4, 7.0, 1.0)] == pytest.approx([0.05, 0.5, 10.0, 1.0])
 
 
-def form_values(**numbers: str) -> list[object]:
-    head = ["snap", "sft", "base::24", "balanced", "lora", "cut", "all", " my-run "]
-    return [*head, *(numbers.get(field, "") for field in distill_form.NUMBER_FIELDS)]
+def form_values(**chosen: str) -> list[object]:
+    usual = {
+        "snapshot": "snap",
+        "method": "sft",
+        "student": "base::24",
+        "preset": "balanced",
+        "weights": "lora",
+        "over_length": "cut",
+        "learn": "all",
+        "teacher": "base",
+        "divergence": "forward_kl",
+        "signal": "draws",
+        "feature_loss": "cosine",
+        "dpo_loss": "sigmoid",
+        "name": " my-run ",
+    }
+    return [(usual | chosen).get(field, "") for field in FIELD_NAMES]
 
 
 def test_the_form_as_a_spec() -> None:
@@ -86,7 +107,106 @@ def test_the_form_as_a_spec() -> None:
     assert spec
     assert (spec.student, spec.keep_layers, spec.name) == ("base", 24, "my-run")
     assert (spec.max_steps, spec.learning_rate, spec.beta) == (12, 1e-3, None)
-    assert distill_form.spec_of("", *form_values()[1:]) is None
+    assert distill_form.spec_of(*form_values(snapshot="")) is None
+
+
+def test_what_belongs_to_logit_distillation_reaches_only_its_spec() -> None:
+    values = {"temperature": "2", "alpha": "0.2", "beta": "0.5", "top_k": "32"}
+    sft = distill_form.spec_of(*form_values(**values))
+    logit = distill_form.spec_of(*form_values(method="logit", **values))
+    assert sft
+    assert logit
+    assert (sft.teacher, sft.temperature, sft.beta, sft.signal) == (None, None, None, None)
+    assert (logit.teacher, logit.divergence) == ("base", "forward_kl")
+    assert (logit.signal, logit.kept, logit.top_k) == ("cache", "draws", 32)
+    assert (logit.alpha, logit.beta, logit.temperature) == (0.2, 0.5, 2.0)
+    assert (logit.feature_weight, logit.feature_loss, logit.feature_layers) == (None, None, None)
+    online = distill_form.spec_of(
+        *form_values(method="logit", signal="online", feature_weight="2", feature_layers="8:10")
+    )
+    assert online
+    assert (online.signal, online.kept) == ("online", None)
+    assert (online.feature_weight, online.feature_loss) == (2.0, "cosine")
+    assert online.feature_layers == "8:10"
+
+
+def test_dpo_and_kto_get_what_is_theirs() -> None:
+    numbers = {"label_smoothing": "0.2", "sft_weight": "0.5", "undesirable_weight": "2"}
+    dpo = distill_form.spec_of(
+        *form_values(method="dpo", dpo_loss="robust", reference="stored", **numbers)
+    )
+    assert dpo
+    assert (dpo.dpo_loss, dpo.label_smoothing, dpo.sft_weight) == ("robust", 0.2, 0.5)
+    assert (dpo.reference, dpo.undesirable_weight, dpo.learn) == ("stored", None, None)
+    kto = distill_form.spec_of(*form_values(method="kto", **numbers))
+    assert kto
+    assert (kto.undesirable_weight, kto.desirable_weight, kto.dpo_loss) == (2.0, None, None)
+    assert kto.reference is None
+
+
+def test_on_policy_and_several_teachers_reach_their_spec() -> None:
+    spec = distill_form.spec_of(
+        *form_values(
+            method="on_policy",
+            divergence="reverse_kl",
+            more_teachers=" run:b*2 ",
+            answer_tokens="40",
+            alpha="0.3",
+        )
+    )
+    assert spec
+    assert (spec.divergence, spec.more_teachers, spec.answer_tokens) == (
+        "reverse_kl",
+        "run:b*2",
+        40,
+    )
+    assert (spec.alpha, spec.signal, spec.learn) == (None, None, None)
+
+
+def test_an_on_policy_run_has_no_cross_entropy_to_show() -> None:
+    run = Run(name="r", method="on_policy", snapshot_id="s", state=RunState.RUNNING)
+    step = Step(step=1, total=4, loss=1.9, kl=1.9, lr=0.1, answer_tokens=21.4)
+    evals = [Eval(step=0, loss=2.0, kl=2.0), step, Eval(step=1, loss=1.5, kl=1.5)]
+    html = distill_html.run_html(run, Curve(total=4, kl=points(1.9)), evals)
+    for text in ("ON-POLICY", "KL to the teacher", "21 tokens"):
+        assert text in html, text
+    assert "Cross-entropy" not in html
+
+
+def test_a_kto_run_shows_its_margin_alone() -> None:
+    run = Run(name="r", method="kto", snapshot_id="s", state=RunState.RUNNING)
+    html = distill_html.run_html(run, Curve(total=4), [Eval(step=0, loss=2.0, margin=0.5)])
+    assert "+0.500" in html
+    assert "ranked right" not in html
+
+
+def test_groups_and_fields_of_the_form_are_whole() -> None:
+    assert list(distill_form._BUILDERS) == list(GROUPS)
+    with gr.Blocks():
+        form = distill_form.build_form()
+    assert list(form.groups) == list(GROUPS)
+    owned = {name for name in OWNERS if name in FIELD_NAMES}
+    assert {"beta", "teacher", "dpo_loss", "reference", "undesirable_weight"} <= owned
+
+
+def test_cross_entropy_and_kl_are_drawn_apart() -> None:
+    run = Run(name="r", method="logit", snapshot_id="s", state=RunState.RUNNING)
+    evals = [Eval(step=0, loss=2.0, ce=2.9, kl=1.9), Eval(step=2, loss=1.0, ce=2.8, kl=0.8)]
+    drawn = Curve(
+        total=4,
+        train=points(2.0, 1.5),
+        kl=points(1.9, 1.2),
+        ce=points(2.9, 2.8),
+        held_kl=points(1.9, 0.8),
+        held_ce=points(2.9, 2.8),
+        validation=points(2.0, 1.0),
+    )
+    html = distill_html.run_html(run, drawn, evals)
+    for text in ("KL to the teacher, times T²", "Cross-entropy with the answers", "0.800", "2.800"):
+        assert text in html, text
+    assert html.count("<svg") == 3
+    plain = distill_html.run_html(run, Curve(total=4, train=points(1.9)), evals[:0])
+    assert "KL to the teacher" not in plain
 
 
 def test_bad_numbers_name_their_field() -> None:
@@ -94,3 +214,64 @@ def test_bad_numbers_name_their_field() -> None:
         distill_form.spec_of(*form_values(max_steps="many"))
     with pytest.raises(InvalidInput, match="Learning rate: Input should be less than"):
         distill_form.spec_of(*form_values(learning_rate="7"))
+
+
+def test_a_plan_is_one_table() -> None:
+    row = PlanRow(
+        number=1,
+        run=EVIL,
+        method="logit",
+        settings={"learning_rate": 1e-4},
+        state="done",
+        metrics={"kl_after": 0.5, "steps": 3},
+        is_best=True,
+    )
+    waiting = row.model_copy(update={"state": "waiting", "metrics": {}, "is_best": False})
+    plan = Plan(name="g", kind=PlanKind.GRID, specs=[{}, {}], grid={"learning_rate": [1e-4, 1.0]})
+    measure = measure_of("logit", ["learning_rate"])
+    view = PlanView(plan=plan, state=JobState.RUNNING, rows=[row, waiting], measure=measure)
+    html = plan_html(view)
+    for text in ("Learning rate", "0.0001", "0.500", "best", "1 of 2 runs", "KL to the teacher"):
+        assert text in html, text
+    assert "<img" not in html
+    assert html.count("best") == 1
+    stage = TrainSpec(snapshot=EVIL, student=EVIL, method="on_policy", max_steps=4)
+    listed = stages_html([stage, stage])
+    assert "<img" not in listed
+    assert "ON-POLICY" in listed
+    assert "going on from stage 1" in listed
+    assert "4 updates" in listed
+    assert "No stages yet" in stages_html([])
+
+
+def test_a_run_that_lacked_memory_may_go_on_with_half_the_batch() -> None:
+    from distill_studio.distill import failures
+
+    failed = failures.explain(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB."))
+    run = Run(
+        name="r",
+        method="sft",
+        snapshot_id="s",
+        state=RunState.FAILED,
+        config={"batch_size": 4},
+        error=f"{failed.message} {failed.hint}",
+    )
+    assert distill_html.wants_lighter(run)
+    html = distill_html.run_html(run, Curve(), [])
+    assert failures.NO_GPU_MEMORY.replace("'", "&#x27;") in html
+    assert "Resume with half the batch" in html
+    assert not distill_html.wants_lighter(run.model_copy(update={"config": {"batch_size": 1}}))
+    assert not distill_html.wants_lighter(run.model_copy(update={"error": failures.DISK_FULL}))
+
+
+def test_a_server_as_teacher_is_asked_once() -> None:
+    assert distill_form.signal_for("server:Big one", "online") == "top_k"
+    assert distill_form.signal_for("smollm2-135m-instruct", "draws") == "draws"
+    assert distill_form.signal_for(None, "online") == "online"
+    options = distill_form.teacher_options(server_choices(["Big one"]))
+    assert options == [("Big one, by its server", "server:Big one")]
+    spec = distill_form.spec_of(
+        *form_values(method="logit", signal="top_k", teacher="server:Big one")
+    )
+    assert spec is not None
+    assert (spec.teacher, spec.signal, spec.kept) == ("server:Big one", "cache", "top_k")

@@ -1,5 +1,6 @@
 """What a browser kept of a form is filled in where it fits, and only there."""
 
+import json
 from typing import Any
 
 import gradio as gr
@@ -34,6 +35,19 @@ def test_values_come_back_for_their_workspace_only() -> None:
     assert other is not None
     assert other["tokens"] == 256
     assert memory().recalled("main", kept, "main") is None  # the form shows it: leave it alone
+
+
+def test_what_is_filled_is_told_from_what_was_there() -> None:
+    form = memory()
+    sent = {**form.recalled("main", {}, ""), "tokens": 5}
+    wanted = {**sent, "tokens": 64}
+    new = json.loads(form.filling("main", "", sent, wanted))
+    assert (new["of"], new["from"]) == ("main", "")
+    assert new["base"]["tokens"] == 256  # a new page: 5 was entered before it asked
+    assert new["wanted"]["tokens"] == 64
+    again = json.loads(form.filling("main", "main", sent, wanted))
+    assert again["base"]["tokens"] == 5  # what is another number by now was entered since
+    assert new["id"] != again["id"]  # else the browser would not notice the second
 
 
 @pytest.mark.parametrize("kept", [None, [], "x", {"main": 3}, {"main": {"tokens": "many"}}])

@@ -3,7 +3,7 @@ import pytest
 from distill_studio.core.errors import InvalidInput
 from distill_studio.core.records import Job, JobState, Message, Pair, TeacherKind
 from distill_studio.services.teacher_costs import TeacherPrice
-from distill_studio.services.teachers import TeacherTest
+from distill_studio.services.teacher_testing import TeacherTest, UrlTest
 from distill_studio.ui.panels.generation_html import count_html, preview_html
 from distill_studio.ui.panels.generation_live import live_html, replies_html
 from distill_studio.ui.panels.teacher_form import outcome_html, teacher_from
@@ -24,17 +24,35 @@ def test_text_of_models_and_servers_is_escaped() -> None:
     )
     job = Job(kind="generate", title=HOSTILE, user="u", state=JobState.FAILED, error=HOSTILE)
     reasons = [{"teacher": HOSTILE, "code": "x", "reason": HOSTILE, "count": 3, "text": HOSTILE}]
+    hostile_url = UrlTest(url=HOSTILE, ok=False, message=HOSTILE, hint=HOSTILE)
     for html in (
         replies_html([pair], "<b>"),
         live_html(job, reasons),
         outcome_html(TeacherTest(ok=True, message=HOSTILE, sample=HOSTILE)),
         outcome_html(TeacherTest(ok=False, message=HOSTILE, hint=HOSTILE)),
+        outcome_html(
+            TeacherTest(ok=True, message="2 of 2", sample=HOSTILE, urls=(hostile_url, hostile_url))
+        ),
         preview_html({"model": HOSTILE, "messages": []}),
         preview_html({"method": "POST", "url": HOSTILE, "headers": {}, "body": {"m": HOSTILE}}),
     ):
         assert "<img" not in html
         assert ESCAPED in html
     assert "cut off" in replies_html([pair], "<b>")
+
+
+def test_the_test_of_several_addresses_tells_each() -> None:
+    well = UrlTest(url="http://a/v1", ok=True, message="m answers.", latency_ms=12.4)
+    dead = UrlTest(url="http://b/v1", ok=False, message="Nobody there.", hint="Start it.")
+    result = TeacherTest(ok=True, message="1 of 2 addresses answers.", urls=(well, dead))
+    html = outcome_html(result)
+    assert "works in part" in html
+    assert html.index("http://a/v1") < html.index("12 ms") < html.index("http://b/v1")
+    assert "Nobody there. Start it." in html
+    assert "in part" not in outcome_html(result.model_copy(update={"urls": (well, well)}))
+    assert "no answer" in outcome_html(result.model_copy(update={"ok": False}))
+    alone = outcome_html(TeacherTest(ok=True, message="m answers.", urls=(well,)))
+    assert "http://a/v1" not in alone
 
 
 def test_a_verified_recipe_speaks_of_verifying() -> None:
@@ -68,16 +86,16 @@ def test_empty_fields_have_a_meaning() -> None:
         *([], "direct", None, 0.7, None, 0.9, None, None, None, None, None, None, None, True),
         *(None, None, None),
     )
-    assert given["sampling"].max_tokens == 256
-    assert given["sampling"].seed == 0
-    assert given["seeds"].limit == 0
+    assert given.sampling.max_tokens == 256
+    assert given.sampling.seed == 0
+    assert given.seeds.limit == 0
     given = asked(
         *(["T"], "direct", 2, 1, 9, 1, 3, "a\n\nb", "s", "t", "f", "q", 4, False),
         *(2, 5, "J"),
     )
-    assert (given["examples"], given["sampling"].top_logprobs, given["judge"]) == (2, 5, "J")
-    assert given["sampling"].stop == ("a", "b")
-    assert (given["seeds"].search, given["seeds"].limit, given["n"]) == ("q", 4, 2)
+    assert (given.examples, given.sampling.top_logprobs, given.judge) == (2, 5, "J")
+    assert given.sampling.stop == ("a", "b")
+    assert (given.seeds.search, given.seeds.limit, given.n) == ("q", 4, 2)
 
 
 def test_without_an_address_the_model_runs_here() -> None:

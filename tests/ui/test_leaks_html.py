@@ -37,6 +37,7 @@ def test_nothing_of_a_stranger_is_markup():
     pages = [
         draw.packs_html([REPORT]),
         draw.report_html(REPORT),
+        draw.find_html(EXAMPLE),
         draw.candidate_html(CANDIDATE),
         draw.added_html(added),
         draw.added_html(added.model_copy(update={"is_new": True})),
@@ -52,6 +53,9 @@ def test_evidence_is_marked_and_conflicts_are_named():
     assert "50% of it shared" in page
     assert "accepted: stays" in page
     assert "1 of 2 items are in the rows." in page
+    find = draw.find_html(EXAMPLE.model_copy(update={"verdict": "not_leak"}))
+    assert find.count("<mark>a &amp; b</mark>") == 2
+    assert "called no leak" in find
     candidate = draw.candidate_html(CANDIDATE)
     assert "<del>old</del>" in candidate
     assert "<ins>new</ins>" in candidate
@@ -63,3 +67,16 @@ def test_empty_states_say_what_to_do():
     assert "Nothing was checked yet." in draw.report_html(empty)
     checked = empty.model_copy(update={"pack": PACK.model_copy(update={"unchecked": 0})})
     assert "No row holds an item." in draw.report_html(checked)
+
+
+def test_a_models_opinion_is_named_as_one_and_its_words_are_escaped():
+    found = CANDIDATE.model_copy(
+        update={"opinion": "leak", "opinion_by": EVIL, "opinion_reason": EVIL}
+    )
+    html = draw.candidate_html(found)
+    assert "model &lt;" in html
+    assert ": the same problem" in html
+    assert "<img" not in html
+    lost = draw.candidate_html(found.model_copy(update={"opinion": "unreadable"}))
+    assert "no readable reply" in lost
+    assert "the same problem" not in lost

@@ -18,17 +18,23 @@ Serve = Callable[..., AbstractContextManager[TestClient]]
 
 @pytest.fixture
 def serve(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Serve:
-    """`with serve(host=..., password=...) as client`: a stranger's client of such an app."""
+    """`with serve(host=..., password=...) as client`: a stranger's client of such an app; `peer` is
+    the address that it comes from.
+    """
     monkeypatch.delenv("SPACE_ID", raising=False)
 
     @contextlib.contextmanager
-    def start(**changes: object) -> Iterator[TestClient]:
+    def start(peer: str = "testclient", **changes: object) -> Iterator[TestClient]:
         ours = Settings(**(settings.model_dump() | changes))
         studio = build_studio(ours)
         try:
-            app = create_app(studio, Identity(ours, token=TOKEN), on_close=lambda: None)
+            identity = Identity(ours, TOKEN, studio.accounts)
+            app = create_app(studio, identity, on_close=lambda: None)
             with TestClient(
-                app, base_url="http://127.0.0.1:7860", follow_redirects=False
+                app,
+                base_url="http://127.0.0.1:7860",
+                follow_redirects=False,
+                client=(peer, 50000),
             ) as client:
                 yield client
         finally:

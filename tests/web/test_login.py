@@ -1,9 +1,6 @@
 """With a password: the log-in page, wrong passwords, sessions, and what stays shut without one."""
 
-from pathlib import Path
-
-from distill_studio.core.settings import Settings
-from distill_studio.web.identity import COOKIE, MAX_TRIES, Identity
+from distill_studio.web.identity import COOKIE, MAX_TRIES
 
 PASSWORD = "correct horse"
 OPEN = {"host": "0.0.0.0", "password": PASSWORD}
@@ -67,12 +64,25 @@ def test_the_form_escapes_where_it_leads(serve):
         assert "<script>" not in page
 
 
-def test_a_forged_cookie_and_a_cookie_of_the_old_password_are_refused(tmp_path: Path, serve):
+def test_a_forged_cookie_and_a_cookie_of_the_old_password_are_refused(serve):
     with serve(**OPEN) as client:
         client.cookies.set(COOKIE, "ImFubiI.ZZZZ.forged")
         assert client.get("/api/status").status_code == 401
-    old = Identity(Settings(home=tmp_path / "home", **OPEN), token="t")
-    session = old.log_in("1.2.3.4", "ann", PASSWORD)
+    with serve(**OPEN) as client:
+        session = log_in(client).cookies[COOKIE]
+        assert client.get("/api/status").status_code == 200
     with serve(host="0.0.0.0", password="another") as client:
         client.cookies.set(COOKIE, session)
+        assert client.get("/api/status").status_code == 401
+
+
+def test_a_session_outlives_a_restart_and_ends_for_good_with_the_log_out(serve):
+    with serve(**OPEN) as client:
+        session = log_in(client).cookies[COOKIE]
+    with serve(**OPEN) as client:
+        client.cookies.set(COOKIE, session)
+        assert client.get("/api/status").status_code == 200
+        client.post("/logout")
+        client.cookies.clear()
+        client.cookies.set(COOKIE, session)  # a copy that somebody kept
         assert client.get("/api/status").status_code == 401

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
 
 from distill_studio.web import server_file
 
@@ -44,6 +45,7 @@ def test_a_second_app_on_the_folder_leaves_and_names_the_first(running_app):
     assert httpx.get(f"{running_app.url}/api/status").status_code == 200
 
 
+@pytest.mark.slow
 def test_it_starts_again_after_a_crash_and_ends_cleanly(start_app, tmp_path: Path):
     home = tmp_path / "home"
     first = start_app(home)

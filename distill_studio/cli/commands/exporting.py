@@ -22,6 +22,14 @@ class Weights(StrEnum):
     ADAPTER = "adapter"
 
 
+class Tool(StrEnum):
+    """For which trainer."""
+
+    LLAMA_FACTORY = "llama-factory"
+    AXOLOTL = "axolotl"
+    UNSLOTH = "unsloth"
+
+
 class Style(StrEnum):
     """How a pair is written."""
 
@@ -37,6 +45,7 @@ def add_to(app: typer.Typer) -> None:
     group.command("pairs")(pairs)
     group.command("preferences")(preferences)
     group.command("snapshot")(snapshot)
+    group.command("trainer")(trainer)
     group.command("model")(model)
     app.add_typer(group, name="export")
 
@@ -99,6 +108,22 @@ def snapshot(
     take(session, session.call("export_snapshot", name=name, format=kind), output)
 
 
+def trainer(
+    ctx: typer.Context,
+    tool: Annotated[Tool, typer.Argument(help="Which one.")],
+    name: Annotated[str, typer.Argument(help="The snapshot's name.")],
+    output: OutFile,
+    model: Annotated[
+        str, typer.Option(help="Who is to learn: an id on the Hub, or a folder where the tool is.")
+    ] = "",
+) -> None:
+    """A snapshot for another trainer: rows, configuration and README in a .zip."""
+    session = session_of(ctx)
+    _kind(output, "zip")
+    known = tool.value.replace("-", "_")
+    take(session, session.call("export_neighbour", name=name, tool=known, model=model), output)
+
+
 def model(
     ctx: typer.Context,
     run: Annotated[str, typer.Argument(help="Name of a finished run.")],
@@ -117,8 +142,9 @@ def take(session: Session, made: dict[str, Any], output: Path) -> None:
         raise InvalidInput(f"The folder of {output} is not there.", "Make it first.")
     session.client.fetch_export(made["name"], output)
     rows = "" if made.get("rows") is None else f"{made['rows']} rows, "
-    size = f"{output.stat().st_size:,} bytes"
-    session.answer(made | {"output": str(output)}, lambda: print(f"{output}: {rows}{size}"))
+    lines = [f"{output}: {rows}{output.stat().st_size:,} bytes"]
+    lines += [f"left out, {count} rows: {why}" for why, count in made.get("left_out", {}).items()]
+    session.answer(made | {"output": str(output)}, lambda: print("\n".join(lines)))
 
 
 def _kind(output: Path, *kinds: str) -> str:

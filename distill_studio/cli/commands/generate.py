@@ -56,7 +56,7 @@ def generate(
         "max_tokens": max_tokens,
         "seed": seed,
     }
-    arguments: dict[str, Any] = {
+    wish: dict[str, Any] = {
         "teachers": teacher or [_first_teacher(session)],
         "recipe": recipe,
         "n": n,
@@ -74,14 +74,14 @@ def generate(
         },
     }
     if preview:
-        seen = session.call("generate_preview", **arguments)
+        seen = session.call("generate_preview", wish=wish)
         session.answer(seen, lambda: facts(seen))
         return
     if try_out:
-        job = finish(session, session.call("generate_try_out", **arguments), detach=False)
+        job = finish(session, session.call("generate_try_out", wish=wish), detach=False)
         session.answer(job, lambda: _show_trial(job))
         return
-    job = finish(session, session.call("generate_start", **arguments), detach=detach)
+    job = finish(session, session.call("generate_start", wish=wish), detach=detach)
     session.answer(job, lambda: _show(session, job))
 
 

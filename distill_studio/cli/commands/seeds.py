@@ -35,18 +35,21 @@ def import_file(
     passage_words: Annotated[
         int, typer.Option("--passage-words", help="Words in a passage of a text (default 350).")
     ] = 0,
+    judge: Annotated[
+        str, typer.Option(help="Judge of comparisons: its votes stay apart from people's.")
+    ] = "",
     source: Annotated[str, typer.Option(help="Source name (default: the file's).")] = "",
     preview: Annotated[bool, typer.Option("--preview", help="Look; store nothing.")] = False,
 ) -> None:
     """Import prompts, answers, preferences and texts; rows that cannot go in are named."""
     session = session_of(ctx)
     upload_id = session.client.upload(check_file(file))
-    changes = _changes(map_ or [])
-    options = {"split_tokens": split, "passage_words": passage_words}
+    changes = changes_of(map_ or [])
+    options = {"split_tokens": split, "passage_words": passage_words, "default_judge": judge}
     changes |= {name: value for name, value in options.items() if value}
     if preview:
         seen = _preview(session, upload_id, changes)
-        session.answer(seen, lambda: _show_preview(seen))
+        session.answer(seen, lambda: show_preview(seen))
         return
     mapping = _preview(session, upload_id, changes)["mapping"] if changes else None
     job = session.call(
@@ -57,7 +60,7 @@ def import_file(
         source=source,
     )
     report = finish(session, job)["result"]
-    session.answer(report, lambda: _show(report))
+    session.answer(report, lambda: show_report(report))
 
 
 def _preview(session: Session, upload_id: str, changes: dict[str, Any]) -> dict[str, Any]:
@@ -68,7 +71,12 @@ def _preview(session: Session, upload_id: str, changes: dict[str, Any]) -> dict[
     return seen
 
 
-def _changes(pairs: list[str]) -> dict[str, Any]:
+def changes_of(pairs: list[str]) -> dict[str, Any]:
+    """The mapping's fields that `part=column` change.
+
+    Raises:
+        InvalidInput: One names no column.
+    """
     changes: dict[str, Any] = {}
     for pair in pairs:
         part, sign, column = pair.partition("=")
@@ -79,13 +87,15 @@ def _changes(pairs: list[str]) -> dict[str, Any]:
     return changes
 
 
-def _show_preview(seen: dict[str, Any]) -> None:
+def show_preview(seen: dict[str, Any]) -> None:
+    """Print an import preview."""
     print(f"{seen['file_name']}: {seen['format']}, {seen['layout'] or 'layout not recognised'}")
     for part, column in seen["mapping"].items():
         if column:
             print(f"  {part} = {clean(column)}")
+    where = "row" if seen["format"] in ("parquet", "hub") else "line"
     for example in seen["examples"][:3]:
-        print(f"line {example['line']}: {clean(example['prompt'], 100)}")
+        print(f"{where} {example['line']}: {clean(example['prompt'], 100)}")
         for answer in example["answers"]:
             print(f"  -> {clean(answer, 100)}")
     if seen["hint"]:
@@ -93,7 +103,8 @@ def _show_preview(seen: dict[str, Any]) -> None:
     _show_problems(seen["counts"])
 
 
-def _show(report: dict[str, Any]) -> None:
+def show_report(report: dict[str, Any]) -> None:
+    """Print an import report."""
     counts = report["counts"]
     print(
         f"{counts['rows']} rows: {counts['seeds_new']} new prompts"

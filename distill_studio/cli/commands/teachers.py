@@ -1,6 +1,6 @@
-"""`teacher` lists, adds, tests and removes teachers."""
+"""`teacher` lists, adds, tests and removes teachers, and tells what they were asked."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,6 +18,7 @@ def add_to(app: typer.Typer) -> None:
     group.command("add")(add)
     group.command("test")(test)
     group.command("delete")(delete)
+    group.command("asked")(asked)
     app.add_typer(group, name="teacher")
 
 
@@ -71,10 +72,26 @@ def add(
 
 
 def test(ctx: typer.Context, name: Name) -> None:
-    """Ask a teacher one short question."""
+    """Ask a teacher one short question, at each of its addresses."""
     session = session_of(ctx)
     result = session.call("teachers_test", name=name)
-    session.answer(result, lambda: facts(result))
+    session.answer(result, lambda: _show_test(result))
+
+
+def _show_test(result: dict[str, Any]) -> None:
+    facts({field: value for field, value in result.items() if field != "urls"})
+    if len(result["urls"]) > 1:
+        print()
+        rows = [
+            each
+            | {
+                "state": "ok" if each["ok"] else "error",
+                "came": " ".join(filter(None, (each["message"], each["hint"]))),
+            }
+            for each in result["urls"]
+        ]
+        columns = {"url": "address", "state": "state", "came": "what came", "latency_ms": "ms"}
+        table(rows, columns)
 
 
 def delete(ctx: typer.Context, name: Name) -> None:
@@ -82,3 +99,18 @@ def delete(ctx: typer.Context, name: Name) -> None:
     session = session_of(ctx)
     session.call("teachers_delete", name=name)
     session.answer({"deleted": name}, lambda: print(f"Forgot the teacher {name}."))
+
+
+def asked(
+    ctx: typer.Context,
+    job: Annotated[str, typer.Option(help="Of one generation; without it of all.")] = "",
+) -> None:
+    """What each teacher was asked: requests, tokens, cost, failures; useless replies too."""
+    session = session_of(ctx)
+    rows = session.call("generate_asked", job_id=job)
+    columns = {
+        "teacher": "teacher", "requests": "requests", "prompt_tokens": "read",
+        "completion_tokens": "written", "cost_usd": "USD", "busy_s": "busy, s",
+        "failures": "no use",
+    }  # fmt: skip
+    session.answer(rows, lambda: table(rows, columns))

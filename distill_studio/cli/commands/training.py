@@ -19,6 +19,9 @@ class Method(StrEnum):
 
     SFT = "sft"
     DPO = "dpo"
+    KTO = "kto"
+    LOGIT = "logit"
+    ON_POLICY = "on_policy"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -32,7 +35,7 @@ def freeze(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(help="The snapshot's name.")],
     format_: Annotated[
-        str, typer.Option("--format", help="messages, prompt_completion or preference.")
+        str, typer.Option("--format", help="messages, prompt_completion, preference or unpaired.")
     ] = "messages",
     validation_share: Annotated[float, typer.Option(min=0.0, max=0.5)] = 0.1,
     reasoning: Annotated[
@@ -52,7 +55,7 @@ def freeze(
     """Freeze the rows that match a filter into a snapshot that never changes."""
     session = session_of(ctx)
     query = filters.pair_query(
-        status=None if format_ == "preference" else status,
+        status=None if format_ in ("preference", "unpaired") else status,
         curation=None if format_ == "preference" else curation,
         teacher=teacher,
         recipe=recipe,
@@ -100,6 +103,10 @@ def train(
             help="A model id, or run:NAME to go on from; with :24 behind, pruned to 24 layers."
         ),
     ] = "smollm2-135m-instruct",
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="Of logit and on_policy: whom to follow; else the whole student."),
+    ] = None,
     preset: Annotated[str, typer.Option(help="quick, balanced or thorough.")] = "balanced",
     steps: Annotated[int | None, typer.Option(min=1, help="Updates.")] = None,
     full: Annotated[bool, typer.Option("--full", help="All weights instead of LoRA.")] = False,
@@ -124,7 +131,8 @@ def train(
         "max_steps": steps,
         "weights": "full" if full else "lora",
         "name": name,
-    } | _settings(set_ or [])
+        "teacher": teacher,
+    } | settings_of(set_ or [])
     if check:
         found = session.call("distill_preflight", spec=spec)
         session.answer(found, lambda: print(json.dumps(found, ensure_ascii=False, indent=1)))
@@ -142,7 +150,7 @@ def _split_layers(student: str) -> tuple[str, int | None]:
     return (model, int(layers)) if sign and layers.isdigit() else (student, None)
 
 
-def _settings(pairs: list[str]) -> dict[str, Any]:
+def settings_of(pairs: list[str]) -> dict[str, Any]:
     """`name=value` as JSON values where they are such, else as text."""
     found: dict[str, Any] = {}
     for pair in pairs:

@@ -40,6 +40,7 @@ class Job(Record):
     total: int | None = Field(default=None, description="Steps in all, when known.")
     note: str = Field(default="", description="What it does right now.")
     error: str = Field(default="", description="Why it failed, in the user's words.")
+    waits_for: str = Field(default="", description="The teacher whose key it needs.")
     cancel_requested: bool = Field(default=False, description="Somebody asked it to stop.")
     created_at: datetime = Field(default_factory=utc_now, description="UTC.")
     started_at: datetime | None = Field(default=None, description="UTC.")

@@ -2,19 +2,27 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from distill_studio.core.records.base import Record, utc_now
 
+Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60)]
+
 
 class DecisionKind(StrEnum):
-    """What was decided. `undo` takes back an earlier decision; `skip` changes nothing."""
+    """What was decided.
+
+    `undo` takes back an earlier decision (or undo); `skip` changes nothing; `note` says a note and
+    tags, in place of the person's earlier ones, and leaves the status alone.
+    """
 
     ACCEPT = "accept"
     EDIT = "edit"
     REJECT = "reject"
     SKIP = "skip"
+    NOTE = "note"
     UNDO = "undo"
 
 
@@ -27,5 +35,9 @@ class Decision(Record):
     answer: str | None = Field(default=None, max_length=1_000_000, description="The edited answer.")
     reason: str = Field(default="", max_length=2000, description="Why it was rejected.")
     note: str = Field(default="", max_length=20_000, description="Free note.")
+    tags: tuple[Tag, ...] = Field(default=(), max_length=20, description="For `note`: its tags.")
     undoes: str | None = Field(default=None, description="For `undo`: the decision's id.")
+    is_final: bool = Field(
+        default=False, description="An adjudicator's word, where several people vote on a record."
+    )
     made_at: datetime = Field(default_factory=utc_now, description="Client's clock, UTC.")

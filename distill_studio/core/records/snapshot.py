@@ -14,7 +14,7 @@ class Snapshot(Record):
 
     id: str = Field(default_factory=new_id, description="UUIDv7.")
     name: str = Field(min_length=1, max_length=100, description="Folder name; unique.")
-    format: str = Field(description="messages, prompt_completion or preference.")
+    format: str = Field(description="messages, prompt_completion, preference, unpaired.")
     content_hash: str = Field(description="Hash of the rows; same input, same hash.")
     train_rows: int = Field(ge=0, description="Rows in the train split.")
     validation_rows: int = Field(ge=0, description="Rows in the validation split.")

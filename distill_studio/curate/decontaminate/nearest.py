@@ -6,7 +6,7 @@ do, and also find what is merely alike, so their finds are a queue for people an
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -40,10 +40,20 @@ class Nearest:
         counts: (items,) how many windows each item has, none without.
         count: Texts kept for each item.
         floor: Least similarity.
+        known: Of texts by name the items for which they are not to be kept, so that they take no
+            other text's place; `slice(None)` is all items.
     """
 
-    def __init__(self, windows: FloatMatrix, counts: IntArray, count: int, floor: float) -> None:
+    def __init__(
+        self,
+        windows: FloatMatrix,
+        counts: IntArray,
+        count: int,
+        floor: float,
+        known: Mapping[str, Sequence[int] | slice] | None = None,
+    ) -> None:
         self._windows, self._count, self._floor = windows, count, floor
+        self._known = known or {}
         self._starts = np.cumsum(counts) - counts
         shape = (len(counts), count)
         self._best = np.full(shape, -np.inf, np.float32)
@@ -62,7 +72,11 @@ class Nearest:
             inside = np.cumsum(counts[start:stop]) - counts[start:stop]
             tile = self._windows @ windows[before : int(ends[stop - 1])].T
             tile = np.maximum.reduceat(tile, inside, axis=1)
-            self._keep(np.maximum.reduceat(tile, self._starts, axis=0), len(self._names) + start)
+            tile = np.maximum.reduceat(tile, self._starts, axis=0)
+            for k, name in enumerate(names[start:stop]):
+                if name in self._known:
+                    tile[self._known[name], k] = -np.inf
+            self._keep(tile, len(self._names) + start)
             start = stop
         self._names += names
 

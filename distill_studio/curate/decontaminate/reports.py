@@ -11,7 +11,12 @@ class LeakPack(Record):
     """A benchmark that rows are checked against."""
 
     name: str = Field(description="Its name.")
-    source: str = Field(description="The file or Hub dataset it came from.")
+    kind: str = Field(
+        default="benchmark",
+        description="benchmark; or, of this workspace's own: validation (a snapshot's split) or"
+        " prompts (those of comparison sets).",
+    )
+    source: str = Field(description="The file, Hub dataset or snapshot it came from.")
     content_hash: str = Field(description="Of its items: the same items, the same hash.")
     items: int = Field(description="Questions in it.")
     user: str = Field(description="Who added it.")
@@ -51,6 +56,7 @@ class LeakReport(Record):
     """What is known about one benchmark."""
 
     pack: LeakPack = Field(description="The benchmark.")
+    finds: int = Field(default=0, description="Couples of a row and an item that it holds.")
     rows: int = Field(description="Rows that hold one of its items, rejected ones apart.")
     items: int = Field(description="Items that rows hold.")
     by_rule: dict[str, int] = Field(description="Rows by rule; one may count under several.")
@@ -59,6 +65,18 @@ class LeakReport(Record):
     open: int = Field(description="Candidates that nobody has judged.")
     leaks: int = Field(description="Candidates that a person called a leak.")
     not_leaks: int = Field(description="Candidates that a person called no leak.")
+    model_leaks: int = Field(
+        default=0, description="Of the open ones, those a model called a leak."
+    )
+    model_not_leaks: int = Field(
+        default=0, description="Of the open ones, those a model called no leak."
+    )
+    model_unsure: int = Field(
+        default=0, description="Of the open ones, those a model was unsure of."
+    )
+    model_failed: int = Field(
+        default=0, description="Of the open ones, those with no readable reply."
+    )
     examples: list[LeakExample] = Field(description="Finds, the most covered first.")
 
 
@@ -79,6 +97,11 @@ class LeakCandidate(Record):
     answer: str = Field(description="The item's known answer, cut.")
     verdict: str = Field(description="leak, not_leak, or empty.")
     judged_by: str = Field(description="Who said so.")
+    opinion: str = Field(
+        default="", description="What a model said: leak, not_leak, unsure, unreadable, failed."
+    )
+    opinion_by: str = Field(default="", description="Which teacher said so.")
+    opinion_reason: str = Field(default="", description="Its words, or why there are none.")
 
 
 class LeakQueue(Record):
@@ -86,4 +109,18 @@ class LeakQueue(Record):
 
     open: int = Field(description="Not judged yet, in all.")
     judged: int = Field(description="Judged, in all.")
+    total: int = Field(description="Those asked for, in all.")
     candidates: list[LeakCandidate] = Field(description="A page of them.")
+
+
+class KnownBenchmark(Record):
+    """A public benchmark that the studio knows where to find."""
+
+    name: str = Field(description="Its name, for `add_known`.")
+    about: str = Field(description="What it tests.")
+    dataset: str = Field(description="Id on the Hugging Face Hub.")
+    config: str = Field(default="", description="Configuration; empty for the only one.")
+    split: str = Field(description="Split that is the test.")
+    file: str = Field(default="", description="A JSON file of the dataset, where that is meant.")
+    question: tuple[str, ...] = Field(description="Columns of the question, one after the other.")
+    answer: str = Field(default="", description="Column of the known answer; empty: not looked at.")

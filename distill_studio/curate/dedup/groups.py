@@ -148,21 +148,19 @@ class _Grouper:
     def rival_of(self, row: Contender) -> Lost | None:
         """The kept row that `row` duplicates: a person's choice, else the most alike.
 
-        Among equally alike ones the first kept, so that the order of the pairs plays no part.
+        Of several choices, and of equally alike ones, the most alike and then the first kept, so
+        that the order of the pairs plays no part.
         """
-        best, best_key = None, (0.0, 0)
+        best, best_key = None, (False, 0.0, 0)
         for kept, similarity, is_exact in self._like(row):
             if kept.seed_id == row.seed_id and (self._spare_copies or not is_exact):
                 continue
             said = verdict_on(self._verdicts, row.id, kept.id)
             if said is Verdict.KEEP_BOTH:
                 continue
-            lost = Lost(row.id, kept.id, similarity, is_exact)
-            if said is Verdict.KEEP_B:
-                return lost
-            key = (similarity, -self._place[kept.id])
+            key = (said is Verdict.KEEP_B, similarity, -self._place[kept.id])
             if best is None or key > best_key:
-                best, best_key = lost, key
+                best, best_key = Lost(row.id, kept.id, similarity, is_exact), key
         return best
 
     def is_settled(self, lost: Lost) -> bool:

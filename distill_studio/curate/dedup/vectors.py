@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -27,7 +28,7 @@ class WindowedVectors:
     counts: IntArray
     rest: FloatMatrix
 
-    @property
+    @cached_property
     def starts(self) -> IntArray:
         """(N,) where each text's windows begin in `rest`."""
         ends = np.cumsum(self.counts - 1)
@@ -62,7 +63,7 @@ class WindowedVectors:
         if len(self.rest) == 0:
             return WindowedVectors(self.first[start:stop], self.counts[start:stop], self.rest)
         counts = self.counts[start:stop]
-        begin = int((self.counts[:start] - 1).sum())
+        begin = int(self.starts[start]) if start < len(self) else len(self.rest)
         end = begin + int((counts - 1).sum())
         return WindowedVectors(self.first[start:stop], counts, self.rest[begin:end])
 
@@ -113,7 +114,7 @@ class BlockSource:
         total: int,
         read: Callable[[int, int], tuple[WindowedVectors, ...]],
         block: int = 8192,
-        cache_bytes: int = 384 * 2**20,
+        cache_bytes: int = 2**30,
     ) -> None:
         self._total, self._read, self._block = total, read, block
         self._cache_bytes = cache_bytes
@@ -141,3 +142,27 @@ class BlockSource:
                 size -= sum(f.nbytes for f in gone)
         self._cache.move_to_end(first)
         return self._cache[first]
+
+
+def load_all(source: VectorSource, block: int = 16_384) -> tuple[WindowedVectors, ...]:
+    """All units of a source in memory, read block by block; what is there already is shared."""
+    if isinstance(source, MemorySource):
+        return source.fields
+    total = len(source)
+    first: list[FloatMatrix] = []
+    counts: list[list[IntArray]] = []
+    rest: list[list[FloatMatrix]] = []
+    for start in range(0, total, block):
+        loaded = source.load(start, min(start + block, total))
+        for f, part in enumerate(loaded):
+            if start == 0:
+                first.append(np.empty((total, part.first.shape[1]), dtype=np.float32))
+                counts.append([])
+                rest.append([])
+            first[f][start : start + len(part)] = part.first
+            counts[f].append(part.counts)
+            rest[f].append(part.rest)
+    return tuple(
+        WindowedVectors(first[f], np.concatenate(counts[f]), np.concatenate(rest[f]))
+        for f in range(len(first))
+    )

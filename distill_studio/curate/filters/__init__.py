@@ -1,7 +1,7 @@
-"""All filters by the tag of their settings. A new filter: a file, a line in each list here."""
+"""All filters by the tag of their settings. A new filter: a file, and a line in `_ALL`."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Union
 
 from pydantic import Field
 
@@ -10,28 +10,48 @@ from distill_studio.curate.filters.base import (
     Drop,
     Filter,
     FilterConfig,
+    Group,
     Limit,
     Measured,
     judge,
 )
 from distill_studio.curate.filters.contaminated import CONTAMINATED, ContaminatedConfig
+from distill_studio.curate.filters.judge_score import JUDGE_SCORE, JudgeScoreConfig
+from distill_studio.curate.filters.language import LANGUAGE, LanguageConfig
 from distill_studio.curate.filters.length import LENGTH, LengthConfig
+from distill_studio.curate.filters.likelihood import LIKELIHOOD, LikelihoodConfig
+from distill_studio.curate.filters.privacy import PRIVACY, PrivacyConfig
+from distill_studio.curate.filters.reference import REFERENCE, ReferenceConfig
 from distill_studio.curate.filters.refusal import REFUSAL, RefusalConfig
 from distill_studio.curate.filters.repetition import REPETITION, RepetitionConfig
+from distill_studio.curate.filters.set_aside import SET_ASIDE, SetAsideConfig
+from distill_studio.curate.filters.verification import VERIFICATION, VerificationConfig
 from distill_studio.curate.filters.well_formed import WELL_FORMED, WellFormedConfig
 
-AnyFilter = Annotated[
-    ContaminatedConfig | WellFormedConfig | LengthConfig | RepetitionConfig | RefusalConfig,
-    Field(discriminator="kind"),
-]
+_ALL: tuple[Filter, ...] = (  # the first to drop a row names why
+    CONTAMINATED,
+    WELL_FORMED,
+    LENGTH,
+    REPETITION,
+    REFUSAL,
+    LANGUAGE,
+    PRIVACY,
+    VERIFICATION,
+    JUDGE_SCORE,
+    LIKELIHOOD,
+    REFERENCE,
+    SET_ASIDE,
+)
 
-FILTERS: dict[str, Filter] = {
-    "contaminated": CONTAMINATED,
-    "well_formed": WELL_FORMED,
-    "length": LENGTH,
-    "repetition": REPETITION,
-    "refusal": REFUSAL,
-}
+FILTERS: dict[str, Filter] = {filter_.kind: filter_ for filter_ in _ALL}
+
+if TYPE_CHECKING:
+    AnyFilter = FilterConfig
+else:
+    AnyFilter = Annotated[
+        Union[tuple(filter_.config for filter_ in _ALL)],  # noqa: UP007  (of a list)
+        Field(discriminator="kind"),
+    ]
 
 __all__ = [
     "FILTERS",
@@ -41,11 +61,19 @@ __all__ = [
     "Drop",
     "Filter",
     "FilterConfig",
+    "Group",
+    "JudgeScoreConfig",
+    "LanguageConfig",
     "LengthConfig",
+    "LikelihoodConfig",
     "Limit",
     "Measured",
+    "PrivacyConfig",
+    "ReferenceConfig",
     "RefusalConfig",
     "RepetitionConfig",
+    "SetAsideConfig",
+    "VerificationConfig",
     "WellFormedConfig",
     "default_filters",
     "first_drop",
@@ -57,13 +85,7 @@ __all__ = [
 
 def default_filters() -> list[AnyFilter]:
     """The settings a new workspace begins with."""
-    return [
-        ContaminatedConfig(),
-        WellFormedConfig(),
-        LengthConfig(),
-        RepetitionConfig(),
-        RefusalConfig(),
-    ]
+    return [filter_.config() for filter_ in _ALL]
 
 
 def measures_version() -> str:

@@ -2,21 +2,28 @@
 
 from typing import Literal
 
-from pydantic import Field
-
 from distill_studio.core.words import words
-from distill_studio.curate.filters.base import Answer, Filter, FilterConfig, Limit, Measured
+from distill_studio.curate.filters.base import (
+    Answer,
+    Filter,
+    FilterConfig,
+    Group,
+    Limit,
+    Measured,
+    faults,
+    setting,
+)
 
 
 class LengthConfig(FilterConfig):
     """Limits on the length of an answer. 0 sets no upper limit."""
 
     kind: Literal["length"] = "length"
-    min_characters: int = Field(default=1, ge=0, description="Fewest characters.")
-    max_characters: int = Field(default=20_000, ge=0, description="Most characters; 0 = any.")
-    min_words: int = Field(default=1, ge=0, description="Fewest words.")
-    max_words: int = Field(default=0, ge=0, description="Most words; 0 = any.")
-    drop_truncated: bool = Field(default=True, description="Drop answers cut by the token limit.")
+    min_words: int = setting(1, "Fewest words", ge=0)
+    max_words: int = setting(0, "Most words, 0 = any", ge=0)
+    min_characters: int = setting(1, "Fewest characters", ge=0)
+    max_characters: int = setting(20_000, "Most characters, 0 = any", ge=0)
+    drop_truncated: bool = setting(True, "Drop answers cut off by the token limit")
 
     def limits(self) -> tuple[Limit, ...]:
         """Characters, words, and whether the answer was cut off."""
@@ -48,8 +55,8 @@ def measure(answer: Answer) -> dict[str, Measured]:
     return {
         "length.characters": Measured(float(len(answer.text.strip()))),
         "length.words": Measured(float(len(words(answer.text)))),
-        "length.truncated": Measured(float(answer.finish_reason in ("length", "max_tokens"))),
+        **faults({"length.truncated": answer.finish_reason in ("length", "max_tokens")}),
     }
 
 
-LENGTH = Filter(LengthConfig, "Length", "Too short, too long, or cut off.", 1, measure)
+LENGTH = Filter(LengthConfig, "Length", "Too short, too long, or cut off.", 2, measure, Group.FORM)

@@ -9,9 +9,14 @@ usual variants.
 import re
 from typing import Literal
 
-from pydantic import Field
-
-from distill_studio.curate.filters.base import Answer, Filter, FilterConfig, Limit, Measured
+from distill_studio.curate.filters.base import (
+    Answer,
+    Filter,
+    FilterConfig,
+    Limit,
+    Measured,
+    setting,
+)
 
 _OPENING_CHARACTERS = 240  # a refusal announces itself in the first sentences
 _NOT = r"(?:can ?not|can't|am not able to|'m not able to|am unable to|'m unable to|won't|will not)"
@@ -47,9 +52,13 @@ class RefusalConfig(FilterConfig):
     """Which boilerplate drops a row."""
 
     kind: Literal["refusal"] = "refusal"
-    strictness: Literal["refusals", "refusals_and_remarks"] = Field(
-        default="refusals_and_remarks",
-        description="Only answers that refuse, or also those that remark on being an AI.",
+    strictness: Literal["refusals_and_remarks", "refusals"] = setting(
+        "refusals_and_remarks",
+        "What goes",
+        choices={
+            "refusals_and_remarks": "Refusals and remarks such as “as an AI”",
+            "refusals": "Only refusals",
+        },
     )
 
     def limits(self) -> tuple[Limit, ...]:
@@ -59,7 +68,7 @@ class RefusalConfig(FilterConfig):
 
 
 def measure(answer: Answer) -> dict[str, Measured]:
-    """1 for a refusal at the beginning, 0.5 for a remark on being an AI, else 0."""
+    """1 for a refusal at the beginning, 0.5 for a remark on being an AI, else nothing."""
     text = _QUOTED.sub(" ", answer.text.strip()).replace("’", "'")
     refusal = _REFUSALS.search(text[:_OPENING_CHARACTERS])
     remark = _SELF.search(text)
@@ -67,7 +76,7 @@ def measure(answer: Answer) -> dict[str, Measured]:
         return {"refusal.score": Measured(1.0, " ".join(refusal.group().split()))}
     if remark:
         return {"refusal.score": Measured(0.5, " ".join(remark.group().split()))}
-    return {"refusal.score": Measured(0.0)}
+    return {}
 
 
-REFUSAL = Filter(RefusalConfig, "Refusal", "Refusals and “as an AI” boilerplate.", 1, measure)
+REFUSAL = Filter(RefusalConfig, "Refusals", "Refusals and “as an AI” boilerplate.", 2, measure)

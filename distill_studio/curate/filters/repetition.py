@@ -9,18 +9,28 @@ refrain, a list of paraphrases), 20 to 32 of the weak models', whose loops are r
 
 from typing import Literal
 
-from pydantic import Field
-
 from distill_studio.core.repetition import repetition
-from distill_studio.curate.filters.base import Answer, Filter, FilterConfig, Limit, Measured
+from distill_studio.curate.filters.base import (
+    Answer,
+    Filter,
+    FilterConfig,
+    Limit,
+    Measured,
+    setting,
+)
 
 
 class RepetitionConfig(FilterConfig):
     """How much repetition is allowed, as a multiple of Gopher's limits."""
 
     kind: Literal["repetition"] = "repetition"
-    max_score: float = Field(
-        default=2.0, ge=0.1, le=10.0, description="1 = the limits of the Gopher paper."
+    max_score: float = setting(
+        2.0,
+        "How much repetition is allowed",
+        "1 = the limits of the Gopher paper for web pages; songs and lists need more.",
+        ge=0.1,
+        le=10.0,
+        step=0.1,
     )
 
     def limits(self) -> tuple[Limit, ...]:

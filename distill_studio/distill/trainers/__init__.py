@@ -12,6 +12,9 @@ from distill_studio.distill.trainers.setup import Setup
 TRAINERS: dict[str, str] = {
     "sft": "distill_studio.distill.trainers.sft",
     "dpo": "distill_studio.distill.trainers.dpo",
+    "kto": "distill_studio.distill.trainers.kto",
+    "logit": "distill_studio.distill.trainers.logit",
+    "on_policy": "distill_studio.distill.trainers.on_policy",
 }
 
 

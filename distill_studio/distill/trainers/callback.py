@@ -1,5 +1,6 @@
 """Turns what a trainer does into events, and a stop request into a checkpoint and an end."""
 
+import math
 import threading
 import time
 from typing import Any
@@ -10,6 +11,7 @@ from transformers import TrainerCallback
 from distill_studio.core.errors import Cancelled, StudioError
 from distill_studio.distill.device import memory_gib
 from distill_studio.distill.events import Checkpoint, Eval, EventWriter, Sample, Step
+from distill_studio.distill.ranks import Ranks
 
 
 class Diverged(StudioError, ArithmeticError):
@@ -28,6 +30,7 @@ class EventCallback(TrainerCallback):
         prompts: (last user turn, ids) to answer at each evaluation.
         sample_tokens: Longest such answer.
         tokenizer: Of transformers.
+        ranks: This process among others; a stop that one hears stops all.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class EventCallback(TrainerCallback):
         prompts: list[tuple[str, list[int]]],
         sample_tokens: int,
         tokenizer: Any,  # noqa: ANN401
+        ranks: Ranks | None = None,
     ) -> None:
         self._writer = writer
         self._stop = stop
@@ -45,6 +49,7 @@ class EventCallback(TrainerCallback):
         self._prompts = prompts
         self._sample_tokens = sample_tokens
         self._tokenizer = tokenizer
+        self._ranks = ranks or Ranks()
         self._step_began = 0.0
         self._step_seconds = 0.0
         self._eval_began = 0.0
@@ -61,7 +66,8 @@ class EventCallback(TrainerCallback):
         """Stop the clock; on a stop request save and end."""
         self._step_seconds = time.perf_counter() - self._step_began
         self.seconds += self._step_seconds
-        if self._stop.is_set():
+        if self._ranks.is_any(self._stop.is_set(), self._device):
+            self._stop.set()
             control.should_evaluate = False
             control.should_save = True
             control.should_training_stop = True
@@ -85,6 +91,10 @@ class EventCallback(TrainerCallback):
             step=state.global_step,
             total=state.max_steps,
             loss=loss,
+            ce=logs.get("ce"),
+            kl=logs.get("kl"),
+            features=logs.get("features"),
+            answer_tokens=logs.get("completions/mean_length"),
             lr=float(logs.get("learning_rate", 0.0)),
             grad_norm=float(logs.get("grad_norm") or 0.0),
             tokens_per_s=(tokens - self._tokens) / seconds,
@@ -92,17 +102,15 @@ class EventCallback(TrainerCallback):
             memory_gib=memory_gib(self._device),
         )
         self._tokens = tokens
-        if loss != loss or abs(loss) == float("inf"):
-            raise Diverged(
-                f"The loss is no longer a number at update {state.global_step}.",
-                "Lower the learning rate, or compute in fp32.",
-            )
+        _require_number(loss, "loss", state.global_step)
+        # The update was made with it, so the weights are no numbers: before anything is saved.
+        _require_number(step.grad_norm, "gradient", state.global_step)
         self.losses.append(loss)
         self._writer.write(step)
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401
         """Stop during the first held-out loss: there is nothing to save yet."""
-        if self._stop.is_set() and state.global_step == 0:
+        if state.global_step == 0 and self._ranks.is_any(self._stop.is_set(), self._device):
             raise Cancelled("Stopped before the first update.")
 
     def on_evaluate(
@@ -117,6 +125,7 @@ class EventCallback(TrainerCallback):
         """Held-out figures and sample answers as events."""
         if not metrics or "eval_loss" not in metrics:
             return
+        _require_number(metrics["eval_loss"], "held-out loss", state.global_step)
         logp = None
         if "eval_logp_chosen" in metrics:
             logp = metrics["eval_logp_chosen"] - metrics["eval_logp_rejected"]
@@ -124,6 +133,9 @@ class EventCallback(TrainerCallback):
             step=state.global_step,
             loss=metrics["eval_loss"],
             tokens=int(metrics.get("eval_tokens", 0)),
+            ce=metrics.get("eval_ce"),
+            kl=metrics.get("eval_kl"),
+            features=metrics.get("eval_features"),
             margin=metrics.get("eval_margin"),
             accuracy=metrics.get("eval_accuracy"),
             logp_margin=logp,
@@ -131,7 +143,7 @@ class EventCallback(TrainerCallback):
         )
         self.evals.append(event)
         self._writer.write(event)
-        if model is not None:
+        if model is not None and self._ranks.is_first:
             self._answer(model, state.global_step)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401
@@ -156,3 +168,11 @@ class EventCallback(TrainerCallback):
             answer = self._tokenizer.decode(out_BT[0, len(ids) :], skip_special_tokens=True)
             self._writer.write(Sample(step=step, prompt=prompt, answer=answer))
         model.train(was_training)
+
+
+def _require_number(value: float, what: str, update: int) -> None:
+    if not math.isfinite(value):
+        raise Diverged(
+            f"The {what} is no longer a number at update {update}.",
+            "Lower the learning rate, or compute in fp32.",
+        )

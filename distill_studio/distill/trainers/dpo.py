@@ -1,7 +1,7 @@
 """DPO through TRL's `DPOTrainer`, on pairs whose tokens are made by `data.py`.
 
-The reference is the student itself before training: the adapter switched off with LoRA, its
-log-probabilities computed once before the first update with full weights.
+The reference is the student itself before training: the adapter switched off, or its
+log-probabilities stored before the first update (always so with full weights).
 """
 
 from typing import Any
@@ -11,7 +11,13 @@ from trl import DPOConfig, DPOTrainer  # type: ignore[attr-defined]
 from distill_studio.distill.config import DpoRun
 from distill_studio.distill.data import Row, encode_preference
 from distill_studio.distill.lora import peft_config
-from distill_studio.distill.trainers.setup import Setup, encode_splits, shared_arguments
+from distill_studio.distill.trainers.pretokenised import PreTokenised
+from distill_studio.distill.trainers.setup import (
+    Setup,
+    encode_splits,
+    is_reference_stored,
+    shared_arguments,
+)
 
 _MEANS = {
     "rewards/margins": "eval_margin",
@@ -21,16 +27,11 @@ _MEANS = {
 }
 
 
-class HeldOutDpoTrainer(DPOTrainer):
+class HeldOutDpoTrainer(PreTokenised, DPOTrainer):
     """DPO on pre-tokenised pairs, with held-out figures as means over pairs, not over batches."""
 
     _sums: dict[str, float]
     _pairs = 0
-
-    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-        if "prompt_ids" in dataset.column_names:
-            return dataset
-        return super()._prepare_dataset(dataset, *args, **kwargs)
 
     def compute_loss(
         self,
@@ -83,7 +84,10 @@ def build(setup: Setup) -> DPOTrainer:
             **shared_arguments(setup),
             max_length=config.max_length,
             beta=config.beta,
-            precompute_ref_log_probs=config.lora is None,
+            loss_type=[config.loss, "sft"] if config.sft_weight else [config.loss],
+            loss_weights=[1.0, config.sft_weight] if config.sft_weight else None,
+            label_smoothing=config.label_smoothing,
+            precompute_ref_log_probs=is_reference_stored(config),
         ),
         train_dataset=train,
         eval_dataset=validation,

@@ -1,13 +1,20 @@
 """SFT through TRL's `SFTTrainer`, on rows whose tokens and labels are made by `data.py`."""
 
+import functools
 from typing import Any
 
+import torch
 from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 
 from distill_studio.distill.config import SftRun
-from distill_studio.distill.data import MASKED, Row, cut, encode_sft
+from distill_studio.distill.data import MASKED
 from distill_studio.distill.lora import peft_config
-from distill_studio.distill.trainers.setup import Setup, encode_splits, shared_arguments
+from distill_studio.distill.trainers.setup import (
+    Setup,
+    answer_tokens,
+    encode_splits,
+    shared_arguments,
+)
 
 
 class HeldOutSftTrainer(SFTTrainer):
@@ -31,17 +38,28 @@ class HeldOutSftTrainer(SFTTrainer):
         loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if not model.training and not return_outputs:
             tokens = int((labels_BT[:, 1:] != MASKED).sum())
-            self._held_out_nll += float(loss) * tokens
+            self._held_out_nll += float(loss) * self._divisor(tokens, num_items_in_batch)
             self._held_out_tokens += tokens
         return loss
+
+    def _divisor(self, tokens: int, items: Any) -> float:  # noqa: ANN401
+        """What the library divided the sum over this process's tokens by."""
+        if items is None:
+            return tokens
+        is_over_all = self.args.average_tokens_across_devices
+        return float(items) / (self.accelerator.num_processes if is_over_all else 1)
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         """As the library's, with the exact mean."""
         self._held_out_nll, self._held_out_tokens = 0.0, 0
         output: Any = super().evaluation_loop(*args, **kwargs)
-        if self._held_out_tokens:
-            loss = self._held_out_nll / self._held_out_tokens
-            output.metrics.update(eval_loss=loss, eval_tokens=self._held_out_tokens)
+        sums = [self._held_out_nll, float(self._held_out_tokens)]
+        if self.accelerator.num_processes > 1:
+            sums_2 = torch.tensor(sums, device=self.accelerator.device)
+            sums = self.accelerator.reduce(sums_2, "sum").tolist()
+        nll, tokens = sums
+        if tokens:
+            output.metrics.update(eval_loss=nll / tokens, eval_tokens=int(tokens))
         return output
 
 
@@ -50,17 +68,17 @@ def build(setup: Setup) -> SFTTrainer:
     config = setup.config
     assert isinstance(config, SftRun)
 
-    def encode(row: Row) -> dict[str, Any] | None:
-        encoded = encode_sft(setup.chat, row, config.learn)
-        if config.over_length == "drop" and len(encoded.input_ids) > config.max_length:
-            return None
-        short = cut(encoded, config.max_length)
-        return {"input_ids": short.input_ids, "labels": short.labels} if short.learned else None
-
-    train, validation = encode_splits(setup, encode)
+    encode = functools.partial(answer_tokens, setup, config)
+    train, validation = encode_splits(setup, encode, may_map=True)
     return HeldOutSftTrainer(
         model=setup.model,
-        args=SFTConfig(**shared_arguments(setup), max_length=None, packing=False),
+        args=SFTConfig(
+            **shared_arguments(setup),
+            max_length=None,
+            packing=False,
+            remove_unused_columns=False,
+            dataset_kwargs={"skip_prepare_dataset": True},  # they are tokens already
+        ),
         train_dataset=train,
         eval_dataset=validation,
         processing_class=setup.tokenizer,

@@ -13,6 +13,7 @@ from distill_studio.freeze.formats import (
     preference,
     prompt_completion,
     sharegpt,
+    unpaired,
 )
 from distill_studio.freeze.options import FreezeOptions
 
@@ -26,10 +27,12 @@ class PairFormat:
 
 
 PREFERENCE = "preference"
+UNPAIRED = "unpaired"
 FORMATS: dict[str, pa.Schema] = {
     "messages": messages.SCHEMA,
     "prompt_completion": prompt_completion.SCHEMA,
     PREFERENCE: preference.SCHEMA,
+    UNPAIRED: unpaired.SCHEMA,
 }
 STYLES: dict[str, PairFormat] = {
     "messages": PairFormat(messages.SCHEMA, messages.to_row),

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from distill_studio.core.ids import content_hash
 from distill_studio.core.protocols import ChatReply, ChatRequest, SamplingParams
-from distill_studio.core.records import Message
+from distill_studio.core.records import Message, UserTurn
 from distill_studio.generate.effects import Ask, Draft, Steps, Unit
 from distill_studio.generate.prompts import OptionValue, Prompts
 
@@ -35,6 +35,7 @@ class Settings:
     examples: tuple[Example, ...] = ()
     teachers: tuple[str, ...] = ()  # all of them, for recipes that ask several
     judge: str = ""  # name of the teacher that judges
+    turns: Mapping[str, UserTurn] = field(default_factory=dict)  # teacher -> its chat template
 
     def number(self, name: str) -> int:
         """A whole-number option."""

@@ -37,7 +37,6 @@ from distill_studio.verify.final_answer import final_answer
 KEEP_ALL = "keep all"
 BY_JUDGE = "best by judge"
 BY_VERIFIER = "best by verifier"
-MAJORITY = "majority answer"
 _FIRST = f"{CANDIDATE}/0"
 _LONGEST_PLAIN = 80  # characters of an answer without a mark that may be a final answer as it is
 

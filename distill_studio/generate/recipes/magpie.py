@@ -9,6 +9,8 @@ import re
 
 from distill_studio.core.errors import InvalidInput
 from distill_studio.core.protocols import ChatReply
+from distill_studio.core.records import UserTurn
+from distill_studio.generate.chat_templates import AUTO, known_turn
 from distill_studio.generate.effects import ELIMINATED, Ask, Dropped, Made, Novel, Steps, Unit
 from distill_studio.generate.eliminate import (
     CUT_OFF,
@@ -24,14 +26,6 @@ from distill_studio.verify.trace import check_loops
 INSTRUCTION = "instruction"
 MOST_SAMPLES = 1000
 MOST_WORDS = 500
-# What ends a user's turn; at most four, as OpenAI's API takes.
-STOPS = {
-    "chatml": ("<|im_end|>", "<|im_start|>", "<|endoftext|>"),
-    "llama3": ("<|eot_id|>", "<|start_header_id|>", "<|end_of_text|>"),
-    "gemma": ("<end_of_turn>", "<start_of_turn>", "<eos>"),
-    "mistral": ("[/INST]", "[INST]", "</s>"),
-    "phi3": ("<|end|>", "<|assistant|>", "<|user|>", "<|endoftext|>"),
-}
 _LEFTOVER = re.compile(
     r"<\|[^|>\n]{1,40}\|>|<(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>|</?s>|<[be]os>"
     r"|^(?:user|assistant|system|human)\s*(?::|\n)",
@@ -66,15 +60,16 @@ class Magpie:
 
     def steps(self, unit: Unit, settings: Settings) -> Steps:
         """The question, its checks, the answer."""
+        turn = turn_of(settings, unit.teacher)
         topic = unit.seed.topic if settings.word("steer") == "topic" else ""
         sampling = settings.sampling.model_copy(
             update={
                 "temperature": settings.real("temperature"),
                 "top_p": 1.0,
-                "stop": STOPS[settings.word("template")],
+                "stop": turn.stop,
             }
         )
-        reply = yield Ask(INSTRUCTION, raw=opening(settings, topic), sampling=sampling)
+        reply = yield Ask(INSTRUCTION, raw=opening(turn, settings, topic), sampling=sampling)
         text = reply.text.strip()
         if rule := rule_against_question(text, reply.finish_reason):
             raise _dropped(rule, reply)
@@ -83,21 +78,23 @@ class Magpie:
             raise _dropped(TOO_LIKE, reply, f"Like ({near.score:.2f}): {near.text}")
         seed = new_seed(text, topic)
         answer = yield ask_new(ANSWER, seed, settings)
-        made = {"template": settings.word("template"), "topic": topic}
+        made = {"template": turn.name, "topic": topic}
         return Made((draft_new(answer, seed, settings, magpie=made),))
 
 
-def opening(settings: Settings, topic: str = "") -> str:
+def turn_of(settings: Settings, teacher: str) -> UserTurn:
+    """The teacher's template: the chosen one, else what is known of the teacher."""
+    name = settings.word("template")
+    return settings.turns[teacher] if name == AUTO else known_turn(name, settings.texts)
+
+
+def opening(turn: UserTurn, settings: Settings, topic: str = "") -> str:
     """The chat template up to the user's first word: what the teacher continues.
 
-    A topic takes the place of the user's own system prompt here. ChatML models were aligned with
-    a system turn in every conversation, so there is one in any case.
+    A topic takes the place of the user's own system prompt here.
     """
-    texts, name = settings.texts, settings.word("template")
-    content = fill(texts["topic"], topic=topic) if topic else settings.system_prompt
-    content = content or texts.get(f"{name}_default", "")
-    system = fill(texts[f"{name}_system"], content=content) if content else ""
-    return fill(texts[name], system=system)
+    content = fill(settings.texts["topic"], topic=topic) if topic else settings.system_prompt
+    return fill(turn.with_system, content=content) if content else turn.bare
 
 
 def rule_against_question(text: str, finish_reason: str = "") -> str:

@@ -1,8 +1,9 @@
-"""Self-Instruct: a teacher goes on with a list of instructions, and answers its own.
+"""Self-Instruct: a teacher goes on with a list of instructions, and makes instances of its own.
 
 Self-Instruct (arXiv 2212.10560) began with 175 tasks and showed eight at a time, six by people and
 two of its own; Alpaca took 52,000 from one model so. What is too like a prompt there is (ROUGE-L of
-0.7), too short, too long or not to be done in text is dropped, each with its rule.
+0.7), too short, too long or not to be done in text is dropped, each with its rule. What then comes
+of an instruction is in `instance_steps`; with the option `classify` off it is answered once.
 """
 
 from collections.abc import Generator, Sequence
@@ -36,6 +37,7 @@ from distill_studio.generate.eliminate import (
 )
 from distill_studio.generate.prompts import fill, load_prompts
 from distill_studio.generate.recipes.base import ANSWER, Settings, user
+from distill_studio.generate.recipes.instance_steps import instances
 from distill_studio.generate.recipes.new_prompts import ask_new, draft_new, new_seed
 from distill_studio.generate.text_lists import read_list
 
@@ -45,7 +47,7 @@ OWN = 2
 
 
 class SelfInstruct:
-    """From each seed a list of new instructions, and an answer to each that is kept."""
+    """From each seed a list of new instructions, and instances of each that is kept."""
 
     prompts = load_prompts("self_instruct")
 
@@ -54,7 +56,7 @@ class SelfInstruct:
         return 1
 
     def steps(self, unit: Unit, settings: Settings) -> Steps:
-        """The list, its rules, the answers."""
+        """The list, its rules, the instances or answers."""
         drawn = yield Draw(PEOPLE, OWN, LIST)
         shown = shown_with(unit.seed.prompt, drawn)
         reply = yield Ask(LIST, user(_question(shown, settings)))
@@ -67,7 +69,14 @@ class SelfInstruct:
             "kept": len(kept),
             "dropped": [each.as_params() for each in eliminated],
         }
+        if makes_instances(settings):
+            return (yield from instances(kept, unit, settings, found))
         return (yield from answers(kept, settings, found))
+
+
+def makes_instances(settings: Settings) -> bool:
+    """Whether an instruction comes without what it works on."""
+    return settings.word("classify") == "on"
 
 
 def shown_with(prompt: str, drawn: Sequence[str]) -> list[str]:
@@ -96,7 +105,7 @@ def chosen(
             eliminated.append(Eliminated(place, CUT_OFF, text))
         elif len(kept) == settings.number("count"):
             eliminated.append(Eliminated(place, MORE_THAN_ASKED, text))
-        elif rule := rule_against(text, shown):
+        elif rule := rule_against(text, shown, is_whole=not makes_instances(settings)):
             eliminated.append(Eliminated(place, rule, text))
         else:
             near = yield Novel(text, settings.real("likeness"))
@@ -144,4 +153,5 @@ def _question(shown: Sequence[str], settings: Settings) -> str:
         count=count,
         first=len(shown) + 1,
         last=len(shown) + count,
+        inputs=settings.texts["inputs_apart" if makes_instances(settings) else "inputs_within"],
     )

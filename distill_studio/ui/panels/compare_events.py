@@ -78,7 +78,7 @@ class Widgets:
     def shown(self) -> list[Any]:
         """What `CompareEvents.show` fills."""
         top = [self.models, self.no_student, self.held_out, self.example]
-        lists = [self.history, self.rates, *self.panel.outputs, self.set_table]
+        lists = [self.history, self.rates, *self.panel.shown, self.set_table]
         return [*top, *lists, *self.view_outputs]
 
 
@@ -99,7 +99,7 @@ class CompareEvents:
     ) -> tuple[Any, ...]:
         """The whole tab; what was chosen and what stood in view stays."""
         opened, actor = self._ui.open(request, workspace)
-        is_first = self._greet(request, workspace)
+        is_first = self._is_first(request, workspace)
         cards = opened.evaluate.models(actor)
         kept = [name for name in chosen or [] if name in {card.id for card in cards}]
         value: dict[str, Any] = {}
@@ -107,23 +107,26 @@ class CompareEvents:
             value["value"] = kept = opened.evaluate.defaults(actor)
         turns = opened.evaluate.examples(actor, _EXAMPLES)
         examples = [(_short(t[-1].content), _packed(t)) for t in turns]
-        return (
+        values = (
             gr.Dropdown(choices=[(_choice(card), card.id) for card in cards], **value),
             gr.Row(visible=not any(card.role is ModelRole.STUDENT for card in cards)),
             self.held_out(request, workspace, kept),
             gr.Dropdown(choices=examples, value=None, visible=bool(examples)),
             *self._lists(request, workspace),
-            *self._panel.poll(request, workspace),
+            *self._panel.show(request, workspace),
             self.newest_set(request, workspace),
             *self._in_view(request, workspace, current, is_first),
         )
+        self._greet(request, workspace)
+        return values
+
+    def _is_first(self, request: gr.Request, workspace: str) -> bool:
+        """True until this page has shown this workspace: afterwards, what is chosen stays."""
+        with self._guard:
+            return self._greeted.get(request.session_hash or "") != workspace
 
     def _greet(self, request: gr.Request, workspace: str) -> bool:
-        """True the first time that this page shows this workspace.
-
-        A page that opens fills the tab twice at once (the tab opens, the workspace changes); the
-        second answer may come after the first click and must not undo it.
-        """
+        """Note that this page has shown this workspace; True for the first time."""
         page = request.session_hash or ""
         with self._guard:
             is_first = self._greeted.get(page) != workspace

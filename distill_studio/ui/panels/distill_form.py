@@ -1,6 +1,6 @@
 """The form of a training: its widgets, and what they say as a `TrainSpec`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,211 +9,290 @@ from pydantic import ValidationError
 
 from distill_studio.core.errors import InvalidInput
 from distill_studio.core.records import Snapshot
-from distill_studio.distill.config import FORMATS_OF_METHOD, TrainSpec
-from distill_studio.distill.presets import PRESETS
-from distill_studio.distill.students import StudentChoice
+from distill_studio.distill.config import FORMATS_OF_METHOD
+from distill_studio.distill.spec import OWNERS, TrainSpec
+from distill_studio.distill.students import SERVER_PREFIX, StudentChoice
+from distill_studio.ui.panels import distill_fields as fields
+from distill_studio.ui.panels.distill_fields import FIELD_NAMES, GROUPS, NUMBERS
 
 _PRUNED = "::"  # between a student's id and the layers to keep
-_METHODS = [("SFT: learn the answers", "sft"), ("DPO: learn the preferences", "dpo")]
 
 
 @dataclass(frozen=True)
 class DistillForm:
-    """The widgets, in the order in which `spec_of` takes their values."""
+    """The widgets by name, in the order in which `spec_of` takes their values."""
 
-    snapshot: gr.Dropdown
-    method: gr.Radio
-    student: gr.Dropdown
-    preset: gr.Radio
-    weights: gr.Radio
-    numbers: list[gr.Textbox]
-    over_length: gr.Radio
-    learn: gr.Radio
-    name: gr.Textbox
+    fields: dict[str, Any]
+    groups: dict[str, gr.Column]  # shown for some methods only
     about: gr.HTML
 
     @property
     def inputs(self) -> list[Any]:
         """For `spec_of`."""
-        return [
-            self.snapshot,
-            self.method,
-            self.student,
-            self.preset,
-            self.weights,
-            self.over_length,
-            self.learn,
-            self.name,
-            *self.numbers,
-        ]
+        return list(self.fields.values())
 
     @property
     def kept(self) -> dict[str, Any]:
         """What the browser remembers: all but the run's name, which is for one run."""
-        numbers = dict(zip(NUMBER_FIELDS, self.numbers, strict=True))
-        return {
-            "snapshot": self.snapshot,
-            "method": self.method,
-            "student": self.student,
-            "preset": self.preset,
-            "weights": self.weights,
-            "over_length": self.over_length,
-            "learn": self.learn,
-            **numbers,
-        }
+        return {name: field for name, field in self.fields.items() if name != "name"}
+
+    @property
+    def numbers(self) -> list[gr.Textbox]:
+        """Fields that follow the preset where they are empty."""
+        return [self.fields[name] for name in NUMBERS]
+
+    @property
+    def texts(self) -> list[gr.Textbox]:
+        """Fields that call for a new pre-flight when they are left."""
+        return [f for f in self.kept.values() if isinstance(f, gr.Textbox)]
 
     @property
     def watched(self) -> list[Any]:
         """Widgets whose change calls for a new pre-flight (a new method changes the snapshot)."""
-        choices = [self.snapshot, self.student, self.preset, self.weights, self.over_length]
-        return [*choices, self.method, self.learn]
-
-
-# field, label, what it is, kind of number
-_NUMBERS: tuple[tuple[str, str, str, type[int] | type[float]], ...] = (
-    ("max_length", "Longest length", "tokens of a row", int),
-    ("learning_rate", "Learning rate", "at its peak", float),
-    ("max_steps", "Updates", "or by passes", int),
-    ("epochs", "Passes", "instead of updates", float),
-    ("batch_size", "Batch size", "rows at a time", int),
-    ("grad_accumulation", "Accumulation", "batches per update", int),
-    ("lora_r", "LoRA rank", "size of the adapter", int),
-    ("beta", "DPO beta", "pull to the start", float),
-    ("eval_every", "Held-out loss every", "updates", int),
-    ("seed", "Seed", "order of rows", int),
-)
-NUMBER_FIELDS = tuple(field for field, *_ in _NUMBERS)
-_FALLBACKS: dict[str, Any] = {"lora_r": 16, "grad_accumulation": 1, "seed": 17}
+        return [f for f in self.kept.values() if not isinstance(f, gr.Textbox)]
 
 
 def build_form() -> DistillForm:
     """Make the widgets."""
+    made: dict[str, Any] = {}
     with gr.Row(elem_classes="ds-fields"):
-        snapshot = gr.Dropdown(label="Snapshot", elem_id="distill-snapshot", scale=2)
-        student = gr.Dropdown(label="Student", elem_id="distill-student", scale=2)
+        made["snapshot"] = gr.Dropdown(label="Snapshot", elem_id="distill-snapshot", scale=2)
+        made["student"] = gr.Dropdown(label="Student", elem_id="distill-student", scale=2)
     with gr.Row(elem_classes="ds-fields"):
-        method = gr.Radio(_METHODS, value="sft", label="Method", elem_id="distill-method")
-        preset = gr.Radio(
-            preset_choices("sft"), value="balanced", label="Preset", elem_id="distill-preset"
+        made["method"] = gr.Radio(
+            fields.METHODS, value="sft", label="Method", elem_id="distill-method"
         )
+        made["preset"] = gr.Radio(
+            fields.preset_choices("sft"), value="balanced", label="Preset", elem_id="distill-preset"
+        )
+    groups: dict[str, gr.Column] = {}
+    for name, build in _BUILDERS.items():
+        with gr.Column(visible="sft" in GROUPS[name]) as groups[name]:
+            made |= build()
     about = gr.HTML(elem_id="distill-about", apply_default_css=False)
     with gr.Accordion("Advanced: empty fields follow the preset", open=False):
-        with gr.Row(elem_classes="ds-fields"):
-            weights = gr.Radio(
-                [("LoRA adapter", "lora"), ("full weights", "full")],
-                value="lora",
-                label="What is trained",
-                elem_id="distill-weights",
-            )
-            over_length = gr.Radio(
-                [("cut their ends", "cut"), ("leave them out", "drop")],
-                value="cut",
-                label="Rows over the longest length",
-                elem_id="distill-over-length",
-            )
-            learn = gr.Radio(
-                [("all assistant turns", "all"), ("the last answer", "last")],
-                value="all",
-                label="Learned in conversations (SFT)",
-                elem_id="distill-learn",
-            )
-        numbers = []
-        for start in range(0, len(_NUMBERS), 5):
-            with gr.Row(elem_classes="ds-fields"):
-                numbers += [_number(*row) for row in _NUMBERS[start : start + 5]]
-        name = gr.Textbox(
-            label="Name of the run",
-            placeholder="empty: made from method and snapshot",
-            max_lines=1,
-            elem_id="distill-name",
+        made |= _advanced()
+    return DistillForm({name: made[name] for name in FIELD_NAMES}, groups, about)
+
+
+def _teacher_group() -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    with gr.Row(elem_classes="ds-fields"):
+        made["teacher"] = gr.Dropdown(
+            label="Teacher (same tokenizer)", elem_id="distill-teacher", scale=2
         )
-    return DistillForm(
-        snapshot, method, student, preset, weights, numbers, over_length, learn, name, about
+        made["divergence"] = gr.Dropdown(
+            fields.DIVERGENCES,
+            value="forward_kl",
+            label="What is minimised",
+            elem_id="distill-divergence",
+            scale=2,
+        )
+        made["temperature"] = _number("temperature")
+    with gr.Accordion("Several teachers", open=False), gr.Row(elem_classes="ds-fields"):
+        made["teacher_weight"] = _number("teacher_weight")
+        made["more_teachers"] = _text(
+            "more_teachers",
+            "Other teachers",
+            "their probabilities are mixed in; a weight behind *",
+            "run:big*2, smollm2-135m-instruct",
+        )
+    return made
+
+
+def _on_policy_group() -> dict[str, Any]:
+    with gr.Row(elem_classes="ds-fields"):
+        return {name: _number(name) for name in fields.ON_POLICY_NUMBERS}
+
+
+def _logit_group() -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    made["signal"] = gr.Radio(
+        fields.SIGNALS,
+        value="online",
+        label="The teacher is asked",
+        info="Stored, it serves every later run on the same rows and needs no memory beside"
+        " the student.",
+        elem_id="distill-signal",
     )
+    with gr.Row(elem_classes="ds-fields"):
+        made |= {name: _number(name) for name in fields.LOGIT_NUMBERS}
+    with gr.Accordion("Hidden states too", open=False), gr.Row(elem_classes="ds-fields"):
+        made["feature_weight"] = _number("feature_weight")
+        made["feature_loss"] = gr.Radio(
+            fields.FEATURE_LOSSES,
+            value="cosine",
+            label="Brought together by",
+            elem_id="distill-feature-loss",
+        )
+        made["feature_layers"] = _text(
+            "feature_layers",
+            "Layers, student:teacher",
+            "such as 8:10, 16:20",
+            "empty: spread evenly, shown below",
+        )
+    return made
 
 
-def _number(field: str, label: str, info: str, _: type) -> gr.Textbox:
+def _dpo_group() -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    with gr.Row(elem_classes="ds-fields"):
+        made["dpo_loss"] = gr.Radio(
+            fields.DPO_LOSSES, value="sigmoid", label="Loss", elem_id="distill-dpo-loss"
+        )
+    with gr.Row(elem_classes="ds-fields"):
+        made |= {name: _number(name) for name in fields.DPO_NUMBERS}
+    return made
+
+
+def _kto_group() -> dict[str, Any]:
+    with gr.Row(elem_classes="ds-fields"):
+        return {name: _number(name) for name in fields.KTO_NUMBERS}
+
+
+def _reference_group() -> dict[str, Any]:
+    radio = gr.Radio(
+        fields.REFERENCES,
+        value="",
+        label="The student before training, for reference",
+        elem_id="distill-reference",
+    )
+    return {"reference": radio}
+
+
+def _reasoning_group() -> dict[str, Any]:
+    with gr.Accordion("Reasoning", open=False), gr.Row(elem_classes="ds-fields"):
+        return {name: _number(name) for name in fields.REASONING_NUMBERS}
+
+
+_BUILDERS: dict[str, Callable[[], dict[str, Any]]] = {
+    "teacher": _teacher_group,
+    "logit": _logit_group,
+    "on_policy": _on_policy_group,
+    "dpo": _dpo_group,
+    "kto": _kto_group,
+    "reference": _reference_group,
+    "reasoning": _reasoning_group,
+}
+
+
+def _advanced() -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    with gr.Row(elem_classes="ds-fields"):
+        made["weights"] = gr.Radio(
+            [("LoRA adapter", "lora"), ("full weights", "full")],
+            value="lora",
+            label="What is trained",
+            elem_id="distill-weights",
+        )
+        made["over_length"] = gr.Radio(
+            [("cut their ends", "cut"), ("leave them out", "drop")],
+            value="cut",
+            label="Rows over the longest length",
+            elem_id="distill-over-length",
+        )
+        made["learn"] = gr.Radio(
+            [("all assistant turns", "all"), ("the last answer", "last")],
+            value="all",
+            label="Learned in conversations",
+            elem_id="distill-learn",
+        )
+    common = fields.COMMON_NUMBERS
+    for start in range(0, len(common), 5):
+        with gr.Row(elem_classes="ds-fields"):
+            made |= {name: _number(name) for name in common[start : start + 5]}
+    made["name"] = gr.Textbox(
+        label="Name of the run",
+        placeholder="empty: made from method and snapshot",
+        max_lines=1,
+        elem_id="distill-name",
+    )
+    return made
+
+
+def _number(field: str) -> gr.Textbox:
+    label, info, _ = NUMBERS[field]
+    return _text(field, label, info, fields.placeholder(field, "sft", "balanced"))
+
+
+def _text(field: str, label: str, info: str, placeholder: str) -> gr.Textbox:
     return gr.Textbox(
         label=label,
         info=info,
-        placeholder=placeholder(field, "sft", "balanced"),
+        placeholder=placeholder,
         max_lines=1,
         elem_id=f"distill-{field.replace('_', '-')}",
         min_width=130,
     )
 
 
-def placeholder(field: str, method: str, preset: str) -> str:
-    """What a field is worth when it is left empty."""
-    found = PRESETS[method].get(preset)
-    value = (found.values if found else {}).get(field, _FALLBACKS.get(field))
-    return "" if value is None else f"{value:g}"
-
-
 def placeholders(method: str, preset: str) -> list[gr.Textbox]:
     """The number fields with what the preset says."""
-    return [gr.Textbox(placeholder=placeholder(field, method, preset)) for field in NUMBER_FIELDS]
+    return [gr.Textbox(placeholder=fields.placeholder(field, method, preset)) for field in NUMBERS]
 
 
-def _parsed(texts: Sequence[str]) -> dict[str, int | float]:
+def shown_groups(method: str) -> list[gr.Column]:
+    """The groups of fields, those of other methods hidden."""
+    return [gr.Column(visible=method in methods) for methods in GROUPS.values()]
+
+
+def named(values: tuple[Any, ...]) -> dict[str, Any]:
+    """The widgets' values by name."""
+    return dict(zip(FIELD_NAMES, values, strict=True))
+
+
+def spec_of(*values: Any) -> TrainSpec | None:  # noqa: ANN401  (values of the widgets)
+    """The choice; None while no snapshot or student is chosen."""
+    chosen = named(values)
+    if not chosen["snapshot"] or not chosen["student"]:
+        return None
+    method = chosen["method"]
+    numbers = _parsed({name: chosen.pop(name) for name in NUMBERS})
+    base, _, keep = str(chosen["student"]).partition(_PRUNED)
+    chosen |= {
+        "student": base,
+        "keep_layers": int(keep) if keep else None,
+        "preset": chosen["preset"] or "balanced",
+        "name": (chosen["name"] or "").strip(),
+        "teacher": chosen["teacher"] or None,
+        "more_teachers": (chosen["more_teachers"] or "").strip() or None,
+        "signal": "online" if chosen["signal"] == "online" else "cache",
+        "reference": chosen["reference"] or None,
+        "kept": chosen["signal"] if chosen["signal"] in ("top_k", "draws") else None,
+    }
+    if not numbers.get("feature_weight"):
+        chosen |= {"feature_loss": None, "feature_layers": None}
+    found = {**chosen, **numbers}
+    return _checked({n: v for n, v in found.items() if method in OWNERS.get(n, (method,))})
+
+
+def _parsed(texts: Mapping[str, str]) -> dict[str, int | float]:
     found: dict[str, int | float] = {}
-    for (field, label, _, kind), text in zip(_NUMBERS, texts, strict=True):
+    for name, text in texts.items():
         if not (text or "").strip():
             continue
+        label, _, kind = NUMBERS[name]
         try:
-            found[field] = kind(text)
+            found[name] = kind(text)
         except ValueError as err:
             what = "a whole number" if kind is int else "a number"
             raise InvalidInput(f"{label}: '{text}' is not {what}.") from err
     return found
 
 
-def spec_of(*values: Any) -> TrainSpec | None:  # noqa: ANN401  (values of the widgets)
-    """The choice; None while no snapshot or student is chosen."""
-    snapshot, method, student, preset, weights, over_length, learn, name, *numbers = values
-    if not snapshot or not student:
-        return None
-    base, _, keep = str(student).partition(_PRUNED)
-    fields: dict[str, Any] = dict(_parsed(numbers))
-    if method != "dpo":
-        fields.pop("beta", None)
-    return _checked(
-        snapshot=snapshot,
-        method=method,
-        student=base,
-        keep_layers=int(keep) if keep else None,
-        preset=preset or "balanced",
-        name=(name or "").strip(),
-        weights=weights,
-        over_length=over_length,
-        learn=learn if method == "sft" else None,
-        **fields,
-    )
-
-
-def _checked(**fields: Any) -> TrainSpec:  # noqa: ANN401
+def _checked(chosen: Mapping[str, Any]) -> TrainSpec:
     try:
-        return TrainSpec(**fields)
+        return TrainSpec(**chosen)
     except ValidationError as err:
         problem = err.errors()[0]
         field = str(problem["loc"][0]) if problem["loc"] else ""
-        label = {name: text for name, text, *_ in _NUMBERS}.get(field, field)
+        label = NUMBERS[field][0] if field in NUMBERS else field
         raise InvalidInput(f"{label}: {problem['msg']}.") from err
 
 
-def preset_choices(method: str) -> list[tuple[str, str]]:
-    """(label, id) of a method's presets."""
-    return [(preset.label, preset.name) for preset in PRESETS[method].values()]
-
-
-def preset_text(method: str, preset: str) -> str:
-    """What a preset does, in a sentence with its figures."""
-    found = PRESETS[method].get(preset)
-    if found is None:
-        return ""
-    values = found.values
-    length = f"rows of up to {values['max_length']} tokens"
-    return f"{found.description} Learning rate {values['learning_rate']:g}, {length}."
+def signal_for(teacher: str | None, signal: str) -> str:
+    """How a teacher just chosen is asked: a server tells its top-k once, and nothing else."""
+    return "top_k" if (teacher or "").startswith(SERVER_PREFIX) else signal
 
 
 def snapshot_choices(snapshots: list[Snapshot], method: str) -> list[tuple[str, str]]:
@@ -237,3 +316,11 @@ def student_options(choices: list[StudentChoice]) -> list[tuple[str, str]]:
             label = f"{choice.label}, pruned to {keep} of {choice.layers} layers"
             options.append((label, f"{choice.id}{_PRUNED}{keep}"))
     return options
+
+
+def teacher_options(choices: list[StudentChoice]) -> list[tuple[str, str]]:
+    """(label, value) of each model that can be asked for its probabilities."""
+    return [
+        (f"{choice.label} ({choice.layers} layers)" if choice.layers else choice.label, choice.id)
+        for choice in choices
+    ]

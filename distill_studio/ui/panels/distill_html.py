@@ -5,7 +5,9 @@ from typing import Any
 
 from distill_studio.core.records import Run, RunState
 from distill_studio.distill.curve import Curve, standing
-from distill_studio.distill.preflight import Finding
+from distill_studio.distill.failures import is_memory_short
+from distill_studio.distill.findings import Finding
+from distill_studio.distill.presets import passes_of_lighter
 from distill_studio.distill.token_view import TokenPiece, TokenRow
 from distill_studio.ui.html import chip, duration, empty_state, esc, note, number, progress_bar
 from distill_studio.ui.panels.loss_plot import loss_plot, spark
@@ -74,13 +76,18 @@ def _run_row(run: Run, is_selected: bool) -> str:
     cells = [
         f"{name}</button>",
         chip(*STATES[run.state]),
-        esc(run.method.upper()),
+        esc(method_mark(run.method)),
         esc(run.config.get("data", {}).get("name", "")),
         esc(student_text(run)),
         number(run.metrics.get("steps", run.metrics.get("step"))),
         loss_text(run.metrics),
     ]
     return f"<tr{mark}>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def method_mark(method: str) -> str:
+    """A method as a mark: ON-POLICY."""
+    return method.upper().replace("_", "-")
 
 
 def student_text(run: Run) -> str:
@@ -102,6 +109,13 @@ def loss_text(metrics: dict[str, Any]) -> str:
     return f"{before:.3f} → {after:.3f} ({sign}{abs(change):.1f} %)"
 
 
+def wants_lighter(run: Run) -> bool:
+    """True when memory may have ended a run whose batch can be made smaller."""
+    is_short = run.state is RunState.FAILED and is_memory_short(run.error)
+    batch = int(run.config.get("batch_size", 1))
+    return (is_short or run.state is RunState.LOST) and passes_of_lighter(run.method, batch) > 0
+
+
 def run_html(run: Run, curve: Curve, events: Sequence[Any]) -> str:
     """One run: head, progress, figures, curve, samples."""
     held = standing(events)
@@ -114,6 +128,7 @@ def run_html(run: Run, curve: Curve, events: Sequence[Any]) -> str:
         parts.append(note(run.error, "bad"))
     parts.append(_figures(run, held, curve))
     parts.append(loss_plot(curve))
+    parts.append(_parts_of_the_loss(curve))
     parts.append(_side_plots(curve))
     parts.append(_samples([e for e in held if e.kind == "sample"]))
     return "".join(parts)
@@ -121,7 +136,7 @@ def run_html(run: Run, curve: Curve, events: Sequence[Any]) -> str:
 
 def _head(run: Run, events: Sequence[Any]) -> str:
     started = next((e for e in reversed(events) if e.kind == "started"), None)
-    marks = [chip(*STATES[run.state]), chip(run.method.upper())]
+    marks = [chip(*STATES[run.state]), chip(method_mark(run.method))]
     lora = run.config.get("lora")
     marks.append(chip(f"LoRA r={lora['r']}" if lora else "full weights"))
     facts = [student_text(run), f"on {run.config.get('data', {}).get('name', '')}"]
@@ -161,6 +176,8 @@ def _figures(run: Run, held: Sequence[Any], curve: Curve) -> str:
         figures.append((f"{middle:.1f} s", "per update"))
         figures.append((number(steps[-1].tokens_per_s), "tokens/s"))
         figures.append((f"{steps[-1].memory_gib:.1f} GiB", "memory"))
+        if steps[-1].answer_tokens is not None:
+            figures.append((f"{steps[-1].answer_tokens:.0f} tokens", "its own answers"))
         if run.state is RunState.RUNNING and curve.total:
             left = middle * (curve.total - steps[-1].step)
             figures.append((duration(left), "to go, about"))
@@ -179,14 +196,39 @@ def _held_out_figures(evals: Sequence[Any]) -> list[tuple[str, str]]:
     if len(evals) > 1 and first.step == 0 and first.loss:
         change = 100 * (last.loss / first.loss - 1)
         figures.append((_signed(change, 1) + " %", f"since {first.loss:.3f} before"))
+    if last.kl is not None:
+        figures.append((f"{last.kl:.3f}", "KL to the teacher"))
+    if last.ce is not None:
+        figures.append((f"{last.ce:.3f}", "cross-entropy"))
+    if last.features is not None:
+        figures.append((f"{last.features:.3f}", "distance of hidden states"))
     if last.margin is not None:
         figures.append((_signed(last.margin, 3), "held-out margin"))
+    if last.accuracy is not None:
         figures.append((f"{100 * last.accuracy:.0f} %", "pairs ranked right"))
     return figures
 
 
 def _signed(value: float, digits: int) -> str:
     return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def _parts_of_the_loss(curve: Curve) -> str:
+    """Logit distillation: what the loss is made of, each in a plot of its own scale."""
+    if not curve.kl and not curve.held_kl:
+        return ""
+    parts = (
+        ("KL to the teacher, times T²", curve.kl, curve.held_kl),
+        ("Cross-entropy with the answers", curve.ce, curve.held_ce),
+        ("Distance of hidden states to the teacher's", curve.features, curve.held_features),
+    )
+    plots = [
+        f"<div><h4>{esc(title)}</h4>"
+        f"{loss_plot(Curve(total=curve.total, train=train, validation=held))}</div>"
+        for title, train, held in parts
+        if train or held
+    ]
+    return f'<div class="ds-loss-parts">{"".join(plots)}</div>'
 
 
 def _side_plots(curve: Curve) -> str:

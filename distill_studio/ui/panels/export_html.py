@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from distill_studio.services.export import ExportFile
-from distill_studio.ui.html import empty_state, esc, number, size
+from distill_studio.ui.html import empty_state, esc, note, number, size
 
 
 def file_url(workspace: str, name: str) -> str:
@@ -18,8 +18,16 @@ def file_link(workspace: str, file: ExportFile) -> str:
     return (
         f'<p class="ds-note good">Ready: <a class="ds-download" download'
         f' href="{esc(file_url(workspace, file.name))}">{esc(file.name)}</a>'
-        f" ({size(file.size_bytes)}{rows})</p>"
+        f" ({size(file.size_bytes)}{rows})</p>{_left_out(file)}"
     )
+
+
+def _left_out(file: ExportFile) -> str:
+    """Rows that the tool would not take, by reason."""
+    if not file.left_out:
+        return ""
+    reasons = "; ".join(f"{number(count)}: {why}" for why, count in file.left_out.items())
+    return note(f"Rows left out: {reasons}.", "warn")
 
 
 def files_html(workspace: str, files: Sequence[ExportFile]) -> str:

@@ -12,6 +12,7 @@ FORMAT_NAMES = {
     "messages": "Conversations (messages), for SFT",
     "prompt_completion": "Prompt and completion, for SFT on the answer only",
     "preference": "Prompt, chosen and rejected, for DPO",
+    "unpaired": "Accepted and rejected answers with a label, for KTO",
 }
 
 

@@ -5,8 +5,9 @@ from typing import Any
 import gradio as gr
 
 from distill_studio.core.protocols import SamplingParams
+from distill_studio.services.generation_planning import GenerationWish
 from distill_studio.store.generation import SeedFilter
-from distill_studio.ui.panels.recipe_form import options_from
+from distill_studio.ui.panels.recipe_form import known_recipe, options_from
 
 FIELDS = (  # in the order of the arguments of `asked`
     *("teachers", "recipe", "n", "temperature", "max_tokens", "top_p", "seed", "stop", "system"),
@@ -112,13 +113,13 @@ def asked(
     top_logprobs: float,
     judge: str,
     *options: Any,  # noqa: ANN401
-) -> dict[str, Any]:
-    """The form as arguments of `generate_start` and `generate_preview`."""
-    return {
-        "teachers": list(teachers or []),
-        "recipe": recipe,
-        "n": int(n or 1),
-        "sampling": SamplingParams(
+) -> GenerationWish:
+    """What the form asks for."""
+    return GenerationWish(
+        teachers=list(teachers or []),
+        recipe=known_recipe(recipe),  # none is chosen while the form fills
+        n=int(n or 1),
+        sampling=SamplingParams(
             temperature=temperature,
             max_tokens=int(max_tokens or 256),
             top_p=top_p,
@@ -126,15 +127,15 @@ def asked(
             stop=tuple(line for line in (stop or "").splitlines() if line),
             top_logprobs=int(top_logprobs or 0),
         ),
-        "system_prompt": system or "",
-        "seeds": SeedFilter(
+        system_prompt=system or "",
+        seeds=SeedFilter(
             topic=topic or "",
             source=source or "",
             search=search or "",
             limit=int(limit or 0),
             only_unanswered=only_unanswered,
         ),
-        "options": options_from(recipe, options),
-        "judge": judge or "",
-        "examples": int(examples or 0),
-    }
+        options=options_from(recipe, options),
+        judge=judge or "",
+        examples=int(examples or 0),
+    )

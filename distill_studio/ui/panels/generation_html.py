@@ -1,25 +1,55 @@
 """What the Generate form says of itself: counts, cost, the first request."""
 
 import json
+from base64 import b64encode
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 
+from distill_studio.core.records import AskedTotals
+from distill_studio.generate.prompts import Prompts
+from distill_studio.services.generation_trial import SEEDS
 from distill_studio.services.teacher_costs import Estimate
-from distill_studio.ui.html import esc, note, number
+from distill_studio.ui.html import counted, esc, note, number, table
 
 
-def run_button(requests: int, must_try: bool) -> Any:  # noqa: ANN401  (an update)
+def run_button(runs: int, has_steps: bool, must_try: bool) -> Any:  # noqa: ANN401  (an update)
     """The Run button: free once there is something to do, and it was tried where it must be."""
-    label = f"Run {requests:,} request{'' if requests == 1 else 's'}" if requests else "Run"
-    is_free = requests > 0 and not must_try
+    label = "Run"
+    if runs:
+        label = f"Start {counted(runs, 'run')}" if has_steps else f"Run {counted(runs, 'request')}"
+    is_free = runs > 0 and not must_try
     return gr.Button(label, interactive=is_free, variant="primary" if is_free else "secondary")
 
 
-def count_html(counts: dict[str, int], requests: int, only_unanswered: bool) -> str:
-    """How many seeds are chosen, in a sentence."""
+def try_button(usable: int, runs: int, must_try: bool) -> Any:  # noqa: ANN401  (an update)
+    """The button of the dry run: the next step where the recipe has to be tried first."""
+    return gr.Button(
+        f"Try on {counted(min(SEEDS, usable) or SEEDS, 'seed')}",
+        interactive=runs > 0,
+        variant="primary" if runs and must_try else "secondary",
+    )
+
+
+def count_html(
+    counts: dict[str, int],
+    requests: int,
+    only_unanswered: bool,
+    prompts: Prompts | None = None,
+    usable: int | None = None,
+) -> str:
+    """How many seeds are chosen, in a sentence.
+
+    Args:
+        counts: Of the choice of seeds.
+        requests: What a run asks; of a recipe of several steps, how often it runs.
+        only_unanswered: Seeds with an answer are left out.
+        prompts: The recipe's.
+        usable: How many of the chosen seeds the recipe works on; None where that is not known.
+    """
     matching, free = counts["matching"], counts["unanswered"]
-    seeds = f"{number(matching)} seed{'' if matching == 1 else 's'}"
+    seeds = counted(matching, "seed")
     words = (
         f"<b>{number(free)}</b> of {seeds} {'has' if free == 1 else 'have'} no answer."
         if only_unanswered
@@ -29,8 +59,15 @@ def count_html(counts: dict[str, int], requests: int, only_unanswered: bool) -> 
         words = f"None of {seeds} is left: each has an answer or is being asked."
     if counts["chosen"] < (free if only_unanswered else matching):
         words += f" The oldest {number(counts['chosen'])} are asked."
-    if requests:
-        words += f" That makes {number(requests)} request{'' if requests == 1 else 's'}."
+    if usable is not None and usable < counts["chosen"]:
+        is_verified = prompts is not None and prompts.is_verified
+        why = "a reference or tests" if is_verified else "not been through this recipe yet"
+        how_many = number(usable) if usable else "None"
+        words += f" {how_many} of them {'has' if usable in (0, 1) else 'have'} {why}."
+    if requests and prompts is not None and prompts.has_steps:
+        words += f" That makes {counted(requests, 'run')} of several requests each."
+    elif requests:
+        words += f" That makes {counted(requests, 'request')}."
     return f'<p class="ds-count">{words}</p>'
 
 
@@ -48,6 +85,68 @@ def estimates_html(estimates: list[Estimate]) -> str:
         kind = "warn" if each.is_over_limit else ""
         lines.append(f'<p class="ds-note {kind}" title="{esc(each.basis)}">{esc(words)}</p>')
     return "".join(lines)
+
+
+def asked_html(asked: Sequence[AskedTotals], empty: str = "") -> str:
+    """What each teacher was asked, useless replies too."""
+    rows = [
+        [
+            esc(each.teacher),
+            number(each.requests),
+            number(each.prompt_tokens),
+            _written(each),
+            _cost(each.cost_usd),
+            _failures(each),
+            number(each.tokens_per_s),
+        ]
+        for each in asked
+    ]
+    head = ["Teacher", "Requests", "Tokens read", "written", "USD", "No use", "Tokens/s"]
+    return table(head, rows, empty=empty)
+
+
+def templates_html(templates: dict[str, str]) -> str:
+    """Which chat template is continued for each teacher."""
+    return "".join(
+        note(
+            f"{teacher}: "
+            + (
+                "the chat template of the model itself is continued."
+                if name == "own"
+                else f"the chat template {name} is continued, by the model's name."
+            )
+        )
+        for teacher, name in templates.items()
+    )
+
+
+def _written(asked: AskedTotals) -> str:
+    if not asked.untold:
+        return number(asked.completion_tokens)
+    words = f"{number(asked.untold)} answers came without a count of tokens"
+    return f'<span title="{esc(words)}">{number(asked.completion_tokens)}+</span>'
+
+
+def _cost(usd: float | None) -> str:
+    return "unknown" if usd is None else f"{usd:.4f}" if usd else "0"
+
+
+def _failures(asked: AskedTotals) -> str:
+    """How many, and of which kinds."""
+    if not asked.failures:
+        return "0"
+    kinds = sorted(asked.failures.items(), key=lambda item: -item[1])
+    words = ", ".join(f"{number(n)} {code.replace('_', ' ')}" for code, n in kinds)
+    return esc(words, 300)
+
+
+def asked_link(text: str) -> str:
+    """A link that saves the ledger as a file."""
+    content = b64encode(text.encode()).decode()
+    return (
+        '<a class="ds-link" download="teachers-asked.csv"'
+        f' href="data:text/csv;base64,{content}">Save it as CSV, by job</a>'
+    )
 
 
 def preview_html(first: dict[str, Any] | None) -> str:

@@ -13,6 +13,7 @@ from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
 from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import chip, duration, esc, number, table
+from distill_studio.ui.panels.generation_html import asked_html, asked_link
 from distill_studio.ui.panels.jobs import job_html
 
 _BUSY_S, _IDLE_S = 1.0, 5.0  # idle ticks show what another browser starts
@@ -55,23 +56,38 @@ def build_live_panel(ui: Ui) -> LivePanel:
             apply_default_css=False,
             js_on_load=scripts("bench.js", "made.js", "replies.js"),
         )
+    with gr.Accordion(
+        "What teachers were asked", open=False, visible=False, elem_id="generate-asked"
+    ) as asked:
+        ledger = gr.HTML(elem_id="generate-ledger", apply_default_css=False)
     timer = gr.Timer(_IDLE_S, active=False)
-    outputs = [panel, chosen, view, stop, resume, key_row, teacher, replies, timer]
+    outputs = [panel, chosen, view, stop, resume, key_row, teacher, replies, asked, timer]
 
     def poll(request: gr.Request, workspace: str, chosen_id: str) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
         jobs = opened.generate.jobs(actor)
         job = next((j for j in jobs if j.id == chosen_id), jobs[0] if jobs else None)
         if job is None:
-            return (gr.Column(visible=False), *[gr.skip()] * 7, gr.Timer(_IDLE_S, active=True))
+            was_asked = gr.Accordion(visible=bool(opened.generate.trials(actor)))
+            nothing = [gr.skip()] * 7
+            return (gr.Column(visible=False), *nothing, was_asked, gr.Timer(_IDLE_S, active=True))
         return (
             gr.Column(visible=True),
             gr.Dropdown(job_choices(jobs), visible=len(jobs) > 1),
-            live_html(job, opened.generate.reasons(actor, job.id)),
+            live_html(job, opened.generate.reasons(actor, job.id))
+            + asked_html(opened.generate.asked(actor, job.id)),
             *_buttons(job),
             replies_html(opened.generate.recent(actor, job.id, _LATEST), workspace),
+            gr.Accordion(visible=True),
             gr.Timer(_BUSY_S if job.state.is_active else _IDLE_S, active=True),
         )
+
+    @guarded
+    def on_asked(request: gr.Request, workspace: str) -> str:
+        opened, actor = ui.open(request, workspace)
+        totals = opened.generate.asked(actor)
+        shown = asked_html(totals, empty="Nothing yet.")
+        return shown + asked_link(opened.generate.asked_csv(actor)) if totals else shown
 
     def act(request: gr.Request, workspace: str, chosen_id: str, verb: str) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
@@ -101,6 +117,7 @@ def build_live_panel(ui: Ui) -> LivePanel:
         return ("", *poll(request, workspace, chosen_id))
 
     where = [ui.workspace, chosen]
+    asked.expand(on_asked, ui.workspace, ledger, **QUIET)
     timer.tick(guarded(poll), where, outputs, **QUIET)
     chosen.input(guarded(poll), where, outputs, **QUIET)
     stop.click(on_stop, where, outputs, **SAYING)
@@ -178,9 +195,9 @@ def _buttons(job: Job) -> tuple[Any, ...]:
     can_retry = job.state is JobState.DONE and bool(job.result.get("failed"))
     can_resume = job.state in (JobState.CANCELLED, JobState.FAILED)
     needs_key = job.state is JobState.NEEDS_KEY
-    names = list(job.params.get("teachers", []))
+    names = [job.waits_for] if job.waits_for else list(job.params.get("teachers", []))
     return (
-        gr.Button(visible=job.state.is_active or needs_key),
+        gr.Button(visible=job.state.is_active and not job.cancel_requested),
         gr.Button("Retry the failed" if can_retry else "Resume", visible=can_retry or can_resume),
         gr.Row(visible=needs_key),
         gr.Dropdown(names, value=next(iter(names), None)) if needs_key else gr.skip(),

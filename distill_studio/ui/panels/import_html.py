@@ -17,8 +17,9 @@ _FORMATS = {
     "parquet": "Parquet",
     "text": "Text",
     "zip": "ZIP of texts",
+    "hub": "Hugging Face Hub",
 }
-_ROW_WORDS = {"parquet": "Row", "zip": "No."}
+_ROW_WORDS = {"parquet": "Row", "zip": "No.", "hub": "Row"}
 _DOCUMENTS = ("text", "zip")
 
 
@@ -57,7 +58,8 @@ def summary_html(preview: ImportPreview) -> str:
     if counts.problem_count:
         noun = "file" if is_documents(preview) else "row"
         chips.append(chip(counted(counts.problem_count, noun) + " with problems", "warn"))
-    head = f"<strong>{esc(preview.file_name)}</strong> {size(preview.size_bytes)}"
+    weight = size(preview.size_bytes) if preview.size_bytes else ""
+    head = f"<strong>{esc(preview.file_name)}</strong> {weight}"
     facts = _known(counts)
     unused = _unused(preview)
     return (
@@ -107,7 +109,7 @@ def examples_html(preview: ImportPreview) -> str:
         [columns[i] for i in filled],
         [[row[i] for i in filled] for row in rows],
         caption=f"The first {len(rows)} as they will be stored" if len(rows) > 1 else "",
-        empty="" if preview.hint else "No row of this file can go in.",
+        empty="" if preview.hint else "No row of it can go in.",
     )
 
 
@@ -133,7 +135,8 @@ def button_text(preview: ImportPreview, accept: bool) -> str:
     """What pressing Import will do, with exact counts."""
     counts = preview.counts
     if not preview.is_complete:
-        return "Import the whole file"
+        most = preview.most_rows
+        return f"Import {counted(most, 'row')} at most" if most else "Import the whole file"
     parts = [
         counted(count, word)
         for count, word in (

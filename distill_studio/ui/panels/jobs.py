@@ -10,6 +10,7 @@ import gradio as gr
 from distill_studio.core.records import Job, JobState
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
+from distill_studio.ui.events import QUIET
 from distill_studio.ui.html import chip, duration, esc, note, number, progress_bar
 
 _CHIPS = {
@@ -24,7 +25,8 @@ _CHIPS = {
 
 def job_html(job: Job) -> str:
     """One job as a block: title, state, bar, note, error."""
-    label, kind = _CHIPS[job.state]
+    is_leaving = job.state is JobState.RUNNING and job.cancel_requested
+    label, kind = ("stopping", "warn") if is_leaving else _CHIPS[job.state]
     top = f"<strong>{esc(job.title or job.kind)}</strong>{chip(label, kind)}"
     if job.total:
         top += f'<span class="ds-note">{number(job.done)} of {number(job.total)}</span>'
@@ -41,18 +43,45 @@ def job_html(job: Job) -> str:
     return f'<div class="ds-job">{"".join(parts)}</div>'
 
 
+_RESUMES = (JobState.CANCELLED, JobState.FAILED, JobState.NEEDS_KEY)
+
+
 @dataclass(frozen=True)
 class JobsPanel:
-    """The panel's components and its `poll(request, workspace)`, for a tab's `show`."""
+    """The panel's components, and how they are filled.
+
+    Attributes:
+        state: Changes (`state.change`) when the newest job begins, waits or ends, and only then;
+            an HTML component's own change event comes again and again in a tab that fills itself.
+        look: `look(request, workspace)` gives the values of `outputs`.
+    """
 
     view: gr.HTML
+    stop: gr.Button
+    resume: gr.Button
     timer: gr.Timer
-    poll: Callable[..., Any]
+    state: gr.State
+    look: Callable[[gr.Request, str], tuple[Any, ...]]
 
     @property
     def outputs(self) -> list[Any]:
-        """What `poll` fills: view and timer."""
-        return [self.view, self.timer]
+        """What `poll` and the timer fill."""
+        return [*self.shown, self.state]
+
+    @property
+    def shown(self) -> list[Any]:
+        """What `show` fills."""
+        return [self.view, self.stop, self.resume, self.timer]
+
+    def poll(self, request: gr.Request, workspace: str) -> tuple[Any, ...]:
+        """Values of `outputs` for what starts a job: the timer looks once at least, and tells."""
+        *shown, _, _ = self.look(request, workspace)
+        return (*shown, gr.Timer(active=True), gr.skip())
+
+    def show(self, request: gr.Request, workspace: str) -> tuple[Any, ...]:
+        """Values of `shown` for a tab that opens; a timer that runs stops by itself."""
+        *shown, timer, _ = self.look(request, workspace)
+        return (*shown, timer if timer.active else gr.skip())
 
 
 def build_jobs_panel(
@@ -74,49 +103,41 @@ def build_jobs_panel(
             "Resume", size="sm", elem_id=f"{elem_id}-resume", visible=False, scale=0, min_width=110
         )
     timer = gr.Timer(every_s, active=False)
+    state = gr.State("")
 
-    def poll(request: gr.Request, workspace: str) -> tuple[Any, Any]:
+    def look(request: gr.Request, workspace: str) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
         jobs = opened.jobs.page(actor, kinds=list(kinds), limit=limit)
+        active = opened.jobs.page(actor, kinds=list(kinds), limit=1, active=True)
         html = "".join(job_html(job) for job in jobs)
-        is_active = any(
-            job.state.is_active for job in opened.jobs.page(actor, kinds=list(kinds), active=True)
+        newest = jobs[0].state if jobs else None
+        return (
+            f'<div class="ds-jobs">{html}</div>' if jobs else note(empty),
+            gr.Button(visible=bool(active)),
+            gr.Button(visible=newest in _RESUMES),
+            gr.Timer(active=bool(active)),
+            f"{jobs[0].id} {newest}" if jobs else "",
         )
-        shown = f'<div class="ds-jobs">{html}</div>' if jobs else note(empty)
-        return shown, gr.Timer(active=is_active)
 
-    def buttons(request: gr.Request, workspace: str) -> tuple[Any, Any]:
-        opened, actor = ui.open(request, workspace)
-        newest = opened.jobs.page(actor, kinds=list(kinds), limit=1)
-        state = newest[0].state if newest else None
-        can_resume = state in (JobState.CANCELLED, JobState.FAILED, JobState.NEEDS_KEY)
-        is_active = any(
-            job.state.is_active for job in opened.jobs.page(actor, kinds=list(kinds), active=True)
-        )
-        return gr.Button(visible=is_active), gr.Button(visible=can_resume)
+    panel = JobsPanel(view, stop, resume, timer, state, look)
 
     @guarded
-    def on_stop(request: gr.Request, workspace: str) -> tuple[Any, Any]:
+    def on_stop(request: gr.Request, workspace: str) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
         for job in opened.jobs.page(actor, kinds=list(kinds), active=True):
             opened.jobs.cancel(actor, job.id)
-        return poll(request, workspace)
+        return panel.poll(request, workspace)
 
     @guarded
-    def on_resume(request: gr.Request, workspace: str) -> tuple[Any, Any]:
+    def on_resume(request: gr.Request, workspace: str) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
         for job in opened.jobs.page(actor, kinds=list(kinds), limit=1):
             opened.jobs.resume(actor, job.id)
-        return poll(request, workspace)
+        return panel.poll(request, workspace)
 
-    outputs = [view, timer]
-    quiet: dict[str, Any] = {
-        "queue": False,
-        "show_progress": "hidden",
-        "api_visibility": "private",
-    }
-    timer.tick(guarded(poll), ui.workspace, outputs, **quiet)
-    view.change(guarded(buttons), ui.workspace, [stop, resume], **quiet)
-    stop.click(on_stop, ui.workspace, outputs, **quiet)
-    resume.click(on_resume, ui.workspace, outputs, **quiet)
-    return JobsPanel(view, timer, poll)
+    # A State tells of its change only where the event that changed it went through the queue.
+    queued: dict[str, Any] = {**QUIET, "queue": True, "concurrency_limit": None}
+    timer.tick(guarded(look), ui.workspace, panel.outputs, **queued)
+    stop.click(on_stop, ui.workspace, panel.outputs, **QUIET)
+    resume.click(on_resume, ui.workspace, panel.outputs, **QUIET)
+    return panel

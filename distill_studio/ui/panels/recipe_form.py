@@ -42,32 +42,18 @@ class RecipeForm:
     options: list[Any]
     editor: "_Editor"
 
-    def fill(self, opened: Workspace, actor: Actor, recipe: str | None, judge: str) -> list[Any]:
-        """The lists as they are now; for `filled`."""
+    def lists(self, opened: Workspace, actor: Actor, recipe: str) -> list[Any]:
+        """The choices there are now, with this recipe; for `listed`."""
         known = {r.name: r for r in opened.recipes.page(actor)}
         grouped = [name for group in GROUPS.values() for name in group if name in known]
         recipes = [known[name] for name in [*grouped, *(n for n in known if n not in grouped)]]
-        name = recipe if recipe in RECIPES else recipes[0].name
-        return [
-            gr.Radio([(r.label, r.name) for r in recipes], value=name),
-            about_html(RECIPES[name].prompts),
-            _judge_field(RECIPES[name].prompts, opened.teachers.page(actor), judge),
-        ]
-
-    def recall(self, opened: Workspace, recipe: str, options: Sequence[Any]) -> list[Any]:
-        """The recipe's own fields at these values, and its texts here; for `recalled`."""
-        fields = option_fields(RECIPES[recipe].prompts.options, options)
-        return [*fields, *_editor_values(opened.recipes.in_force(recipe), None)]
+        judges = judge_choices(RECIPES[recipe].prompts, opened.teachers.page(actor))
+        return [gr.Radio([(r.label, r.name) for r in recipes]), gr.Dropdown(judges)]
 
     @property
-    def recalled(self) -> list[Any]:
-        """What `recall` fills."""
-        return [*self.options, *self.editor.outputs]
-
-    @property
-    def filled(self) -> list[Any]:
-        """What `fill` fills."""
-        return [self.recipe, self.about, self.judge]
+    def listed(self) -> list[Any]:
+        """What `lists` fills."""
+        return [self.recipe, self.judge]
 
     def wire(self, ui: Ui, memory: FormMemory) -> None:
         """Show what belongs to the recipe that is chosen, its options as they were last."""
@@ -76,22 +62,28 @@ class RecipeForm:
         def on_recipe(
             request: gr.Request,
             workspace: str,
-            name: str,
-            judge: str,
+            name: str | None,
             kept: Any,  # noqa: ANN401
         ) -> list[Any]:
             opened, actor = ui.open(request, workspace)
+            name = known_recipe(name)
             prompts = RECIPES[name].prompts
             options = recalled_options(prompts.options, pooled(kept, workspace, name))
             return [
                 about_html(prompts),
-                _judge_field(prompts, opened.teachers.page(actor), judge or ""),
-                *self.recall(opened, name, options),
+                gr.Dropdown(
+                    judge_choices(prompts, opened.teachers.page(actor)),
+                    visible=prompts.needs_judge or prompts.may_judge,
+                ),
+                *option_fields(prompts.options, options),
+                name,
+                *_editor_values(opened.recipes.in_force(name), None),
             ]
 
-        inputs = [ui.workspace, self.recipe, self.judge, memory.kept]
-        outputs = [self.about, self.judge, *self.recalled]
-        self.recipe.change(on_recipe, inputs, outputs, **QUIET)
+        inputs = [ui.workspace, self.recipe, memory.kept]
+        outputs = [self.about, self.judge, *self.options, memory.pool_of, *self.editor.outputs]
+        events = [self.recipe.change, memory.shown_for.change]
+        gr.on(events, on_recipe, inputs, outputs, trigger_mode="always_last", **QUIET)
 
     def after_edit(
         self, handler: Callable[..., Any], inputs: list[Any], outputs: list[Any]
@@ -109,11 +101,12 @@ class _Editor:
     choice: gr.Dropdown
     text: gr.Textbox
     version: gr.HTML
+    reset: gr.Button
     changes: list[Any]
 
     @property
     def outputs(self) -> list[Any]:
-        return [self.whole, self.choice, self.text, self.version]
+        return [self.whole, self.choice, self.text, self.version, self.reset]
 
 
 def build_recipe_form(ui: Ui) -> RecipeForm:
@@ -161,7 +154,9 @@ def _build_editor(ui: Ui, recipe: gr.Radio) -> _Editor:
         version = gr.HTML(elem_id="generate-text-version", apply_default_css=False)
         with gr.Row(elem_classes="ds-live-actions"):
             save = gr.Button("Use this text", size="sm", elem_id="generate-text-save")
-            reset = gr.Button("Back to the shipped texts", size="sm", elem_id="generate-text-reset")
+            reset = gr.Button(
+                "Back to the shipped texts", size="sm", visible=False, elem_id="generate-text-reset"
+            )
 
     @guarded
     def on_choice(request: gr.Request, workspace: str, name: str, which: str) -> list[Any]:
@@ -184,18 +179,18 @@ def _build_editor(ui: Ui, recipe: gr.Radio) -> _Editor:
         gr.Info("The shipped texts are in force again.")
         return _editor_values(prompts, which)
 
-    outputs = [whole, choice, text, version]
+    outputs = [whole, choice, text, version, reset]
     where = [ui.workspace, recipe, choice]
     choice.input(on_choice, where, outputs, **QUIET)
     saved = save.click(on_save, [*where, text], outputs, **SAYING)
     taken_back = reset.click(on_reset, where, outputs, **SAYING)
-    return _Editor(whole, choice, text, version, [saved, taken_back])
+    return _Editor(whole, choice, text, version, reset, [saved, taken_back])
 
 
 def _editor_values(prompts: Prompts, which: str | None) -> list[Any]:
     texts = {text.name: text for text in prompts.texts}
     if not texts:
-        return [gr.Accordion(visible=False), gr.skip(), gr.skip(), gr.skip()]
+        return [gr.Accordion(visible=False), *[gr.skip()] * 4]
     chosen = texts.get(which or "", prompts.texts[0])
     is_edited = "-edited-" in prompts.version
     label = chip(f"version {prompts.version}", "info" if is_edited else "")
@@ -204,6 +199,7 @@ def _editor_values(prompts: Prompts, which: str | None) -> list[Any]:
         gr.Dropdown([(t.label, t.name) for t in prompts.texts], value=chosen.name),
         chosen.text,
         f'<div class="ds-note">{label} It stands in the provenance of each answer.</div>',
+        gr.Button(visible=is_edited),
     ]
 
 
@@ -263,14 +259,15 @@ def options_from(recipe: str, fields: Sequence[Any]) -> dict[str, OptionValue]:
     return given
 
 
-def _judge_field(prompts: Prompts, teachers: Sequence[TeacherConfig], judge: str) -> Any:  # noqa: ANN401
-    names = [t.name for t in teachers]
+def judge_choices(prompts: Prompts, teachers: Sequence[TeacherConfig]) -> list[tuple[str, str]]:
+    """Who can judge what a recipe makes, as (label, name)."""
     first = "the first teacher" if prompts.needs_judge else "the teacher itself"
-    return gr.Dropdown(
-        [(first, OWN_TEACHER), *((name, name) for name in names)],
-        value=judge if judge in names else OWN_TEACHER,
-        visible=prompts.needs_judge or prompts.may_judge,
-    )
+    return [(first, OWN_TEACHER), *((t.name, t.name) for t in teachers)]
+
+
+def known_recipe(name: str | None) -> str:
+    """The recipe of that name, else the first of the form."""
+    return name if name in RECIPES else next(iter(GROUPS.values()))[0]
 
 
 def about_html(prompts: Prompts) -> str:

@@ -7,13 +7,15 @@ from typing import Any
 import gradio as gr
 
 from distill_studio.core.records import RunState
-from distill_studio.distill.config import TrainSpec
+from distill_studio.distill.spec import TrainSpec
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
 from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import esc, note
 from distill_studio.ui.panels import distill_html
 from distill_studio.ui.panels.export_html import file_url
+from distill_studio.ui.panels.hub_panel import build_hub_panel
+from distill_studio.ui.panels.lineage_html import lineage_html
 
 _SLOW: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
 _RESUMABLE = (RunState.STOPPED, RunState.FAILED, RunState.LOST)
@@ -47,6 +49,9 @@ def build_runs_panel(ui: Ui) -> RunsPanel:
         with gr.Row(elem_classes="ds-pager"):
             stop = gr.Button("Stop", size="sm", elem_id="distill-stop")
             resume = gr.Button("Resume", size="sm", elem_id="distill-resume")
+            lighter = gr.Button(
+                "Resume with half the batch", size="sm", elem_id="distill-resume-lighter"
+            )
             compare = gr.Button("Compare with its teacher", size="sm", elem_id="distill-compare")
             merged = gr.Button("Download the model", size="sm", elem_id="distill-merged")
             adapter = gr.Button("Download the adapter", size="sm", elem_id="distill-adapter")
@@ -58,6 +63,9 @@ def build_runs_panel(ui: Ui) -> RunsPanel:
             gr.HTML(note("Move this run and its model to the trash folder?", "warn"))
             yes = gr.Button("Move to trash", size="sm", elem_id="distill-delete-yes")
             no = gr.Button("Keep it", size="sm", elem_id="distill-delete-no")
+        push_box = build_hub_panel(ui, "model", chosen, "distill")
+        with gr.Accordion("Where it comes from", open=False, elem_id="distill-lineage-box"):
+            lineage = gr.HTML(elem_id="distill-lineage", apply_default_css=False)
         with gr.Accordion("Log", open=False):
             log = gr.HTML(elem_id="distill-log", apply_default_css=False)
         with gr.Accordion("The same as a command", open=False):
@@ -69,8 +77,15 @@ def build_runs_panel(ui: Ui) -> RunsPanel:
                 buttons=["copy"],
                 elem_id="distill-command",
             )
-    buttons = [stop, resume, compare, merged, adapter, delete]
-    outputs = [chosen, timer, listing, detail, body, log, command, link, confirm, *buttons]
+            several = gr.Textbox(
+                label="On several GPUs or hosts, through accelerate",
+                interactive=False,
+                lines=6,
+                elem_id="distill-several",
+            )
+    buttons = [stop, resume, lighter, compare, merged, adapter, delete, push_box]
+    facts = [body, lineage, log, command, several]
+    outputs = [chosen, timer, listing, detail, *facts, link, confirm, *buttons]
     live = [timer, listing, body, log, *buttons]
     view = _View(ui)
 
@@ -89,6 +104,12 @@ def build_runs_panel(ui: Ui) -> RunsPanel:
     def on_resume(request: gr.Request, workspace: str, name: str) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
         opened.distill.resume(actor, name)
+        return view.page(request, workspace, name)
+
+    @guarded
+    def on_lighter(request: gr.Request, workspace: str, name: str) -> tuple[Any, ...]:
+        opened, actor = ui.open(request, workspace)
+        opened.distill.resume(actor, name, lighter=True)
         return view.page(request, workspace, name)
 
     @guarded
@@ -111,6 +132,7 @@ def build_runs_panel(ui: Ui) -> RunsPanel:
     listing.select(on_pick, ui.workspace, outputs, **QUIET)
     stop.click(on_stop, asked, outputs, **SAYING)
     resume.click(on_resume, asked, outputs, **SAYING)
+    lighter.click(on_lighter, asked, outputs, **SAYING)
     compare.click(lambda: gr.Tabs(selected="evaluate"), None, ui.tabs, **QUIET)
     for button, kind in ((merged, "merged"), (adapter, "adapter")):
         button.click(on_package, [*asked, gr.State(kind)], link, **_SLOW)
@@ -137,8 +159,11 @@ class _View:
         runs = opened.distill.page(actor)
         names = [run.name for run in runs]
         name = wanted if wanted in names else (names[0] if names else "")
-        timer, listing, body, log, *buttons = self.live(request, workspace, name)
+        timer, listing, body, log, *buttons, _ = self.live(request, workspace, name)
+        is_done = any(run.name == name and run.state is RunState.DONE for run in runs)
         command = opened.distill.command(actor, name) if name else ""
+        several = opened.distill.command(actor, name, several=True) if name else ""
+        lineage = lineage_html(opened.lineage.model(actor, name)) if name else ""
         column = gr.Column(visible=bool(name))
         return (
             name,
@@ -146,11 +171,14 @@ class _View:
             listing,
             column,
             body,
+            lineage,
             log,
             command,
+            several,
             "",
             gr.Row(visible=False),
             *buttons,
+            gr.Accordion(open=False, visible=is_done),
         )
 
     def live(self, request: gr.Request, workspace: str, name: str) -> tuple[Any, ...]:
@@ -161,7 +189,7 @@ class _View:
         listing = distill_html.runs_html(runs, name)
         run = next((run for run in runs if run.name == name), None)
         if run is None:
-            hidden = [gr.Button(visible=False)] * 6
+            hidden = [*[gr.Button(visible=False)] * 7, gr.Accordion(visible=False)]
             return (gr.Timer(active=is_any_active), listing, "", "", *hidden)
         curve, events = opened.distill.follow(name)
         lines = esc(opened.distill.log(actor, name, _LOG_LINES)) or "Nothing printed yet."
@@ -170,6 +198,7 @@ class _View:
         shown = [
             is_active,
             run.state in _RESUMABLE,
+            distill_html.wants_lighter(run),
             is_done,
             is_done,
             is_done and run.config.get("lora") is not None,
@@ -181,4 +210,5 @@ class _View:
             distill_html.run_html(run, curve, events),
             f'<pre class="ds-log">{lines}</pre>',
             *[gr.Button(visible=is_shown) for is_shown in shown],
+            gr.Accordion(visible=is_done),
         )

@@ -1,4 +1,4 @@
-"""Upload, look, correct the columns, import: the upper half of the Seeds tab."""
+"""Bring in, look, correct the columns, import: the upper half of the Seeds tab."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,15 +7,20 @@ from typing import Any
 
 import gradio as gr
 
+from distill_studio.core.actor import Actor
+from distill_studio.core.records import JobState
 from distill_studio.seeds.columns import PARTS, ColumnMapping
 from distill_studio.seeds.documents import TEXT_ENDINGS
 from distill_studio.seeds.passages import MAX_WORDS
+from distill_studio.services.hub_data import HubPlace
 from distill_studio.services.importing import ImportPreview, ImportReport
+from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET
+from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.panels import import_html
 from distill_studio.ui.panels.jobs import JobsPanel, build_jobs_panel
+from distill_studio.ui.panels.seeds_hub import SeedsHub
 
 _LABELS = {
     "prompt": "Prompt",
@@ -31,11 +36,13 @@ _LABELS = {
     "topic": "Topic",
     "teacher": "Who wrote the answer",
     "rejected_teacher": "Who wrote the worse one",
+    "judge": "Judge of the two",
     "reference": "Right answer",
     "reasoning": "Reasoning",
 }
 _TYPES = [".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".zip", *TEXT_ENDINGS]
 _TOKENS = 2048  # Vicuna's length
+_JOB_KINDS = ["import", "import_hub"]
 _JOB_FROM_BYTES = 8 * 1024 * 1024
 _SLOW: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
 
@@ -53,7 +60,7 @@ class SeedsImport:
 
 def build_seeds_import(ui: Ui) -> SeedsImport:
     """Make it. After an import, `refresh(request, workspace)` fills the outputs wired to it."""
-    upload_id = gr.State("")
+    given = gr.State({})  # {"upload_id": ...} of a file, or {"place": ...} on the Hub
     file = gr.File(
         label="Prompts (JSONL, JSON, CSV, Parquet), or documents (text, Markdown, a ZIP of them)",
         file_types=_TYPES,
@@ -61,6 +68,7 @@ def build_seeds_import(ui: Ui) -> SeedsImport:
         elem_id="seeds-upload",
         height=132,
     )
+    hub = SeedsHub(ui)
     result = gr.HTML(elem_id="seeds-result")
     with gr.Column(visible=False, elem_id="seeds-preview", elem_classes="ds-card") as panel:
         summary = gr.HTML(elem_id="seeds-summary")
@@ -73,6 +81,12 @@ def build_seeds_import(ui: Ui) -> SeedsImport:
             with gr.Column() as writer:
                 teacher = gr.Textbox(
                     label="Who wrote the answers, where it does not say", elem_id="seeds-teacher"
+                )
+            with gr.Column(visible=False) as judging:
+                judge = gr.Textbox(
+                    label="Which model judged them, where it does not say",
+                    info="Its name keeps these votes apart from people's.",
+                    elem_id="seeds-judge",
                 )
             with gr.Column(visible=False) as passages:
                 words = gr.Number(
@@ -111,77 +125,111 @@ def build_seeds_import(ui: Ui) -> SeedsImport:
             leave = gr.Button("Do not import", elem_id="seeds-leave")
         problems = gr.HTML(elem_id="seeds-problems", apply_default_css=False)
         examples = gr.HTML(elem_id="seeds-examples", apply_default_css=False)
-    jobs = build_jobs_panel(ui, ["import"], "seeds-jobs", limit=1)
+    jobs = build_jobs_panel(ui, _JOB_KINDS, "seeds-jobs", limit=1)
 
-    settings: list[Any] = [*parts, topic, teacher, thinking, is_split, tokens, words]
+    settings: list[Any] = [*parts, topic, teacher, judge, thinking, is_split, tokens, words]
     watched: list[Any] = [*parts, thinking, accepted, is_split]
-    kinds = [columns, writer, answers, passages, splitting]
+    kinds = [columns, writer, answers, passages, splitting, judging]
     shown = [panel, summary, examples, problems, start, *kinds, *parts]
+
+    def fresh(what: dict[str, Any], preview: ImportPreview) -> tuple[Any, ...]:
+        """Everything as for a file or dataset just brought in."""
+        shown = _shown(preview, accept=False)
+        return (what, "", "", "", "", False, False, False, _TOKENS, MAX_WORDS, *shown)
 
     @guarded
     def on_upload(request: gr.Request, workspace: str, paths: list[str]) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
         stored = ui.studio.uploads.add_files([Path(path) for path in paths])
-        preview = opened.seeds.preview(actor, stored)
-        shown = _shown(preview, accept=False)
-        return (stored, "", "", "", False, False, False, _TOKENS, MAX_WORDS, *shown)
+        return fresh({"upload_id": stored}, opened.seeds.preview(actor, stored))
 
     @guarded
     def on_change(
         request: gr.Request,
         workspace: str,
-        stored: str,
+        what: dict[str, Any],
         accept: bool,
         *values: Any,  # noqa: ANN401  (values of the controls)
     ) -> tuple[Any, ...]:
-        opened, actor = ui.open(request, workspace)
-        return _shown(opened.seeds.preview(actor, stored, _mapping(*values)), accept)
+        return _shown(_preview(*ui.open(request, workspace), what, _mapping(*values)), accept)
 
     @guarded
     def on_leave() -> tuple[Any, ...]:
         return None, gr.Column(visible=False)
 
-    file.upload(
-        on_upload,
-        [ui.workspace, file],
-        [upload_id, result, topic, teacher, accepted, thinking, is_split, tokens, words, *shown],
-        **_SLOW,
-    )
+    all_of_it = [
+        *(given, result, topic, teacher, judge),
+        *(accepted, thinking, is_split, tokens, words),
+        *shown,
+    ]
+    file.upload(on_upload, [ui.workspace, file], all_of_it, **_SLOW)
+    hub.wire(lambda place, seen: (None, *fresh({"place": place}, seen)), [file, *all_of_it])
     file.clear(lambda: gr.Column(visible=False), None, panel, **QUIET)
     leave.click(on_leave, None, [file, panel], **QUIET)
     for control in watched:
-        control.input(on_change, [ui.workspace, upload_id, accepted, *settings], shown, **_SLOW)
-    for box in (topic, teacher, tokens, words):
-        box.blur(on_change, [ui.workspace, upload_id, accepted, *settings], shown, **QUIET)
+        control.input(on_change, [ui.workspace, given, accepted, *settings], shown, **SAYING)
+    for box in (topic, teacher, judge, tokens, words):
+        box.blur(on_change, [ui.workspace, given, accepted, *settings], shown, **QUIET)
 
     def wire(refresh: Refresh, outputs: list[Any]) -> None:
         @guarded
         def on_import(
             request: gr.Request,
             workspace: str,
-            stored: str,
+            what: dict[str, Any],
             accept: bool,
             *values: Any,  # noqa: ANN401  (values of the controls)
         ) -> tuple[Any, ...]:
             opened, actor = ui.open(request, workspace)
-            arguments = (actor, stored, _mapping(*values), accept)
-            if ui.studio.uploads.path(stored).stat().st_size < _JOB_FROM_BYTES:
-                said = _said(opened.seeds.import_file(*arguments))
-            else:
-                opened.seeds.import_start(*arguments)
-                said = ""
+            said = _import(opened, actor, what, _mapping(*values), accept)
             polled = jobs.poll(request, workspace)
             return (None, gr.Column(visible=False), said, *polled, *refresh(request, workspace))
 
         start.click(
             on_import,
-            [ui.workspace, upload_id, accepted, *settings],
+            [ui.workspace, given, accepted, *settings],
             [file, panel, result, *jobs.outputs, *outputs],
             **_SLOW,
         )
-        jobs.view.change(guarded(refresh), ui.workspace, outputs, **QUIET)
+
+        @guarded
+        def on_job(request: gr.Request, workspace: str) -> tuple[Any, ...]:
+            said = _said_of_job(*ui.open(request, workspace))
+            return (said, *refresh(request, workspace))
+
+        jobs.state.change(on_job, ui.workspace, [result, *outputs], **QUIET)
 
     return SeedsImport(jobs, wire)
+
+
+def _preview(
+    opened: Workspace, actor: Actor, what: dict[str, Any], mapping: ColumnMapping
+) -> ImportPreview:
+    if "place" in what:
+        return opened.seeds.hub_preview(actor, HubPlace(**what["place"]), mapping)
+    return opened.seeds.preview(actor, what.get("upload_id", ""), mapping)
+
+
+def _import(
+    opened: Workspace, actor: Actor, what: dict[str, Any], mapping: ColumnMapping, accept: bool
+) -> str:
+    """Import a small file at once and say what came of it; begin a job for all else."""
+    if "place" in what:
+        opened.seeds.hub_import(actor, HubPlace(**what["place"]), mapping, accept)
+        return ""
+    upload_id = what.get("upload_id", "")
+    if opened.studio.uploads.path(upload_id).stat().st_size < _JOB_FROM_BYTES:
+        return _said(opened.seeds.import_file(actor, upload_id, mapping, accept))
+    opened.seeds.import_start(actor, upload_id, mapping, accept)
+    return ""
+
+
+def _said_of_job(opened: Workspace, actor: Actor) -> Any:  # noqa: ANN401  (text, or a skip)
+    """What the newest import did, once it is done."""
+    for job in opened.jobs.page(actor, kinds=_JOB_KINDS, limit=1):
+        if job.state is JobState.DONE:
+            return _said(ImportReport(**job.result))
+    return gr.skip()
 
 
 def _part(name: str) -> gr.Dropdown:
@@ -191,12 +239,13 @@ def _part(name: str) -> gr.Dropdown:
 
 
 def _mapping(*values: Any) -> ColumnMapping:  # noqa: ANN401  (values of the controls)
-    *parts, topic, teacher, thinking, is_split, tokens, words = values
+    *parts, topic, teacher, judge, thinking, is_split, tokens, words = values
     chosen = {name: value or "" for name, value in zip(PARTS, parts, strict=True)}
     return ColumnMapping(
         **chosen,
         default_topic=(topic or "").strip(),
         default_teacher=(teacher or "").strip(),
+        default_judge=(judge or "").strip()[:200],
         split_thinking=bool(thinking),
         split_tokens=int(tokens or _TOKENS) if is_split else 0,
         passage_words=int(words or 0),
@@ -219,6 +268,7 @@ def _shown(preview: ImportPreview, accept: bool) -> tuple[Any, ...]:
         gr.Row(visible=not is_documents),
         gr.Column(visible=is_documents),
         gr.Row(visible=bool(preview.mapping.messages)),
+        gr.Column(visible=bool(preview.mapping.chosen)),
         *(gr.Dropdown(choices, value=getattr(preview.mapping, name)) for name in PARTS),
     )
 

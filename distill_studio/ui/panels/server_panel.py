@@ -69,7 +69,7 @@ def build_server_panel(ui: Ui) -> ServerPanel:
             )  # fmt: skip
             max_length = gr.Number(
                 0,
-                label="Longest prompt and answer, tokens (0 = the model's)",
+                label="Context, tokens (0 = the model's)",
                 minimum=0,
                 precision=0,
                 elem_id="generate-server-max-length",
@@ -101,20 +101,19 @@ def build_server_panel(ui: Ui) -> ServerPanel:
             False, label="Keep it running when the app stops", elem_id="generate-server-keep"
         )
         with gr.Row():
-            start = gr.Button("Start the server", elem_id="generate-server-start")
+            start = gr.Button("Start the server", size="md", elem_id="generate-server-start")
             chosen = gr.Dropdown(
                 [], label="Server", show_label=False, container=False, visible=False,
                 elem_id="generate-server-chosen",
             )  # fmt: skip
-            stop = gr.Button("Stop it", visible=False, elem_id="generate-server-stop")
+            stop = gr.Button("Stop it", size="md", visible=False, elem_id="generate-server-stop")
             forget = gr.Button(
-                "Forget it", visible=False, elem_id="generate-server-forget",
+                "Forget it", size="md", visible=False, elem_id="generate-server-forget",
                 elem_classes="ds-danger",
             )  # fmt: skip
         view = gr.HTML(elem_id="generate-server-view", apply_default_css=False)
-    ready = gr.Textbox(
-        "", visible="hidden"
-    )  # a State tells nobody of a change by an unqueued event
+    # A State tells nobody of a change by an unqueued event; this is hidden by the style sheet.
+    ready = gr.Textbox("", container=False, show_label=False, elem_id="generate-server-ready")
     timer = gr.Timer(_TICK_S, active=False)
     fields = [model, name, revision, dtype, max_length, tensor, copies, flight, extra, keep]
     outputs = [view, chosen, stop, forget, ready, timer]

@@ -6,9 +6,11 @@ from typing import Any
 
 import gradio as gr
 
+from distill_studio.core.actor import Actor
 from distill_studio.core.errors import InvalidInput
 from distill_studio.core.records import TeacherConfig, TeacherKind
-from distill_studio.services.teachers import TeacherTest
+from distill_studio.services.teacher_testing import TeacherTest
+from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
 from distill_studio.ui.events import QUIET, SAYING
@@ -22,8 +24,10 @@ from distill_studio.ui.panels.teacher_limits import (
 )
 
 _SLOW: dict[str, Any] = {"concurrency_limit": 8, "api_visibility": "private"}
+_NEW = "a new teacher"
 _OTHER = "Another address"
 _HERE = "In this app: a model folder or Hub id"
+_OF_NOBODY = "() => ['', '', {__type__: 'update', visible: false}]"
 
 
 @dataclass(frozen=True)
@@ -63,20 +67,18 @@ class TeacherForm:
     def __init__(self, ui: Ui, parts: _Parts) -> None:
         self._ui = ui
         self._parts = parts
-        self.outputs = [parts.saved, parts.preset, parts.result, parts.delete]
+        self.outputs = [parts.saved, parts.preset]
         self._changes = self._wire()
 
     def show(self, request: gr.Request, workspace: str) -> tuple[Any, ...]:
-        """The lists as they are now."""
+        """The lists as they are now; what is entered stays."""
         opened, actor = self._ui.open(request, workspace)
-        names = [t.name for t in opened.teachers.page(actor)[1:]]
         labels = [_OTHER, *(p["label"] for p in opened.teachers.presets(actor)), _HERE]
-        return (
-            gr.Dropdown([("a new teacher", ""), *((n, n) for n in names)], value=""),
-            gr.Dropdown(labels, value=_OTHER),
-            "",
-            gr.Button(visible=False),
-        )
+        return gr.Dropdown(self._saved(opened, actor)), gr.Dropdown(labels)
+
+    def _saved(self, opened: Workspace, actor: Actor) -> list[tuple[str, str]]:
+        names = [t.name for t in opened.teachers.page(actor)[1:]]
+        return [(_NEW, ""), *((name, name) for name in names)]
 
     def after_change(
         self, handler: Callable[..., Any], inputs: list[Any], outputs: list[Any]
@@ -105,7 +107,8 @@ class TeacherForm:
         opened, actor = self._ui.open(request, workspace)
         t = next((t for t in opened.teachers.page(actor) if t.name == chosen), None)
         if t is None:
-            return (*[gr.skip()] * len(self._parts.fields), gr.Button(visible=False))
+            rest = [gr.skip()] * (len(self._parts.fields) - 1)
+            return ("", *rest, gr.Button(visible=False))  # else Save would replace the old one
         values = (t.name, t.model, t.base_url, t.key_env, t.concurrency, t.timeout_s)
         return (*values, t.licence_note, *limit_values(t), gr.Button(visible=True))
 
@@ -135,16 +138,17 @@ class TeacherForm:
         """Keep the teacher; the key field is emptied."""
         opened, actor = self._ui.open(request, workspace)
         kept = opened.teachers.save(actor, teacher_from(*fields), key or "")
-        saved, preset, _, delete = self.show(request, workspace)
+        saved = gr.Dropdown(self._saved(opened, actor), value=kept.name)
         price = next(p for p in opened.teachers.prices(actor) if p.teacher == kept.name)
         said = note(f"{kept.name} is saved and chosen above. {price_words(price)}", "good")
-        return "", kept.name, saved, preset, said, delete
+        return "", kept.name, saved, said, gr.Button(visible=True)
 
     def on_delete(self, request: gr.Request, workspace: str, chosen: str) -> tuple[Any, ...]:
         """Forget the teacher; its answers stay."""
         opened, actor = self._ui.open(request, workspace)
         opened.teachers.delete(actor, chosen)
-        return self.show(request, workspace)
+        saved = gr.Dropdown(self._saved(opened, actor), value="")
+        return saved, note(f"{chosen} is deleted; its answers stay."), gr.Button(visible=False)
 
     def _wire(self) -> list[Any]:
         p, where = self._parts, self._ui.workspace
@@ -156,9 +160,11 @@ class TeacherForm:
         p.fetch.click(guarded(self.on_fetch), asked, [p.model, p.result], **_SLOW)
         given = [where, p.key, *p.fields]
         p.test.click(guarded(self.on_test), given, p.result, **_SLOW)
+        after = [p.saved, p.result, p.delete]
+        where.change(None, None, after, js=_OF_NOBODY, **QUIET)  # another workspace, other teachers
         return [
-            p.save.click(guarded(self.on_save), given, [p.key, p.name, *self.outputs], **SAYING),
-            p.delete.click(guarded(self.on_delete), [where, p.saved], self.outputs, **SAYING),
+            p.save.click(guarded(self.on_save), given, [p.key, p.name, *after], **SAYING),
+            p.delete.click(guarded(self.on_delete), [where, p.saved], after, **SAYING),
         ]
 
 
@@ -166,8 +172,12 @@ def build_teacher_form(ui: Ui) -> TeacherForm:
     """Make the accordion."""
     with gr.Accordion("Add or change a teacher", open=False, elem_id="generate-teacher-form"):
         with gr.Row():
-            saved = gr.Dropdown([], label="Change", elem_id="generate-teacher-saved")
-            preset = gr.Dropdown([], label="Where it runs", elem_id="generate-preset")
+            saved = gr.Dropdown(
+                [(_NEW, "")], value="", label="Change", elem_id="generate-teacher-saved"
+            )
+            preset = gr.Dropdown(
+                [_OTHER], value=_OTHER, label="Where it runs", elem_id="generate-preset"
+            )
         url = gr.Textbox(
             label="Address",
             placeholder="http://127.0.0.1:8000/v1",
@@ -191,7 +201,7 @@ def build_teacher_form(ui: Ui) -> TeacherForm:
             model = gr.Dropdown(
                 [], label="Model", allow_custom_value=True, scale=3, elem_id="generate-model"
             )
-            fetch = gr.Button("Fetch the list", elem_id="generate-fetch", min_width=120)
+            fetch = gr.Button("Fetch the list", size="md", elem_id="generate-fetch", min_width=120)
         with gr.Row():
             name = gr.Textbox(label="Name", elem_id="generate-teacher-name")
             flight = gr.Number(
@@ -210,10 +220,14 @@ def build_teacher_form(ui: Ui) -> TeacherForm:
         )
         limits = build_limits()
         with gr.Row():
-            test = gr.Button("Test the connection", elem_id="generate-test")
-            save = gr.Button("Save the teacher", elem_id="generate-save")
+            test = gr.Button("Test the connection", size="md", elem_id="generate-test")
+            save = gr.Button("Save the teacher", size="md", elem_id="generate-save")
             delete = gr.Button(
-                "Delete it", visible=False, elem_id="generate-delete", elem_classes="ds-danger"
+                "Delete it",
+                size="md",
+                visible=False,
+                elem_id="generate-delete",
+                elem_classes="ds-danger",
             )
         result = gr.HTML(elem_id="generate-test-result", apply_default_css=False)
     parts = _Parts(
@@ -255,15 +269,38 @@ def teacher_from(
 
 
 def outcome_html(result: TeacherTest) -> str:
-    """What came of a connection test."""
+    """What came of a connection test; of several addresses, each."""
+    if len(result.urls) > 1:
+        return _addresses_html(result)
     if not result.ok:
         return (
             f'<div class="ds-test">{chip("no answer", "bad")}<strong>{esc(result.message)}</strong>'
             f"{note(result.hint)}</div>"
         )
-    took = f"{result.latency_ms or 0:,.0f} ms"
     return (
         f'<div class="ds-test">{chip("works", "good")}<strong>{esc(result.message)}</strong>'
-        f'<span class="ds-note">{esc(took)}</span>'
+        f'<span class="ds-note">{esc(_took(result.latency_ms))}</span>'
         f'<blockquote class="ds-txt">{esc(result.sample)}</blockquote></div>'
     )
+
+
+def _addresses_html(result: TeacherTest) -> str:
+    is_whole = all(each.ok for each in result.urls)
+    head = chip("works", "good") if is_whole else chip("works in part", "warn")
+    if not result.ok:
+        head = chip("no answer", "bad")
+    items = "".join(
+        f"<li>{chip('ok', 'good') if each.ok else chip('error', 'bad')}<code>{esc(each.url)}</code>"
+        f'<span class="ds-note">{esc(_took(each.latency_ms) if each.ok else "")}</span>'
+        f"<div>{esc(' '.join(filter(None, (each.message, each.hint))))}</div></li>"
+        for each in result.urls
+    )
+    said = f'<blockquote class="ds-txt">{esc(result.sample)}</blockquote>' if result.ok else ""
+    return (
+        f'<div class="ds-test">{head}<strong>{esc(result.message)}</strong>{said}</div>'
+        f'<ul class="ds-urls">{items}</ul>'
+    )
+
+
+def _took(latency_ms: float | None) -> str:
+    return f"{latency_ms or 0:,.0f} ms"

@@ -11,7 +11,7 @@ from distill_studio.services.generation_trial import TriedPair, TriedSeed, Tried
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
 from distill_studio.ui.events import QUIET, SAYING
-from distill_studio.ui.html import chip, esc, note
+from distill_studio.ui.html import chip, counted, esc, note
 from distill_studio.ui.panels.jobs import job_html
 
 _BUSY_S = 1.0
@@ -49,9 +49,11 @@ def build_trial_panel(ui: Ui) -> TrialPanel:
         if job is None:
             return gr.Column(visible=False), "", gr.skip(), gr.Timer(active=False)
         is_active = job.state.is_active
+        runs = opened.generate.jobs(actor, limit=1)
+        is_past = bool(runs) and runs[0].created_at > job.created_at
         return (
             gr.Column(visible=True),
-            trial_html(job),
+            trial_html(job, is_past=is_past),
             gr.Button(visible=is_active),
             gr.Timer(active=is_active),
         )
@@ -68,23 +70,24 @@ def build_trial_panel(ui: Ui) -> TrialPanel:
     return TrialPanel(outputs, ticked, poll)
 
 
-def trial_html(job: Job) -> str:
-    """The newest dry run: its state, then a block for each seed."""
+def trial_html(job: Job, is_past: bool = False) -> str:
+    """The newest dry run: its state, then a block for each seed; folded after a run began."""
     if job.state is not JobState.DONE:
         return f'<div class="ds-card">{job_html(job)}</div>'
     tried = [TriedSeed(**each) for each in job.result.get("tried", [])]
     kept = sum(len(each.pairs) for each in tried)
-    words = f"{kept} answer{'' if kept == 1 else 's'} from {len(tried)} seeds; nothing is stored."
+    words = f"{counted(kept, 'answer')} from {counted(len(tried), 'seed')}; nothing is stored."
     head = f"{job.title}: {words}"
-    return note(head) + f'<ol class="ds-replies">{"".join(map(_seed_html, tried))}</ol>'
+    seeds = f'<ol class="ds-replies">{"".join(map(_seed_html, tried))}</ol>'
+    if is_past:
+        return note(head) + f'<details class="ds-past"><summary>Show it</summary>{seeds}</details>'
+    return note(head) + seeds
 
 
 def _seed_html(tried: TriedSeed) -> str:
     count = len(tried.pairs)
     label = (
-        chip("nothing kept", "warn")
-        if tried.failure
-        else chip(f"{count} answer{'' if count == 1 else 's'}", "good")
+        chip("nothing kept", "warn") if tried.failure else chip(counted(count, "answer"), "good")
     )
     top = f'<span class="ds-reply-prompt">{esc(tried.prompt, 200)}</span>{label}'
     parts = [f'<div class="ds-reply-top">{top}</div>']
@@ -92,10 +95,14 @@ def _seed_html(tried: TriedSeed) -> str:
         parts.append(note(tried.failure, "warn"))
     if tried.failed_text:
         parts.append(_unfold("The reply", _text(tried.failed_text)))
+    if tried.preferences:
+        parts.append(note(f"{counted(tried.preferences, 'preference')} of the judge."))
+    elif tried.no_preference:
+        parts.append(note(f"No preference: {tried.no_preference}", "warn"))
     parts += [_pair_html(pair, tried.prompt) for pair in tried.pairs]
     if tried.steps:
         steps = "".join(_step_html(step) for step in tried.steps)
-        parts.append(_unfold(f"{len(tried.steps)} requests", f"<ol>{steps}</ol>"))
+        parts.append(_unfold(counted(len(tried.steps), "request"), f"<ol>{steps}</ol>"))
     return f"<li>{''.join(parts)}</li>"
 
 

@@ -17,13 +17,26 @@ function h(tag, attributes, ...children) {
   return node;
 }
 const setText = (node, text) => { node.textContent = text; };
-const setHtml = (node, safeHtml) => { node.innerHTML = safeHtml; };  // only from server.render_texts
+const setHtml = (node, safeHtml) => { node.innerHTML = safeHtml; };  // only what safe_markdown made
 const show = (node, isShown) => { node.hidden = !isShown; };
 const plural = (n, one, many) => `${n.toLocaleString()} ${n === 1 ? one : many || one + "s"}`;
 
-function actionButton(key, label, kind, onclick) {
-  return h("button", { type: "button", class: `ds-act ${kind}`, onclick, "aria-keyshortcuts": key },
-    h("span", {}, label), h("kbd", { "aria-hidden": "true" }, key));
+
+/* A box that scrolls can be reached by the keyboard, one that shows all is no stop on the way. */
+function scrolls(node, label) {
+  const isLong = node.scrollHeight > node.clientHeight + 1;
+  for (const [name, value] of [["tabindex", "0"], ["role", "group"], ["aria-label", label]]) if (isLong) node.setAttribute(name, value); else node.removeAttribute(name);
+}
+
+/* Focus that was in the bench stays in it when its button goes: `change` draws, then the first of
+   `places` that is in sight takes it. Without focus in the bench nothing moves. */
+function keepFocus(element, change, ...places) {
+  const wasInside = element.contains(document.activeElement);
+  change();
+  const here = document.activeElement;
+  if (!wasInside || (element.contains(here) && here.offsetParent !== null && !here.disabled)) return;
+  const place = places.find((p) => p && p.isConnected && p.offsetParent !== null && !p.disabled);
+  if (place) place.focus({ preventScroll: true });
 }
 
 /* The next record begins in sight, also when the last one was scrolled down. */
@@ -65,7 +78,7 @@ async function callApi(workspace, operation, args) {
 
 /* ---- Outbox: one localStorage entry per item, so that tabs never overwrite each other ----
    Entries are named <mode>/<user>/<workspace>/<order>/<id> and go away only when the server says
-   that it stored or refused them. Refused ones move to <mode>-refused/... for the person to see. */
+   that it stored or refused them; where backups are on, held.js keeps them on. Refused ones move to <mode>-refused/... for the person to see. */
 class Outbox {
   constructor({ mode, user, workspace, send, onChange, onStored }) {
     Object.assign(this, { mode, user, workspace, send, onChange, onStored });
@@ -74,8 +87,15 @@ class Outbox {
     this.memory = new Map();    // entries that the browser would not keep for us
     this.entries = new Map();   // key -> item, as this tab knows them
     this.trouble = "";
-    this.isSending = false; this.isClosed = false; this.wait_ms = 0; this.count = 0;
-    for (const [key, item] of this._stored(this.prefix)) this.entries.set(key, item);
+    this.isSending = false; this.isClosed = false; this.wait_ms = 0; this.last = 0;
+    this._takeStored();
+    this.held = new Held(this);
+  }
+  _takeStored() {  // also what tabs left that are closed by now
+    for (const [key, item] of this._stored(this.prefix)) {
+      this.entries.set(key, item);
+      this.last = Math.max(this.last, parseInt(key.slice(this.prefix.length, this.prefix.length + 9), 36) || 0);
+    }
   }
   _prefix(kind) { return ["ds", kind, this.user, this.workspace].map(encodeURIComponent).join("/") + "/"; }
   _stored(prefix) {
@@ -94,16 +114,20 @@ class Outbox {
   get isKept() { return this.memory.size === 0; }
   get refused() { return this._stored(this.refusedPrefix).map(([, entry]) => entry); }
   push(item) {
-    const order = Date.now().toString(36).padStart(9, "0") + (this.count++).toString(36).padStart(5, "0");
-    const key = `${this.prefix}${order}/${item.id}`;
-    this.entries.set(key, item);
-    try { localStorage.setItem(key, JSON.stringify(item)); } catch (_) { this.memory.set(key, item); }
+    this.last = Math.max(Date.now(), this.last + 1);  // a clock that is set back sends no undo before its decision
+    const key = `${this.prefix}${this.last.toString(36).padStart(9, "0")}/${item.id}`;
+    this._keep(key, item);
     this.onChange();
     this.flush();
   }
+  _keep(key, item) {
+    this.entries.set(key, item);
+    const write = () => { try { localStorage.setItem(key, JSON.stringify(item)); return true; } catch (_) { return false; } };
+    if (!write() && !(this.held.makeRoom() && write())) this.memory.set(key, item);
+  }
   _drop(key) { this.entries.delete(key); this.memory.delete(key); try { localStorage.removeItem(key); } catch (_) { /* off */ } }
   _refuse(key, item, reason) {
-    try { localStorage.setItem(`${this.refusedPrefix}${item.id}`, JSON.stringify({ ...item, refused_because: reason })); }
+    try { localStorage.setItem(this.refusedPrefix + key.slice(this.prefix.length), JSON.stringify({ ...item, refused_because: reason })); }
     catch (_) { return; }  // keep it in the outbox rather than lose it
     this._drop(key);
   }
@@ -120,7 +144,7 @@ class Outbox {
     return navigator.locks ? navigator.locks.request(this.prefix, work) : work();
   }
   async _sendAll() {
-    for (const [key, item] of this._stored(this.prefix)) this.entries.set(key, item);  // closed tabs' too
+    this._takeStored();
     while (this.size && !this.isClosed) {
       this._forgetSentElsewhere();
       const batch = this._batch(this.wantsSingles ? 1 : 200);
@@ -163,28 +187,36 @@ class Outbox {
     const stored = new Set(answer.stored);
     const refused = new Map(answer.refused.map((r) => [r.id, r.reason]));
     for (const [key, item] of batch) {
-      if (stored.has(item.id)) this._drop(key);
+      if (stored.has(item.id)) { if (answer.backup) this.held.keep(key, item, answer.backup, (answer.receipts || {})[item.id]); this._drop(key); }
       else if (refused.has(item.id)) this._refuse(key, item, refused.get(item.id));
     }
     if (this.size === before) throw new ApiError(502, "malformed", "The studio did not say what it stored");
     this.onStored(answer);
-    this.onChange();
+    if (this.held.size) this.held.settle(answer.backup); else this.onChange();
   }
   retryNow() { if (this.wake) this.wake(); this.flush(); }
-  close() { this.isClosed = true; if (this.wake) this.wake(); }
+  close() { this.isClosed = true; this.held.close(); if (this.wake) this.wake(); }
 }
 
 /* ---- Keys: nothing in a text box, a menu, a dialogue or a hidden tab ---- */
-const TYPING = "input,textarea,select,[contenteditable]:not([contenteditable=false]),[role=listbox],[role=combobox],[role=dialog],[role=menu]";
-function onKeys(element, handle) {
+const TYPING = "input,textarea,select,[contenteditable]:not([contenteditable=false]),[role=listbox],[role=combobox],dialog,[role=dialog],[role=menu]";
+/* A digit by its place: a keyboard that writes & there (AZERTY) or a Shift held down changes nothing.
+   A number pad that writes no sign is arrows, Home and End. */
+function keyOf(event) {
+  const digit = [...event.key].length === 1 && /^(Digit|Numpad)([0-9])$/.exec(event.code);
+  return digit ? digit[2] : event.key.length === 1 ? event.key.toLowerCase() : event.key;
+}
+function onKeys(element, keys, handle) {
   const listener = (event) => {
     if (!element.isConnected) { document.removeEventListener("keydown", listener); return; }
     if (element.offsetParent === null || document.visibilityState === "hidden") return;
     if (event.repeat || event.isComposing || event.altKey || event.defaultPrevented) return;
     const target = event.target;
     if (target && target.closest && target.closest(TYPING)) return;
+    if (document.querySelector("dialog:modal")) return;  // also where nothing in it has the focus
     const isCommand = event.ctrlKey || event.metaKey;
-    if (isCommand && event.key.toLowerCase() !== "z") return;
+    if (isCommand && !["z", "y"].includes(event.key.toLowerCase())) return;
+    if (keys.isOff && !isCommand && [...event.key].length === 1) return;
     const isOnButton = target && target.closest && target.closest("button,a,summary");
     if (isOnButton && (event.key === "Enter" || event.key === " ")) return;  // presses that button
     if (handle(event, isCommand)) event.preventDefault();
@@ -308,34 +340,49 @@ function drawConversation(node, messages) {
       ...earlier.map(turn)) : null,
     h("div", { class: "ds-text ds-raw ds-prompt", dir: "auto" }, last.content),
   ].filter(Boolean));
+  scrolls(node.lastChild, "Prompt");
 }
 
-/* Save state, the list of refused items and its export, shared by both benches. */
+/* Save state, the list of refused items and its export, shared by both benches. What is seen changes
+   with every key and is not spoken; spoken are trouble, and that all is saved once the keys rest. */
+const ALL_SAVED_AFTER_MS = 2000;
 function saveState(noun) {
-  const text = h("span", { class: "ds-save", role: "status" });
+  const text = h("span", { class: "ds-save" });
+  const calm = h("span", { class: "ds-sr", role: "status" }), alarm = h("span", { class: "ds-sr", role: "alert" });
   const retry = h("button", { type: "button", class: "ds-link" }, "Try now");
   const list = h("ul", {}), exportLink = h("button", { type: "button", class: "ds-link" }, "Download them");
   const forget = h("button", { type: "button", class: "ds-link" }, "Remove from this list");
   const refused = h("details", { class: "ds-refused" }, h("summary", {}), list, exportLink, forget);
   retry.hidden = true; refused.hidden = true;
-  let outbox = null;
+  let outbox = null, resting = 0, isTold = true;
   retry.addEventListener("click", () => outbox && outbox.retryNow());
-  forget.addEventListener("click", () => outbox && outbox.forgetRefused());
+  forget.addEventListener("click", () => outbox && keepFocus(element, () => outbox.forgetRefused(), element.querySelector(".ds-record"), element.querySelector(".ds-empty")));
   exportLink.addEventListener("click", () => {
     const blob = new Blob([outbox.refused.map((r) => JSON.stringify(r)).join("\n") + "\n"], { type: "application/jsonl" });
     const link = h("a", { href: URL.createObjectURL(blob), download: `refused-${noun}s.jsonl` });
     link.click(); URL.revokeObjectURL(link.href);
   });
+  const speak = (node, words) => { if (node.textContent !== words) setText(node, words); };
+  function tell(state, words) {
+    clearTimeout(resting);
+    if (state === "saving") { isTold = false; return; }
+    speak(alarm, state === "saved" ? "" : words);
+    if (state !== "saved") { speak(calm, ""); isTold = true; }
+    else if (!isTold) resting = setTimeout(() => { isTold = true; speak(calm, ""); speak(calm, `All ${noun}s saved.`); }, ALL_SAVED_AFTER_MS);
+  }
   return {
-    nodes: [h("span", { class: "ds-saving" }, text, retry), refused],
+    nodes: [h("span", { class: "ds-saving" }, text, retry, calm, alarm), refused],
     draw(box) {
       outbox = box;
-      const n = box.size, isStuck = Boolean(box.trouble) && n > 0;
-      setText(text, !n ? "Saved" : isStuck ? `${plural(n, noun)} not saved yet, kept in this browser. ${box.trouble}` : `Saving ${n}`);
-      text.dataset.state = !n ? "saved" : isStuck ? "stuck" : "saving";
-      if (!box.isKept) setText(text, `Saving ${n}. This browser keeps nothing: leave the page open.`);
+      const n = box.size, bad = box.refused, isStuck = Boolean(box.trouble) && n > 0;
+      const state = isStuck ? "stuck" : n ? "saving" : bad.length ? "refused" : "saved";
+      const words = {
+        stuck: `${plural(n, noun)} not saved yet, kept in this browser. ${box.trouble}`, saved: box.held.size ? "Saved, backup pending" : "Saved",
+        saving: box.isKept ? `Saving ${n}` : `Saving ${n}. This browser keeps nothing: leave the page open.`,
+        refused: `${plural(bad.length, noun)} refused` }[state];
+      setText(text, words); text.dataset.state = state;
+      tell(state, state === "refused" ? `${words}: ${bad[bad.length - 1].refused_because}` : isStuck ? `Not saved yet, kept in this browser. ${box.trouble}` : words);
       show(retry, isStuck);
-      const bad = box.refused;
       show(refused, bad.length > 0);
       if (!bad.length) return;
       setText(refused.firstChild, `${plural(bad.length, noun)} could not be stored`);
@@ -352,14 +399,3 @@ function warnBeforeLeaving(element, isBusy) {
   window.addEventListener("beforeunload", listener);
 }
 
-/* The list of keys behind `?`: a dialog that Escape closes. */
-function keyHelp(rows) {
-  const dialog = h("dialog", { class: "ds-keys", "aria-label": "Keys" },
-    h("h3", {}, "Keys"),
-    h("dl", {}, ...rows.flatMap(([keys, what]) => [
-      h("dt", {}, ...keys.split(" ").map((k) => h("kbd", {}, k))), h("dd", {}, what)])),
-    h("p", {}, "Keys do nothing while you type in a text box."),
-    h("button", { type: "button", class: "ds-act", onclick: () => dialog.close() }, "Close"));
-  dialog.addEventListener("keydown", (event) => { if (event.key === "?") { event.preventDefault(); dialog.close(); } });
-  return dialog;
-}

@@ -10,6 +10,7 @@ from distill_studio.ui.tabs import (
     freeze,
     generate,
     home,
+    people,
     prefer,
     review,
     seeds,
@@ -26,4 +27,5 @@ TABS: dict[str, ModuleType] = {
     "distill": distill,
     "evaluate": evaluate,
     "export": export,
+    "people": people,
 }

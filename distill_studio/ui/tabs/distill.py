@@ -7,15 +7,18 @@ import gradio as gr
 from distill_studio.core.errors import InvalidInput
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET
+from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import empty_state, note, page_head
 from distill_studio.ui.panels import distill_form
+from distill_studio.ui.panels.distill_fields import preset_choices, preset_text
 from distill_studio.ui.panels.distill_html import findings_html, tokens_html
 from distill_studio.ui.panels.form_memory import FormMemory
+from distill_studio.ui.panels.plans_panel import PlansPanel, build_plans_panel
 from distill_studio.ui.panels.run_live import RunsPanel, build_runs_panel
 
 LABEL = "Distill"
 _SLOW: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
+_LISTS = ("snapshot", "student", "teacher")  # whose choices depend on the workspace
 _NO_SNAPSHOT = empty_state(
     "Nothing to train on yet", "Training reads from a snapshot: freeze accepted answers first."
 )
@@ -40,47 +43,70 @@ def build(ui: Ui) -> TabView:
             row = gr.Number(0, label="Row", precision=0, minimum=0, elem_id="distill-row")
             tokens = gr.HTML(elem_id="distill-tokens", apply_default_css=False)
         start = gr.Button("Start training", variant="primary", elem_id="distill-start")
+        plans = build_plans_panel(ui, form)
     runs = build_runs_panel(ui)
 
     memory = FormMemory(LABEL.lower(), form.kept)
+    view = _View(ui, runs, memory, plans)
+    fields = form.fields
+    method, preset = fields["method"], fields["preset"]
+    gr.on(
+        [method.change, memory.shown_for.change],
+        guarded(view.fit),
+        [method, preset],
+        [preset, *form.groups.values()],
+        trigger_mode="always_last",
+        **QUIET,
+    )
     memory.wire(ui.workspace)
-    view = _View(ui, runs, memory)
     checked = [ui.workspace, *form.inputs]
     answers = [form.about, findings, start]
     viewed = [ui.workspace, row, *form.inputs]
     for control in form.watched:
-        control.change(guarded(view.check), checked, answers, **_SLOW)
-    for number in form.numbers:
-        number.blur(guarded(view.check), checked, answers, **_SLOW)
-    for control in (form.method, form.preset):
-        control.change(distill_form.placeholders, [form.method, form.preset], form.numbers, **QUIET)
-    for control in (form.snapshot, form.student, row):
-        control.change(guarded(view.tokens), viewed, tokens, **_SLOW)
-    chosen = form.method.input(
-        guarded(view.method), [ui.workspace, form.method], [form.snapshot, form.preset], **QUIET
+        control.change(guarded(view.check), checked, answers, **SAYING)
+    for text in form.texts:
+        text.blur(guarded(view.check), checked, answers, **SAYING)
+    for control in (method, preset):
+        control.change(distill_form.placeholders, [method, preset], form.numbers, **QUIET)
+    for control in (fields["snapshot"], fields["student"], row):
+        control.change(guarded(view.tokens), viewed, tokens, **SAYING)
+    chosen = method.input(
+        guarded(view.method),
+        [ui.workspace, method],
+        [fields["snapshot"], preset, fields["divergence"]],
+        **QUIET,
     )
     memory.keep_after(chosen, ui.workspace)
-    start.click(guarded(view.start), checked, [form.name, *runs.outputs], **_SLOW)
+    followed = fields["teacher"].input(
+        distill_form.signal_for, [fields["teacher"], fields["signal"]], fields["signal"], **QUIET
+    )
+    memory.keep_after(followed, ui.workspace)
+    start.click(guarded(view.start), checked, [fields["name"], *runs.outputs], **_SLOW)
     to_freeze.click(lambda: gr.Tabs(selected="freeze"), None, ui.tabs, **QUIET)
     return TabView(
         show=view.show,
-        inputs=[runs.chosen, *memory.state, form.method, form.snapshot, form.student],
-        outputs=[missing, choose, *form.kept.values(), memory.shown_for, *runs.outputs],
+        inputs=[runs.chosen, plans.chosen, *memory.state, *form.kept.values()],
+        outputs=[
+            *(missing, choose, *(fields[name] for name in _LISTS)),
+            *(memory.fill, *plans.outputs, *runs.outputs),
+        ],
     )
 
 
 class _View:
     """What the tab shows for the choices made."""
 
-    def __init__(self, ui: Ui, runs: RunsPanel, memory: FormMemory) -> None:
+    def __init__(self, ui: Ui, runs: RunsPanel, memory: FormMemory, plans: PlansPanel) -> None:
         self._ui = ui
+        self._plans = plans
         self._runs = runs
         self._memory = memory
 
     def check(self, request: gr.Request, workspace: str, *values: Any) -> tuple[Any, ...]:  # noqa: ANN401
         """The preset in words, the pre-flight findings, and whether to start."""
         opened, actor = self._ui.open(request, workspace)
-        about = note(distill_form.preset_text(values[1], values[3]))
+        chosen = distill_form.named(values)
+        about = note(preset_text(chosen["method"], chosen["preset"]))
         spec = distill_form.spec_of(*values)
         if spec is None:
             return about, "", gr.Button(interactive=False)
@@ -97,11 +123,17 @@ class _View:
         return tokens_html(opened.distill.tokens(actor, spec.snapshot, int(index or 0), spec))
 
     def method(self, request: gr.Request, workspace: str, method: str) -> tuple[Any, ...]:
-        """Snapshots and presets that fit a method."""
+        """Of a method just chosen: the first snapshot that fits, its usual preset."""
         opened, actor = self._ui.open(request, workspace)
         options = distill_form.snapshot_choices(opened.freeze.page(actor), method)
-        preset = gr.Radio(distill_form.preset_choices(method), value="balanced")
-        return gr.Dropdown(options, value=options[0][1] if options else None), preset
+        preset = gr.Radio(preset_choices(method), value="balanced")
+        usual = "reverse_kl" if method == "on_policy" else "forward_kl"
+        snapshot = gr.Dropdown(options, value=options[0][1] if options else None)
+        return snapshot, preset, gr.Dropdown(value=usual)
+
+    def fit(self, _: gr.Request, method: str, preset: str) -> tuple[Any, ...]:
+        """What only this method has; a preset that it lacks becomes the usual one."""
+        return _preset(method, preset), *distill_form.shown_groups(method)
 
     def start(self, request: gr.Request, workspace: str, *values: Any) -> tuple[Any, ...]:  # noqa: ANN401
         """Start a run and open its page."""
@@ -115,40 +147,41 @@ class _View:
         request: gr.Request,
         workspace: str,
         run: str,
+        plan: str | None,
         kept: Any,  # noqa: ANN401
         shown_for: str,
-        *now: str,
+        *values: Any,  # noqa: ANN401
     ) -> tuple[Any, ...]:
         """The choices there are now, at what this browser chose here before, and the runs."""
         opened, actor = self._ui.open(request, workspace)
-        recalled = self._memory.recalled(workspace, kept, shown_for)
-        found = recalled or dict(zip(("method", "snapshot", "student"), now, strict=True))
-        method = found["method"]
-        snapshots = distill_form.snapshot_choices(opened.freeze.page(actor), method)
-        students = distill_form.student_options(opened.distill.students(actor))
-        fields = dict.fromkeys(self._memory.names, gr.skip()) | (recalled or {})
-        fields["snapshot"] = _dropdown(snapshots, found["snapshot"])
-        fields["student"] = _dropdown(students, found["student"])
-        if recalled:
-            fields["preset"] = _preset(method, recalled["preset"])
+        sent = dict(zip(self._memory.names, values, strict=True))
+        wanted = self._memory.recalled(workspace, kept, shown_for) or sent
+        models = opened.distill.students(actor)
+        lists = {
+            "snapshot": distill_form.snapshot_choices(opened.freeze.page(actor), wanted["method"]),
+            "student": distill_form.student_options(models),
+            "teacher": distill_form.teacher_options(opened.distill.teachers(actor)),
+        }
+        wanted = wanted | {name: _known(lists[name], wanted[name]) for name in _LISTS}
         return (
-            gr.Column(visible=not snapshots),
-            gr.Column(visible=bool(snapshots)),
-            *fields.values(),
-            workspace,
+            gr.Column(visible=not lists["snapshot"]),
+            gr.Column(visible=bool(lists["snapshot"])),
+            *(gr.Dropdown(lists[name]) for name in _LISTS),
+            self._memory.filling(workspace, shown_for, sent, wanted),
+            *self._plans.view(request, workspace, plan or ""),
             *self._runs.view(request, workspace, run),
         )
 
 
 def _preset(method: str, value: str) -> gr.Radio:
     """The method's presets; a value that is gone becomes the usual one."""
-    options = distill_form.preset_choices(method)
-    is_known = value in [option for _, option in options]
-    return gr.Radio(options, value=value if is_known else "balanced")
+    options = preset_choices(method)
+    if value in [option for _, option in options]:
+        return gr.Radio(options)
+    return gr.Radio(options, value="balanced")
 
 
-def _dropdown(options: list[tuple[str, str]], value: str) -> gr.Dropdown:
-    """The options; a value that is gone becomes the first."""
-    known = [option for _, option in options]
-    chosen = value if value in known else (known[0] if known else None)
-    return gr.Dropdown(options, value=chosen)
+def _known(choices: list[tuple[str, str]], value: str | None) -> str | None:
+    """The value; one that is gone becomes the first choice."""
+    known = [choice for _, choice in choices]
+    return value if value in known else next(iter(known), None)

@@ -12,13 +12,18 @@ from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
 from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import note, page_head
+from distill_studio.ui.panels.arena_panel import ArenaPanel
+from distill_studio.ui.panels.benchmarks_panel import BenchmarksPanel
 from distill_studio.ui.panels.compare_events import (
     WELCOME,
     WINNERS,
     CompareEvents,
     Widgets,
 )
+from distill_studio.ui.panels.feedback_panel import FeedbackPanel
 from distill_studio.ui.panels.jobs import build_jobs_panel
+from distill_studio.ui.panels.section import Section
+from distill_studio.ui.panels.suites_panel import SuitesPanel
 
 LABEL = "Evaluate"
 _STREAM: dict[str, Any] = {
@@ -65,11 +70,53 @@ def build(ui: Ui) -> TabView:
             "The same prompt to several models at once. A vote here becomes a preference.",
         )
     )
-    w = _layout(ui)
-    events = CompareEvents(ui, w)
-    _wire_asking(ui, w, events)
-    _wire_looking(ui, w, events)
-    return TabView(show=events.show, inputs=[w.models, w.current], outputs=w.shown)
+    compare = Section("The comparison", lambda: ComparePanel(ui))
+    arena = Section("The arena", lambda: ArenaPanel(ui))
+    suites = Section("Suites", lambda: SuitesPanel(ui))
+    back = Section("What a student lost", lambda: FeedbackPanel(ui, suites.panel))
+    bench = Section("Public benchmarks", lambda: BenchmarksPanel(ui))
+    sections: list[Section[Any]] = [compare, arena, suites, back, bench]
+
+    def show(request: gr.Request, workspace: str, *chosen: Any) -> tuple[Any, ...]:  # noqa: ANN401
+        ui.open(request, workspace)  # gone, or a stranger: said once, for all of them
+        shown: list[Any] = []
+        for section in sections:
+            count = len(section.panel.inputs)
+            own, chosen = chosen[:count], chosen[count:]
+            shown += section.show(request, workspace, *own)
+        return tuple(shown)
+
+    return TabView(
+        show=show,
+        inputs=[part for section in sections for part in section.panel.inputs],
+        outputs=[part for section in sections for part in section.outputs],
+    )
+
+
+class ComparePanel:
+    """Asking several models the same, votes, sets and history."""
+
+    def __init__(self, ui: Ui) -> None:
+        self._w = _layout(ui)
+        self._events = CompareEvents(ui, self._w)
+        _wire_asking(ui, self._w, self._events)
+        _wire_looking(ui, self._w, self._events)
+
+    @property
+    def inputs(self) -> list[Any]:
+        """What stands in the panel and stays."""
+        return [self._w.models, self._w.current]
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What `show` fills."""
+        return self._w.shown
+
+    def show(
+        self, request: gr.Request, workspace: str, models: list[str] | None, current: str
+    ) -> tuple[Any, ...]:
+        """The whole panel."""
+        return self._events.show(request, workspace, models, current)
 
 
 def _layout(ui: Ui) -> Widgets:
@@ -195,5 +242,5 @@ def _wire_looking(ui: Ui, w: Widgets, events: CompareEvents) -> None:
         links.select(guarded(events.on_open), ui.workspace, w.view_outputs, **QUIET)
     w.models.change(guarded(events.held_out), [ui.workspace, w.models], w.held_out, **QUIET)
     w.current.change(None, w.current, None, js=_FOLLOW, **QUIET)
-    w.panel.view.change(guarded(events.newest_set), ui.workspace, w.set_table, **QUIET)
+    w.panel.state.change(guarded(events.newest_set), ui.workspace, w.set_table, **QUIET)
     w.to_distill.click(lambda: gr.Tabs(selected="distill"), None, ui.tabs, **QUIET)

@@ -14,6 +14,7 @@ from distill_studio.ui.events import QUIET
 from distill_studio.ui.html import note, page_head
 from distill_studio.ui.panels.export_html import file_link, files_html
 from distill_studio.ui.panels.import_html import counted
+from distill_studio.ui.panels.neighbour_panel import NeighbourPart
 
 LABEL = "Export"
 _SLOW: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
@@ -45,6 +46,8 @@ def build(ui: Ui) -> TabView:
             preference_part = _PreferencePart()
         with gr.Tab("Snapshots"):
             snapshot_part = _SnapshotPart()
+        with gr.Tab("Other trainers"):
+            neighbour_part = NeighbourPart()
         with gr.Tab("Students"):
             model_part = _ModelPart()
     made = gr.HTML(elem_id="export-made")
@@ -118,6 +121,7 @@ def build(ui: Ui) -> TabView:
     snapshot_part.button.click(
         on_snapshot, [ui.workspace, snapshot_part.name, snapshot_part.form], outputs, **_SLOW
     )
+    neighbour_part.connect(ui, done, outputs)
     model_part.button.click(
         on_model, [ui.workspace, model_part.run, model_part.kind], outputs, **_SLOW
     )
@@ -135,6 +139,7 @@ def build(ui: Ui) -> TabView:
             *count(request, workspace, *kept, *values[4:]),
             preference_part.counted(opened.overview.counts(actor)["preferences"]),
             *snapshot_part.filled(snapshots),
+            *neighbour_part.filled(snapshots),
             *model_part.filled(students),
             _files(ui, request, workspace),
         )
@@ -148,6 +153,9 @@ def build(ui: Ui) -> TabView:
             preference_part.count,
             snapshot_part.name,
             snapshot_part.button,
+            neighbour_part.name,
+            neighbour_part.button,
+            neighbour_part.hint,
             model_part.run,
             model_part.button,
             model_part.hint,

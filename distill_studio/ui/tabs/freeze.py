@@ -11,7 +11,9 @@ from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import note, page_head
 from distill_studio.ui.panels import freeze_html
 from distill_studio.ui.panels.export_html import file_link
+from distill_studio.ui.panels.hub_panel import build_hub_panel
 from distill_studio.ui.panels.import_html import counted
+from distill_studio.ui.panels.report_panel import build_report_panel
 
 LABEL = "Freeze"
 _ROWS = 5
@@ -64,6 +66,7 @@ def build(ui: Ui) -> TabView:
     preview = gr.HTML(elem_id="freeze-preview", apply_default_css=False)
     with gr.Accordion("The first rows as the student will see them", open=False):
         examples = gr.HTML(elem_id="freeze-examples", apply_default_css=False)
+    build_report_panel(ui)
     with gr.Row(elem_classes="ds-fields"):
         name = gr.Textbox(
             label="Name",
@@ -89,6 +92,7 @@ def build(ui: Ui) -> TabView:
             gr.HTML(note("Move this snapshot to the trash folder?", "warn"))
             yes = gr.Button("Move to trash", size="sm", elem_id="freeze-delete-yes")
             no = gr.Button("Keep it", size="sm", elem_id="freeze-delete-no")
+        push_box = build_hub_panel(ui, "snapshot", chosen, "freeze")
         with gr.Row(elem_classes="ds-fields"):
             split = gr.Radio(
                 ["train", "validation"], value="train", label="Split", elem_id="freeze-split"
@@ -98,7 +102,9 @@ def build(ui: Ui) -> TabView:
 
     choices = [row_format, share, teacher, topic, source, system, reasoning]
     previewed = [preview, examples, create]
-    opened_view = [chosen, detail, facts, link, confirm, split, page_number, rows, listing]
+    opened_view = [
+        *(chosen, detail, facts, link, confirm, push_box, split, page_number, rows, listing),
+    ]
 
     view = _View(ui)
 
@@ -196,7 +202,8 @@ class _View:
         found = opened.freeze.page(actor)
         names = [snapshot.name for snapshot in found]
         if wanted not in names:
-            empty = ("", gr.Column(visible=False), "", "", gr.Row(visible=False), "train", 1, "")
+            closed = (gr.Row(visible=False), gr.Accordion(open=False))
+            empty = ("", gr.Column(visible=False), "", "", *closed, "train", 1, "")
             return (*empty, freeze_html.snapshots_html(found, ""))
         html = freeze_html.snapshots_html(found, wanted)
         snapshot = opened.freeze.get(actor, wanted)
@@ -207,6 +214,7 @@ class _View:
             freeze_html.detail_html(snapshot),
             "",
             gr.Row(visible=False),
+            gr.Accordion(open=False),
             "train",
             1,
             freeze_html.examples_html(shown),

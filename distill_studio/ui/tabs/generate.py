@@ -1,5 +1,6 @@
 """The Generate tab: who is asked, what, about which seeds; and what comes back."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,25 +8,30 @@ import gradio as gr
 
 from distill_studio.core.actor import Actor
 from distill_studio.core.errors import StudioError
+from distill_studio.generate.prompts import Prompts
 from distill_studio.generate.recipes import RECIPES
 from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
 from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import empty_state, note, page_head
-from distill_studio.ui.panels.form_memory import FormMemory, pooled
+from distill_studio.ui.panels.form_memory import FormMemory
 from distill_studio.ui.panels.generation_fields import FIELDS, asked, build_how, build_which
 from distill_studio.ui.panels.generation_html import (
     count_html,
     estimates_html,
     preview_html,
     run_button,
+    templates_html,
+    try_button,
 )
 from distill_studio.ui.panels.generation_live import build_live_panel
 from distill_studio.ui.panels.recipe_form import (
+    OWN_TEACHER,
     RecipeForm,
     build_recipe_form,
-    recalled_options,
+    judge_choices,
+    known_recipe,
 )
 from distill_studio.ui.panels.server_panel import ServerPanel, build_server_panel
 from distill_studio.ui.panels.teacher_form import TeacherForm, build_teacher_form
@@ -36,8 +42,13 @@ _SCROLL = """() => document.getElementById('%s')
 ?.scrollIntoView({behavior: 'smooth', block: 'start'})"""
 _TO_LIVE = _SCROLL % "generate-live-panel"
 _TO_TRIAL = _SCROLL % "generate-trial-panel"
-_FILLED = ("teachers", "recipe", "topic", "source", "judge")  # as lists; n with the facts
-_PLAIN = tuple(name for name in FIELDS if name not in (*_FILLED, "n"))
+_TRY_FIRST = "Try it first: what it makes of some seeds shows below, nothing is stored."
+_NO_REFERENCE = (
+    "This recipe keeps only answers that prove right. Bring in seeds with a column reference (the"
+    " right answer) or tests (code that checks it)."
+)
+_FACETS = ("topic", "source")
+_TRY_AGAIN = "Changed since the dry run: {}. Try it again; nothing is stored."
 
 
 @dataclass(frozen=True)
@@ -69,16 +80,10 @@ class _Form:
 
     @property
     def lists(self) -> list[Any]:
-        """What `fill` fills, after the empty state."""
+        """Whose choices `show` fills, after the empty state."""
         by_name = self.by_name
-        lists = [by_name["teachers"], *self.recipe.filled, by_name["topic"], by_name["source"]]
+        lists = [by_name["teachers"], *self.recipe.listed, *(by_name[name] for name in _FACETS)]
         return [self.whole, *lists]
-
-    @property
-    def recalled(self) -> list[Any]:
-        """What `recall` fills."""
-        plain = [self.by_name[name] for name in _PLAIN]
-        return [self.memory.shown_for, *plain, *self.recipe.recalled]
 
 
 def build(ui: Ui) -> TabView:
@@ -100,14 +105,19 @@ def build(ui: Ui) -> TabView:
         *values: Any,  # noqa: ANN401
     ) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
-        wanted, recalled = recall(form, opened, kept, shown_for, values)
-        choices, fixed = fill(form.recipe, opened, actor, *wanted)
-        count, preview, try_out, run, _, terms = describe(opened, actor, *fixed)
+        sent = dict(zip(FIELDS, values, strict=True))
+        names = [t.name for t in opened.teachers.page(actor)]
+        facets = opened.generate.facets(actor)
+        shown = form.memory.recalled(workspace, kept, shown_for) or sent
+        wanted = fitting(shown, names, facets)
+        has_seeds = opened.generate.count(actor)["seeds"] > 0
         return (
-            *choices,
-            *recalled,
+            *(gr.Column(visible=not has_seeds), gr.Row(visible=has_seeds)),
+            gr.CheckboxGroup(names),
+            *form.recipe.lists(opened, actor, wanted["recipe"]),
+            *(gr.Dropdown([("all", ""), *((f, f) for f in facets[n])]) for n in _FACETS),
+            form.memory.filling(workspace, shown_for, sent, wanted),
             *form.teachers.show(request, workspace),
-            *(count, preview, try_out, run, _candidates(fixed[1], value=fixed[2]), terms),
             *trial.poll(request, workspace),
             *live.poll(request, workspace, chosen_job),
         )
@@ -117,61 +127,74 @@ def build(ui: Ui) -> TabView:
         return describe(*ui.open(request, workspace), *values)
 
     @guarded
-    def on_teachers(request: gr.Request, workspace: str, changed: str, chosen: list[str]) -> Any:  # noqa: ANN401
+    def on_teachers(
+        request: gr.Request, workspace: str, changed: str, chosen: list[str], recipe: str
+    ) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
-        names = [t.name for t in opened.teachers.page(actor)]
+        teachers = opened.teachers.page(actor)
+        names = [t.name for t in teachers]
         wanted = [n for n in dict.fromkeys([*chosen, changed]) if n in names]
-        return gr.CheckboxGroup(names, value=wanted)
+        judges = judge_choices(RECIPES[known_recipe(recipe)].prompts, teachers)
+        return gr.CheckboxGroup(names, value=wanted), gr.Dropdown(judges)
 
     @guarded
     def on_run(request: gr.Request, workspace: str, *values: Any) -> tuple[Any, ...]:  # noqa: ANN401
         opened, actor = ui.open(request, workspace)
-        opened.generate.start(actor, **asked(*values))
-        return (*live.poll(request, workspace, ""), "", *describe(opened, actor, *values))
+        opened.generate.start(actor, asked(*values))
+        return (
+            *(*live.poll(request, workspace, ""), ""),
+            *(*trial.poll(request, workspace), *describe(opened, actor, *values)),
+        )
 
     @guarded
     def on_try(request: gr.Request, workspace: str, *values: Any) -> Any:  # noqa: ANN401
         opened, actor = ui.open(request, workspace)
-        opened.generate.try_out(actor, **asked(*values))
+        opened.generate.try_out(actor, asked(*values))
         return trial.poll(request, workspace)
 
     inputs = [ui.workspace, *form.fields]
     form.memory.wire(ui.workspace)
-    changes = [field.change for field in form.fields]
-    gr.on(changes, on_change, inputs, form.facts, trigger_mode="always_last", **QUIET)
+    changes = [*(field.change for field in form.fields), form.memory.filled.change]
+    # Unchecked: the values of one recipe's fields may come when their bounds are the next one's;
+    # `Option.checked` tells what does not fit.
+    later: dict[str, Any] = {"trigger_mode": "always_last", "preprocess": False}
+    gr.on(changes, on_change, inputs, form.facts, **later, **QUIET)
     form.recipe.after_edit(on_change, inputs, form.facts)
     trial.ticked.success(on_change, inputs, form.facts, **QUIET)  # Run may be free now
     tried = form.try_out.click(on_try, inputs, trial.outputs, **SAYING)
     tried.success(None, None, None, js=_TO_TRIAL, **QUIET)
-    started = form.run.click(on_run, inputs, [*live.outputs, live.chosen, *form.facts], **SAYING)
+    after_run = [*live.outputs, live.chosen, *trial.outputs, *form.facts]
+    started = form.run.click(on_run, inputs, after_run, **SAYING)
     started.success(None, None, None, js=_TO_LIVE, **QUIET)
     for changed in (form.teachers.after_change, form.servers.after_ready):
-        for event in changed(on_teachers, form.fields[:1], form.fields[:1]):
+        for event in changed(on_teachers, form.fields[:2], [form.fields[0], form.recipe.judge]):
             form.memory.keep_after(event, ui.workspace)
     to_seeds.click(lambda: gr.Tabs(selected="seeds"), None, ui.tabs, **QUIET)
     outputs = [
-        *(empty, *form.lists, *form.recalled, *form.teachers.outputs),
-        *(*form.facts, *trial.outputs, *live.outputs),
+        *(empty, *form.lists, form.memory.fill, *form.teachers.outputs),
+        *(*trial.outputs, *live.outputs),
     ]
-    inputs = [live.chosen, *form.memory.state, *form.fields]
+    inputs = [live.chosen, *form.memory.state, *form.by_name.values()]
     return TabView(show=show, inputs=inputs, outputs=outputs)
 
 
 def _build_form(ui: Ui) -> _Form:
     with gr.Row(elem_id="generate-form") as whole:
         with gr.Column(scale=3, min_width=420):
+            gr.HTML('<h3 class="ds-h3">Who answers, and how</h3>')
             teachers = gr.CheckboxGroup([], label="Teachers", elem_id="generate-teachers")
             terms = gr.HTML(elem_id="generate-terms")
             teacher_form = build_teacher_form(ui)
             servers = build_server_panel(ui)
             recipe = build_recipe_form(ui)
             how = build_how()
-        with gr.Column(scale=2, min_width=340):
+        with gr.Column(scale=2, min_width=340, elem_id="generate-which"):
+            gr.HTML('<h3 class="ds-h3">Which seeds</h3>')
             which = build_which()
             count = gr.HTML(elem_id="generate-count")
             with gr.Row():
                 try_out = gr.Button("Try on 3 seeds", size="lg", elem_id="generate-try")
-                run = gr.Button("Run", variant="primary", size="lg", elem_id="generate-run")
+                run = gr.Button("Run", size="lg", interactive=False, elem_id="generate-run")
             with gr.Accordion(
                 "The exact first request", open=False, elem_id="generate-preview-box"
             ):
@@ -182,7 +205,7 @@ def _build_form(ui: Ui) -> _Form:
         *(examples, logprobs, recipe.judge, *recipe.options),
     ]
     names = dict(zip(FIELDS, fields, strict=False))
-    memory = FormMemory(LABEL.lower(), names, recipe.options, pooled_by="recipe")
+    memory = FormMemory(LABEL.lower(), names, recipe.options)
     recipe.wire(ui, memory)
     return _Form(
         *(whole, fields, count, preview, try_out, run, terms, how[0]),
@@ -190,88 +213,65 @@ def _build_form(ui: Ui) -> _Form:
     )
 
 
-def recall(
-    form: _Form,
-    opened: Workspace,
-    kept: Any,  # noqa: ANN401
-    shown_for: str,
-    values: tuple[Any, ...],
-) -> tuple[list[Any], list[Any]]:
-    """The form's values, this browser's for another workspace; and those for `recalled`."""
-    found = form.memory.recalled(opened.name, kept, shown_for)
-    if found is None:
-        return list(values), [gr.skip()] * len(form.recalled)
-    recipe = found["recipe"] if found["recipe"] in RECIPES else next(iter(RECIPES))
-    found["recipe"] = recipe
-    options = recalled_options(RECIPES[recipe].prompts.options, pooled(kept, opened.name, recipe))
-    plain = [found[name] for name in _PLAIN]
-    shown = [opened.name, *plain, *form.recipe.recall(opened, recipe, options)]
-    return [*found.values(), *options], shown
-
-
-def fill(
-    form: RecipeForm,
-    opened: Workspace,
-    actor: Actor,
-    *values: Any,  # noqa: ANN401
-) -> tuple[tuple[Any, ...], list[Any]]:
-    """Choices of the lists as they are now, and the form's values made to fit them."""
-    names = [t.name for t in opened.teachers.page(actor)]
-    facets = opened.generate.facets(actor)
-    has_seeds = opened.generate.count(actor)["seeds"] > 0
-    now = dict(zip(FIELDS, values, strict=False))
-    now["teachers"] = [t for t in now["teachers"] or [] if t in names] or names[:1]
-    now["recipe"] = now["recipe"] or next(iter(RECIPES))
-    for name in ("topic", "source"):
-        now[name] = now[name] if now[name] in facets[name] else ""
-    choices = (
-        gr.Column(visible=not has_seeds),
-        gr.Row(visible=has_seeds),
-        gr.CheckboxGroup(names, value=now["teachers"]),
-        *form.fill(opened, actor, now["recipe"], now["judge"] or ""),
-        gr.Dropdown([("all", ""), *((t, t) for t in facets["topic"])], value=now["topic"]),
-        gr.Dropdown([("all", ""), *((s, s) for s in facets["source"])], value=now["source"]),
-    )
-    return choices, [*now.values(), *values[len(FIELDS) :]]
+def fitting(
+    values: dict[str, Any], teachers: list[str], facets: Mapping[str, list[str]]
+) -> dict[str, Any]:
+    """The form's values, those that are no choice any more replaced."""
+    return values | {
+        "teachers": [t for t in values["teachers"] or [] if t in teachers] or teachers[:1],
+        "recipe": known_recipe(values["recipe"]),
+        "judge": values["judge"] if values["judge"] in teachers else OWN_TEACHER,
+        **{name: values[name] if values[name] in facets[name] else "" for name in _FACETS},
+    }
 
 
 def describe(opened: Workspace, actor: Actor, *values: Any) -> tuple[Any, ...]:  # noqa: ANN401
     """What the form would do: counts, first request, the buttons, candidates, terms."""
-    arguments = asked(*values)
-    counts = opened.generate.count(actor, arguments["seeds"])
+    wish = asked(*values)
+    counts = opened.generate.count(actor, wish.seeds)
     configs = {t.name: t for t in opened.teachers.page(actor)}
     terms = "".join(
         note(f"{name}: {configs[name].licence_note or 'no note on its terms'}")
-        for name in arguments["teachers"]
+        for name in wish.teachers
         if name in configs
     )
-    requests, must_try = 0, False
+    requests, must_try, usable = 0, False, None
+    prompts = RECIPES[wish.recipe].prompts if wish.recipe in RECIPES else None
     try:
-        seen = opened.generate.preview(actor, **arguments)
+        seen = opened.generate.preview(actor, wish)
     except StudioError as err:  # shown in place: the form is just not complete yet
         shown = note(str(err), "warn")
     else:
         shown, requests = preview_html(seen["first"]), seen["requests"]
+        usable = seen["seeds"]
         must_try = seen["has_steps"] and not seen["tried"]
+        terms += templates_html(seen["templates"])
         terms += note(seen["warning"], "warn") if seen["warning"] else ""
-    words = count_html(counts, requests, arguments["seeds"].only_unanswered)
+    words = count_html(counts, requests, wish.seeds.only_unanswered, prompts, usable)
     words += estimates_html(seen["estimates"]) if requests else ""
     if not requests and counts["chosen"]:
-        words += shown
+        words += note(_NO_REFERENCE, "warn") if _lacks_references(prompts, usable) else shown
     if requests and must_try:
-        words += note("Try it first: what it makes of three seeds shows below, nothing is stored.")
+        words += note(_try_words(seen["tried_otherwise"]))
     return (
         words,
         shown,
-        gr.Button(
-            interactive=requests > 0, variant="primary" if requests and must_try else "secondary"
-        ),
-        run_button(requests, must_try),
-        _candidates(values[1]),
+        try_button(usable or 0, requests, must_try),
+        run_button(requests, prompts is not None and prompts.has_steps, must_try),
+        _candidates(prompts),
         terms,
     )
 
 
-def _candidates(recipe: str | None, **value: Any) -> Any:  # noqa: ANN401  (an update)
-    found = RECIPES.get(recipe or "")
-    return gr.Slider(visible=found is not None and found.prompts.has_samples, **value)
+def _lacks_references(prompts: Prompts | None, usable: int | None) -> bool:
+    return prompts is not None and prompts.is_verified and usable == 0
+
+
+def _try_words(differing: list[str]) -> str:
+    return _TRY_AGAIN.format(", ".join(differing)) if differing else _TRY_FIRST
+
+
+def _candidates(prompts: Prompts | None) -> Any:  # noqa: ANN401  (an update)
+    if prompts is None or not prompts.has_samples:
+        return gr.Slider(visible=False)
+    return gr.Slider(visible=True, label=f"{prompts.samples_label} per seed and teacher")

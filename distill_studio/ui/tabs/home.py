@@ -12,6 +12,7 @@ from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
 from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import esc, number, page_head
+from distill_studio.ui.panels.backup_panel import BackupPanel
 from distill_studio.ui.panels.jobs import build_jobs_panel
 
 LABEL = "Home"
@@ -48,6 +49,7 @@ def build(ui: Ui) -> TabView:
             "Prompt teachers, keep the good answers, freeze them, train a student, compare.",
         )
     )
+    backup = BackupPanel(ui)
     flow = gr.HTML(js_on_load=_GO, elem_id="home-flow", apply_default_css=False)
     with gr.Row(elem_id="home-next-row", equal_height=True):
         step = gr.HTML(elem_id="home-next", js_on_load=_GO, apply_default_css=False)
@@ -74,6 +76,8 @@ def build(ui: Ui) -> TabView:
             ui, [], "home-jobs", limit=5, empty="Nothing has run in this workspace yet."
         )
 
+    backup.build_drill()
+
     def demo_view(request: gr.Request, workspace: str) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
         state = opened.demo.state(actor)
@@ -92,6 +96,9 @@ def build(ui: Ui) -> TabView:
             gr.Timer(active=is_active),
         )
 
+    def show_all(request: gr.Request, workspace: str) -> tuple[Any, ...]:
+        return (*show(request, workspace), *backup.show(request, workspace))
+
     def show(request: gr.Request, workspace: str) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
         counts = opened.overview.counts(actor)
@@ -100,7 +107,7 @@ def build(ui: Ui) -> TabView:
             flow_html(counts),
             next_html(next_step),
             *demo_view(request, workspace),
-            *panel.poll(request, workspace),
+            *panel.show(request, workspace),
         )
 
     @guarded
@@ -117,10 +124,10 @@ def build(ui: Ui) -> TabView:
 
     demo_outputs = [start, stages, result, drop, timer]
     start.click(on_start, ui.workspace, demo_outputs, **SAYING)
-    everything = [flow, step, *demo_outputs, *panel.outputs]
+    everything = [flow, step, *demo_outputs, *panel.shown]
     timer.tick(guarded(show), ui.workspace, everything, **QUIET)
     drop.click(on_delete, None, [ui.workspace, *demo_outputs], **SAYING)
-    return TabView(show=show, outputs=everything)
+    return TabView(show=show_all, outputs=[*everything, *backup.outputs])
 
 
 def flow_html(counts: dict[str, int]) -> str:

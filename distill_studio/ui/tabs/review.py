@@ -6,15 +6,17 @@ from uuid import uuid4
 
 import gradio as gr
 
-from distill_studio.core.actor import Actor
+from distill_studio.core.actor import Actor, Role
 from distill_studio.core.records import Curation, DecisionKind, PairStatus
+from distill_studio.services.review_bulk import BulkPreview
 from distill_studio.services.workspace import Workspace
 from distill_studio.store.pairs import PairQuery
-from distill_studio.ui.bench import bench, bench_value
+from distill_studio.ui.bench import bench, bench_value, shared_value
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
 from distill_studio.ui.events import QUIET, SAYING
-from distill_studio.ui.html import note, number, page_head
+from distill_studio.ui.html import esc, note, number, page_head, table
+from distill_studio.ui.panels.agreement_panel import build_agreement_panel
 
 LABEL = "Review"
 _LISTS: dict[str, dict[str, Any]] = {
@@ -25,7 +27,22 @@ _LISTS: dict[str, dict[str, Any]] = {
     "Near-duplicates": {"status": PairStatus.PENDING, "curation": Curation.DUPLICATE},
     "All": {},
 }
-_FIELDS = ("teacher", "topic", "source")
+_TO_SETTLE = "Ties to settle"
+_SETTLING: dict[str, Any] = {"is_disputed": True}
+_ORDERS = [
+    ("Oldest first", ""),
+    ("At random", "random"),
+    ("Judge's score, lowest first", "judge_low"),
+    ("Judge's score, highest first", "judge_high"),
+    ("Judge unsure first", "unsure"),
+    ("Disagreement first", "disagreement"),
+    ("IFD, highest first", "ifd_high"),
+    ("IFD, lowest first", "ifd_low"),
+    ("Perplexity, highest first", "perplexity_high"),
+    ("Perplexity, lowest first", "perplexity_low"),
+]
+_FIELDS = ("teacher", "topic", "source", "tag")
+_SHORT = 120  # characters of a text in the question before a bulk
 _DONE = {DecisionKind.ACCEPT: "Accepted", DecisionKind.REJECT: "Rejected"}
 
 
@@ -73,6 +90,7 @@ def build(ui: Ui) -> TabView:
             )
             for name in _FIELDS
         ]
+        order = gr.Dropdown(_ORDERS, value="", label="Order", elem_id="review-order", min_width=170)
         search = gr.Textbox(
             label="Search",
             placeholder="prompt or answer",
@@ -80,25 +98,37 @@ def build(ui: Ui) -> TabView:
             max_lines=1,
             min_width=170,
         )
-    view = bench("review-bench", "made.js", "review.js")
-    filters = [chosen, *facets, search]
+    view = bench(
+        "review-bench",
+        "keys.js",
+        "people.js",
+        "made.js",
+        "notes.js",
+        "reasons.js",
+        "related.js",
+        "review.js",
+    )
+    filters = [chosen, *facets, order, search]
     with gr.Accordion("Decide the whole list at once", open=False, elem_id="review-bulk"):
         bulk = _build_bulk()
+    build_agreement_panel(ui, "review")
     _wire_filters(ui, filters, view, bulk)
     _wire_bulk(ui, filters, view, bulk)
 
     def show(request: gr.Request, workspace: str, *values: str) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
         offered = opened.review.facets(actor)
-        kept = [v if v in offered[f] else "" for f, v in zip(_FIELDS, values[1:-1], strict=True)]
+        kept = [v if v in offered[f] else "" for f, v in zip(_FIELDS, values[1:-2], strict=True)]
         menus = [
             gr.Dropdown(choices=[(f"Any {f}", ""), *((v, v) for v in offered[f])], value=value)
             for f, value in zip(_FIELDS, kept, strict=True)
         ]
-        query = _query(values[0], *kept, values[-1])
-        return *menus, _value(opened, actor, query)
+        lists = [*_LISTS, _TO_SETTLE] if opened.labelling.rules(actor).may_settle else [*_LISTS]
+        wanted = values[0] if values[0] in lists else lists[0]
+        query = _query(wanted, *kept, *values[-2:])
+        return gr.Dropdown(choices=lists, value=wanted), *menus, _value(opened, actor, query)
 
-    return TabView(show=show, inputs=filters, outputs=[*facets, view])
+    return TabView(show=show, inputs=filters, outputs=[chosen, *facets, view])
 
 
 def _build_bulk() -> _Bulk:
@@ -140,11 +170,12 @@ def _wire_bulk(ui: Ui, filters: list[Any], view: gr.HTML, bulk: _Bulk) -> None:
         def on_ask(request: gr.Request, workspace: str, *values: str) -> tuple[Any, ...]:
             opened, actor = ui.open(request, workspace)
             query = _query(*values)
-            count = opened.review.bulk_count(actor, query, kind)
+            seen = opened.review.bulk_preview(actor, query, kind)
+            count = seen.count
             asked = {"kind": kind, "count": count, "bulk_id": str(uuid4()), "query": query}
             reasons = [("No reason", ""), *((r, r) for r in opened.review.reasons(actor))]
             menu = gr.Dropdown(choices=reasons, value="", visible=kind is DecisionKind.REJECT)
-            return _question(kind, count), gr.Row(visible=count > 0), asked, menu
+            return _question(kind, seen), gr.Row(visible=count > 0), asked, menu
 
         return on_ask
 
@@ -184,13 +215,15 @@ def _wire_bulk(ui: Ui, filters: list[Any], view: gr.HTML, bulk: _Bulk) -> None:
     bulk.undo.click(on_undo, [ui.workspace, bulk.done, *filters], after, **SAYING)
 
 
-def _query(*filters: str) -> PairQuery:
-    chosen, teacher, topic, source, search = filters
+def _query(*filters: Any) -> PairQuery:  # noqa: ANN401
+    chosen, teacher, topic, source, tag, order, search = filters
     return PairQuery(
-        **_LISTS[chosen],
+        **(_SETTLING if chosen == _TO_SETTLE else _LISTS[chosen]),
         teacher=teacher or "",
         topic=topic or "",
         source=source or "",
+        tag=tag or "",
+        sort=order or "",
         search=(search or "").strip(),
     )
 
@@ -199,20 +232,39 @@ def _value(
     opened: Workspace, actor: Actor, query: PairQuery, *, reload: bool = False
 ) -> dict[str, Any]:
     return bench_value(
-        workspace=opened.name,
-        user=actor.user,
+        **shared_value(opened, actor),
         query=query.model_dump(mode="json", exclude={"after", "limit"}),
         reasons=opened.review.reasons(actor),
-        isFiltered=query != PairQuery(**_LISTS["To review"]),
+        maySetReasons=actor.role >= Role.OWNER,
+        tags=opened.review.tags(actor),
+        isFiltered=query != PairQuery(**_LISTS["To review"], sort=query.sort),
         reload=reload,
     )
 
 
-def _question(kind: DecisionKind, count: int) -> str:
-    if not count:
-        return note("Nothing to do: every record of this list is so already.")
+def _question(kind: DecisionKind, seen: BulkPreview) -> str:
+    others = f"{number(seen.left_out)} of the list are others' and stay as they are."
+    if not seen.count:
+        rest = others if seen.left_out else "Every record of this list is so already."
+        return note(f"Nothing to do. {rest}")
     verb = "Accept" if kind is DecisionKind.ACCEPT else "Reject"
-    return note(f"{verb} {number(count)} records? You can undo it as one.", "warn")
+    text = f"{verb} {number(seen.count)} records? You can undo it as one."
+    if seen.in_others_hands:
+        text += f" {number(seen.in_others_hands)} of them are in others' hands now."
+    if seen.left_out:
+        text += f" {others}"
+    return note(text, "warn") + _first(seen)
+
+
+def _first(seen: BulkPreview) -> str:
+    rows = [(_short(row.prompt), _short(row.answer), row.status.value) for row in seen.first]
+    more = f"The first {len(rows)} of {number(seen.count)}" if len(rows) < seen.count else ""
+    return table(("Prompt", "Answer", "Now"), rows, caption=more)
+
+
+def _short(text: str) -> str:
+    line = " ".join(text[: 4 * _SHORT].split())
+    return esc(line if len(line) <= _SHORT else f"{line[:_SHORT].rstrip()} …")
 
 
 def _reset() -> tuple[Any, ...]:

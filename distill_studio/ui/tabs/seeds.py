@@ -126,9 +126,9 @@ def build(ui: Ui) -> TabView:
     add.click(on_add, [ui.workspace, text, typed_topic, lines], [text, *list_outputs], **SAYING)
 
     def show(request: gr.Request, workspace: str) -> tuple[Any, ...]:
-        return (*listing.first(request, workspace), *upload.jobs.poll(request, workspace))
+        return (*listing.first(request, workspace), *upload.jobs.show(request, workspace))
 
-    return TabView(show=show, outputs=[*list_outputs, *upload.jobs.outputs])
+    return TabView(show=show, outputs=[*list_outputs, *upload.jobs.shown])
 
 
 class _Listing:

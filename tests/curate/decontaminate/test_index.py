@@ -1,5 +1,9 @@
 """The rules of leaks against a slow reference that says them plainly."""
 
+import json
+import re
+from collections import Counter
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +23,10 @@ def row(prompt, answer="", reasoning="", id="r"):
 def reference(items, rows):
     """Rule by rule, pair by pair: what the index must find."""
     found = {}
+    asked = Counter(normalise(item.prompt) for item in items)
     for one in rows:
+        pieces = (p for t in one.turns for p in (*t.split("\n"), *re.split(r"\n\s*\n", t)))
+        lines = {normalise(piece) for piece in pieces}
         for number, item in enumerate(items):
             rules = [
                 rule
@@ -27,6 +34,9 @@ def reference(items, rows):
                 for _, other in [*(("prompt", t) for t in one.turns), *one.sides()]
                 if (rule := _rule(item_side, text, other))
             ]
+            key = normalise(item.prompt)
+            if 5 <= len(leak_words(item.prompt)) < 13 and key in lines and asked[key] == 1:
+                rules.append(Rule.EXACT)
             if rules:
                 found[one.id, number] = min(rules, key=list(Rule).index)
     return found
@@ -50,7 +60,7 @@ def _rule(item_side, text, other):
 
 
 # Few different words, so that runs are shared often; pieces of one text in another.
-texts = st.lists(st.sampled_from(["a", "b", "c", "1", ",", "A."]), max_size=30).map(" ".join)
+texts = st.lists(st.sampled_from(["a", "b", "c", "1", ",", "B.", "\n"]), max_size=30).map(" ".join)
 pieces = st.lists(
     st.tuples(st.integers(0, 30), st.integers(0, 22)).map(
         lambda ab: " ".join(WORDS[ab[0] : ab[0] + ab[1]])
@@ -121,6 +131,87 @@ def test_short_items_must_be_the_whole_text_or_a_whole_turn():
     assert (hit.rule, hit.row_side) == (Rule.EXACT, "prompt")
     turns = RowTexts("t", ("Hello", "Hi, what do you want?", "What is  2 + 2 ?"), "4")
     assert [hit.rule for hit in index.check([turns])] == [Rule.EXACT]
+
+
+PLANET = "Which planet is known as the red planet?"
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        f"{PLANET}\nA) Venus\nB) Mars\nC) Pluto\nD) Earth",
+        f"Question: {PLANET.upper()}\nA. Venus\nB. Mars\nAnswer:",
+        f"Answer with a letter.\n\n**Question 3:** {PLANET}\n\n(A) Venus",
+        f"12) {PLANET} (A) Venus (B) Mars",
+        f"# {PLANET}\n- Venus",
+        "Choose.\n\nWhich planet is known\nas the red planet?\n\nA: Venus",
+    ],
+)
+def test_short_questions_are_found_as_a_line_or_paragraph(prompt):
+    [hit] = LeakIndex([Item(PLANET, "Mars")]).check([row(prompt, "B")])
+    assert (hit.rule, hit.item_side, hit.row_side) == (Rule.EXACT, "prompt", "prompt")
+
+
+def test_a_line_that_is_no_question_of_one_item_is_no_find():
+    generic = "Which of the following is true?"
+    index = LeakIndex([
+        Item(PLANET),
+        Item("Who is it?"),
+        Item(generic),
+        *[Item("What is it good at?")] * 2,
+    ])
+    for prompt in (
+        f"{PLANET[:-1]} and why?\nA) Venus",
+        f"I wonder: {PLANET}\nTell me.",  # within a line: others write such a thing, too
+        "Who is it?\nA) Ann",  # too short to say anything
+        f"{generic}\nA) Ann",
+        "What is it good at?\nA) Ann",
+    ):
+        assert index.check([row(prompt)]) == [], prompt
+    assert index.check([row("q", f"{PLANET}\nMars.")]) == []  # an answer is not asked
+    assert [hit.item for hit in index.check([row(generic)])] == [2]  # all of it, as ever
+
+
+def _prompts(folder):
+    """Prompts of real data by set: two kinds of text to search, the others to ask."""
+
+    def lines(name):
+        return [json.loads(line) for line in (folder / name).read_text("utf-8").splitlines()]
+
+    def whole(name):
+        return json.loads((folder / name).read_text("utf-8"))
+
+    chats = [one["conversations"] for one in whole("sharegpt_conversations.json")]
+    return {
+        "alpaca": [x["instruction"] for x in whole("alpaca_eval_gpt4_1106_preview.json")],
+        "vicuna": [t for x in lines("vicuna_bench_questions.jsonl") for t in x["turns"]],
+        "mt": [t for x in lines("mt_bench_questions.jsonl") for t in x["turns"]],
+        "tasks": [x["instruction"] for x in lines("alpaca_seed_tasks.jsonl")],
+        "chats": [m["value"] for chat in chats for m in chat if m["from"] == "human"],
+        "gsm8k": [x["question"] for x in lines("gsm8k_train_2000.jsonl")],
+    }
+
+
+def test_on_real_prompts_lines_raise_no_false_alarm_and_find_what_is_planted(shared_data):
+    prompts = _prompts(shared_data)
+    rows = {kind: [row(text, id=text) for text in prompts[kind]] for kind in ("alpaca", "gsm8k")}
+    short = 0
+    for kind, questions in prompts.items():
+        if kind == "gsm8k":
+            continue
+        index = LeakIndex([Item(text) for text in dict.fromkeys(questions)])
+        for there, texts in rows.items():
+            keys = {normalise(text) for text in questions}
+            if there != kind:  # what is there whole is a find, and Vicuna's are in AlpacaEval
+                found = {hit.row for hit in index.check(texts) if hit.rule is Rule.EXACT}
+                assert {text for text in found if normalise(text) not in keys} == set()
+        planted = [
+            t for t in dict.fromkeys(questions) if 5 <= len(leak_words(t)) < 13 and "\n" not in t
+        ]
+        short += len(planted)
+        asked = [row(f"Question: {t}\nA) Yes\nB) No\nAnswer:", id=t) for t in planted]
+        assert {hit.row for hit in index.check(asked)} == set(planted)
+    assert short > 400
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,24 @@ def test_windows_blocks_and_tiles_make_no_difference(monkeypatch, columns):
     assert [(near.item, near.text) for near in search.found()] == expected
 
 
+def test_known_texts_take_no_place(monkeypatch):
+    monkeypatch.setattr(module, "_COLUMNS", 3)
+    rng = np.random.default_rng(1)
+    items, texts = unit(rng, 3, 8), unit(rng, 12, 8)
+    names = [f"t{k}" for k in range(12)]
+    order = np.argsort(-(items @ texts.T), axis=1)
+    known = {names[order[0, 0]]: [0], names[order[1, 0]]: slice(None)}
+    search = Nearest(items, np.ones(3, np.int64), 2, -1.0, known)
+    for start in (0, 5, 10):
+        some = names[start : start + 5]
+        search.add(some, texts[start : start + 5], np.ones(len(some), np.int64))
+    expected = []
+    for item in range(3):
+        left = [names[k] for k in order[item] if names[k] != names[order[1, 0]]]
+        expected += [(item, name) for name in left if item or name != names[order[0, 0]]][:2]
+    assert [(near.item, near.text) for near in search.found()] == expected
+
+
 def test_no_texts_and_no_items():
     rng = np.random.default_rng(0)
     one = np.ones(1, np.int64)

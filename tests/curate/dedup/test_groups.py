@@ -92,6 +92,15 @@ def test_contradicting_verdicts_still_keep_one():
     assert len(outcome.removed) == 2
 
 
+def test_of_two_choices_of_a_person_the_first_kept_stands_whatever_the_order_of_pairs():
+    rows = [row("r00", unit=2), row("r01", unit=3), row("r02", unit=0)]
+    verdicts = {("r00", "r01"): Verdict.KEEP_A, ("r01", "r02"): Verdict.KEEP_B}
+    pairs = [(2, 3, 0.9), (0, 3, 0.9)]
+    for order in (pairs, pairs[::-1]):
+        [lost] = keep_first(rows, edges(*order), verdicts=verdicts).removed
+        assert (lost.id, lost.to) == ("r01", "r00")
+
+
 @pytest.mark.parametrize("verdict", list(Verdict))
 def test_a_verdict_reads_the_same_from_both_sides(verdict):
     said = {("a", "b"): verdict}

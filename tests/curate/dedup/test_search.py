@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from distill_studio.core.errors import Cancelled
 from distill_studio.core.progress import CancelToken
 from distill_studio.curate.dedup.projection import basis, project
-from distill_studio.curate.dedup.search import DECIMALS, NearSearch
+from distill_studio.curate.dedup.search import NearSearch
+from distill_studio.curate.dedup.similarity import DECIMALS
 from distill_studio.curate.dedup.vectors import BlockSource, MemorySource, WindowedVectors
 
 

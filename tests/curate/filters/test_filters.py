@@ -1,8 +1,7 @@
 """The registry, and each filter on texts it must and must not drop."""
 
-from typing import get_args
-
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from distill_studio.core.repetition import duplicate_ngram_share, top_ngram_share
 from distill_studio.curate.filters import (
@@ -27,20 +26,43 @@ PROSE = (
 
 
 def test_registry_keys_are_the_config_tags():
-    union = get_args(get_args(AnyFilter)[0])
-    tags = {config.model_fields["kind"].default for config in union}
-    assert set(FILTERS) == tags
     for kind, filter_ in FILTERS.items():
-        assert filter_.config.model_fields["kind"].default == kind
+        assert filter_.kind == kind
+        assert TypeAdapter(AnyFilter).validate_python({"kind": kind}) == filter_.config()
     assert [config.kind for config in default_filters()] == list(FILTERS)
+    with pytest.raises(ValidationError):
+        TypeAdapter(AnyFilter).validate_python({"kind": "none such"})
 
 
-def test_every_limit_names_a_measure_that_its_filter_makes():
-    measuring = [config for config in default_filters() if FILTERS[config.kind].version]
-    assert len(measuring) == len(FILTERS) - 1  # leaks are found by another check
-    for config in measuring:
-        made = FILTERS[config.kind].measure(Answer(PROSE))
-        assert {limit.measure for limit in config.limits()} <= set(made)
+BAD = {
+    "well_formed": ("", "```\nx", "<think>no end", "\\begin{align} x", '{"a": 1,'),
+    "length": (PROSE,),
+    "repetition": ("word " * 200,),
+    "refusal": ("I'm sorry, but I can't help with that.",),
+    "language": ("Die Dampfmaschine wandelt Wärme in Bewegung um und treibt Räder an.",),
+    "privacy": (
+        "Mail ann@ford.org or call +49 30 2345 6789, IBAN DE89 3704 0044 0532 0130 00, card"
+        " 4539 1488 0343 6467, key AKIAQ3EGRZ7MLWX2PTYN.",
+    ),
+    "verification": (PROSE,),
+}
+
+
+@pytest.mark.parametrize("kind", [kind for kind, f in FILTERS.items() if f.version])
+def test_every_limit_names_a_measure_that_its_filter_makes(kind):
+    wrong = {"verified": {"ok": False, "reason": "4 is not 5"}}
+    made = set()
+    for text in BAD[kind]:
+        made |= set(FILTERS[kind].measure(Answer(text, "length", provenance=wrong)))
+    named = {limit.measure for limit in FILTERS[kind].config().limits()}
+    assert named <= made
+    assert named, "a filter without limits drops nothing"
+
+
+def test_every_setting_has_a_label_and_every_choice_a_name():
+    for filter_ in FILTERS.values():
+        for name, field in filter_.config.model_fields.items():
+            assert name == "kind" or field.title, (filter_.kind, name)
 
 
 def drop_of(config, text, finish_reason=""):
@@ -61,6 +83,16 @@ def test_good_prose_passes_everything():
         (LengthConfig(), PROSE, "length", "cut off by the token limit"),
         (WellFormedConfig(), " \n", "", "empty answer"),
         (WellFormedConfig(), "```python\nprint(1)\n", "", "a code block is never closed"),
+        (WellFormedConfig(), "<think>Let me see", "", "<think> is never closed"),
+        (WellFormedConfig(), "\\begin{align}\nx &= 1", "", "\\begin{align} is never closed"),
+        (WellFormedConfig(), "So \\[ x = 1", "", "\\[ is never closed"),
+        (WellFormedConfig(), "Thus\n$$\nx = 1", "", "$$ is never closed"),
+        (
+            WellFormedConfig(),
+            '{"name": "Ann", "tags": ["a", ',
+            "",
+            "starts as JSON that is never closed",
+        ),
         (RefusalConfig(), "As an AI, I have no opinion.", "", "boilerplate: “As an AI”"),
     ],
 )
@@ -86,6 +118,25 @@ def test_limits_are_included_and_off_means_off():
     ],
 )
 def test_closed_code_passes(text):
+    assert drop_of(WellFormedConfig(), text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<think>First this.</think> Then that.",
+        "Write `<think>` to begin.",
+        "```\n<think>\n\\begin{align}\n```",
+        "\\begin{align} x \\end{align} and \\[ y \\] and $$z$$",
+        "The shell's own number is $$ and costs $5.",
+        "A line \\\\[2pt] with space below",
+        '{"a": [1, 2, {"b": "}"}]}',
+        '["x", "y"] are the letters',
+        "[Verse 1] The road goes on",
+        "{name}, welcome",
+    ],
+)
+def test_closed_or_no_such_form_passes(text):
     assert drop_of(WellFormedConfig(), text) is None
 
 

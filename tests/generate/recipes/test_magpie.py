@@ -7,12 +7,13 @@ import pytest
 from distill_studio.core.errors import InvalidInput
 from distill_studio.core.protocols import SamplingParams
 from distill_studio.core.records import Message, Seed
+from distill_studio.generate.chat_templates import AUTO, STOPS, guessed
 from distill_studio.generate.effects import ELIMINATED, Dropped, Unit
 from distill_studio.generate.eliminate import RULES
 from distill_studio.generate.parse import to_rows
 from distill_studio.generate.recipes import RECIPES, Settings
 from distill_studio.generate.recipes.base import request_for
-from distill_studio.generate.recipes.magpie import STOPS, opening, rule_against_question
+from distill_studio.generate.recipes.magpie import opening, rule_against_question, turn_of
 from tests.generate.play import ORIGIN, Played, play, reply, world
 
 RECIPE = RECIPES["magpie"]
@@ -31,7 +32,7 @@ def settings(system_prompt: str = "", **options: Any) -> Settings:
         SamplingParams(max_tokens=50, temperature=0.0, top_p=0.9),
         system_prompt=system_prompt,
         texts={text.name: text.text for text in prompts.texts},
-        options=prompts.chosen(options),
+        options=prompts.chosen({"template": "chatml"} | options),
     )
 
 
@@ -60,16 +61,38 @@ def played(replies: dict[str, Any], of: Unit | None = None, **wish: Any) -> tupl
     ],
 )
 def test_openings(template: str, bare: str, with_system: str) -> None:
-    assert opening(settings(template=template)) == bare
-    assert opening(settings("Be kind.", template=template)) == with_system
-    steered = opening(settings("Be kind.", template=template), "bees")
+    plain, kind = settings(template=template), settings("Be kind.", template=template)
+    turn = turn_of(plain, "T")
+    assert turn.stop == STOPS[template]
+    assert opening(turn, plain) == bare
+    assert opening(turn, kind) == with_system
+    steered = opening(turn, kind, "bees")
     assert "questions about bees" in steered
     assert "Be kind." not in steered
 
 
+@pytest.mark.parametrize(
+    ("model", "template"),
+    [
+        ("Qwen/Qwen2.5-7B-Instruct", "chatml"),
+        ("smollm2-135m-instruct", "chatml"),
+        ("meta-llama/Llama-3.3-70B-Instruct", "llama3"),
+        ("NousResearch/Hermes-3-Llama-3.1-8B", "chatml"),
+        ("google/gemma-2-9b-it", "gemma"),
+        ("mistralai/Mixtral-8x7B-Instruct-v0.1", "mistral"),
+        ("microsoft/Phi-3.5-mini-instruct", "phi3"),
+        ("microsoft/phi-4", ""),
+        ("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", ""),
+        ("gpt-4o", ""),
+    ],
+)
+def test_a_name_speaks_for_a_family_or_for_none(model: str, template: str) -> None:
+    assert guessed(model) == template
+
+
 def test_every_template_has_its_texts_and_stops() -> None:
     (option,) = [o for o in RECIPE.prompts.options if o.name == "template"]
-    assert set(option.choices) == set(STOPS)
+    assert set(option.choices) == {AUTO, *STOPS}
     assert all(len(stops) <= 4 for stops in STOPS.values())
     names = {text.name for text in RECIPE.prompts.texts}
     systems = {f"{name}_system" for name in STOPS}

@@ -22,16 +22,18 @@ from distill_studio.core.settings import Settings
 from distill_studio.generate.asides import copies
 from distill_studio.generate.effects import RECIPE_CODES
 from distill_studio.generate.eliminate import rule_against
+from distill_studio.generate.instances import Instance, read_kind, sound
 from distill_studio.generate.novelty import Pool
 from distill_studio.generate.recipes import RECIPES
 from distill_studio.generate.recipes.back_translation import wrong_with
 from distill_studio.generate.recipes.explanation import STRATEGIES, read_strategy
-from distill_studio.generate.recipes.magpie import STOPS, rule_against_question
+from distill_studio.generate.recipes.magpie import rule_against_question
 from distill_studio.generate.rewriting import (
     read_equal,
     rule_against_answer,
     rule_against_rewrite,
 )
+from distill_studio.services.generation_planning import GenerationWish
 from distill_studio.services.studio import Studio
 from distill_studio.store import seeds as seeds_table
 from distill_studio.store.generation_steps import StoredStep
@@ -89,7 +91,9 @@ def generated(studio: Studio) -> Generate:
         seeds_table.insert(workspace.db, given)
         (teacher,) = [t.name for t in workspace.teachers.page(OWNER)]
         sampling = SamplingParams(temperature=0.7, max_tokens=max_tokens, seed=1)
-        job = workspace.generate.start(OWNER, [teacher], recipe, n, sampling=sampling, **wish)
+        job = workspace.generate.start(
+            OWNER, GenerationWish(teachers=[teacher], recipe=recipe, n=n, sampling=sampling, **wish)
+        )
         job = workspace.jobs.wait(OWNER, job.id, timeout_s=LIMIT_S)
         assert job.state is JobState.DONE, job.error
 
@@ -146,19 +150,35 @@ def check_novel(stored: Stored, limit: float) -> None:
 
 
 def test_self_instruct(generated: Generate) -> None:
-    stored = generated("self_instruct", options={"count": 3})
-    check_novel(stored, 0.7)
-    shown = list(PROMPTS)
+    stored = generated("self_instruct", options={"count": 3, "instances": 2})
+    pool, shown = Pool(PROMPTS), list(PROMPTS)
+    for instruction in {each.extra["instruction"] for each in stored.new_seeds}:
+        assert pool.admit(instruction, 0.7).is_new
+        assert rule_against(instruction, shown, is_whole=False) == ""
     for pair in stored.pairs:
-        steps = stored.steps_of(pair)
-        place = pair.params["place"]
-        assert pair.prompt in steps["list"].reply.text.replace("**", "")
-        assert steps[f"answer/{place}"].request.messages[-1].content == pair.prompt
-        assert steps[f"answer/{place}"].reply.text == pair.answer
-        assert rule_against(pair.prompt, shown) == ""
-        found = pair.params["list"]
+        steps, origin = stored.steps_of(pair), pair.params
+        place, instruction = origin["place"], origin["instruction"]
+        assert instruction in steps["list"].reply.text.replace("**", "")
+        assert pair.prompt.startswith(instruction)
+        given = pair.prompt.removeprefix(instruction).strip()
+        is_kind = read_kind(steps[f"classify/{place}"].reply.text)
+        if origin["way"] == "output first":
+            assert is_kind is True
+            assert pair.answer in origin["labels"]
+            assert given in steps[f"input/{place}/{origin['instance']}"].reply.text
+        else:
+            assert is_kind is False
+            asked = steps[f"answer/{place}/{origin['instance']}"]
+            assert asked.request.messages[-1].content == pair.prompt
+            assert asked.reply.text == pair.answer
+            assert given in steps[f"inputs/{place}"].reply.text
+            assert bool(given) is (origin["way"] == "input first")
+        assert not any(sound([Instance(instruction, given, pair.answer)]))
+        found = origin["list"]
         assert found["written"] == found["kept"] + len(found["dropped"])
         assert found["kept"] <= 3
+    prompts = [each.prompt for each in stored.new_seeds]
+    assert len(set(prompts)) == len(prompts)
     assert stored.pairs or stored.failures
 
 
@@ -288,13 +308,35 @@ def test_magpie(generated: Generate) -> None:
         asked = steps["instruction"]
         assert asked.request.messages == ()
         assert asked.request.raw.endswith("<|im_start|>user\n")
-        assert asked.request.sampling.stop == STOPS["chatml"]
+        assert pair.params["magpie"]["template"] == "own"
+        assert asked.request.sampling.stop == ("<|im_end|>",)
         assert f"about {pair.topic}." in asked.request.raw
         assert pair.prompt == asked.reply.text.strip()
         assert rule_against_question(pair.prompt, asked.reply.finish_reason) == ""
         assert steps["answer"].request.messages[-1].content == pair.prompt
         assert (steps["answer"].request.raw, steps["answer"].reply.text) == ("", pair.answer)
     assert stored.pairs or stored.failures
+
+
+def test_each_recipe_has_its_test() -> None:
+    assert {f"test_{name}" for name in RECIPES} <= set(globals())
+
+
+def test_direct(generated: Generate) -> None:
+    stored = generated("direct", max_tokens=32)
+    assert sorted(pair.seed_id for pair in stored.pairs) == sorted(stored.given)
+    for pair in stored.pairs:
+        assert pair.messages == stored.given[pair.seed_id].messages
+        assert (pair.sample, pair.judge_score, stored.steps_of(pair)) == (0, None, {})
+    assert not stored.new_seeds
+
+
+def test_best_of_n(generated: Generate) -> None:
+    stored = generated("best_of_n", max_tokens=32, n=3)
+    numbers = sorted((pair.seed_id, pair.sample) for pair in stored.pairs)
+    assert numbers == sorted((seed_id, n) for seed_id in stored.given for n in range(3))
+    answers = {(pair.seed_id, pair.answer) for pair in stored.pairs}
+    assert len(answers) == 9, "each has a random seed of its own"
 
 
 def test_verified(generated: Generate) -> None:

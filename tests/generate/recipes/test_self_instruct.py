@@ -1,4 +1,4 @@
-"""Self-Instruct by hand-fed replies: every rule, bad lists, answers that fail."""
+"""Self-Instruct by hand-fed replies, one answer each: every rule, bad lists, failing answers."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def settings(**options: Any) -> Settings:
         SamplingParams(max_tokens=50),
         system_prompt="Be kind.",
         texts={text.name: text.text for text in prompts.texts},
-        options=prompts.chosen(options),
+        options=prompts.chosen({"classify": "off"} | options),
     )
 
 

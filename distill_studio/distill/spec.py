@@ -1,0 +1,179 @@
+"""What a person chooses for a training: `TrainSpec`. Torch-free.
+
+`OWNERS` says which choices belong to some methods only; the page hides the others, and a spec
+that sets them is refused.
+"""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from distill_studio.core.errors import InvalidInput
+from distill_studio.core.records.base import Record
+from distill_studio.distill.config import DivergenceName, DpoLoss, FeatureLoss, Method, Reference
+
+_ANSWERS = ("sft", "logit")
+_LOGIT = ("logit",)
+_TAUGHT = ("logit", "on_policy")
+OWNERS: dict[str, tuple[str, ...]] = {
+    "learn": _ANSWERS,
+    "reasoning_share": _ANSWERS,
+    "reasoning_budget": _ANSWERS,
+    "beta": ("dpo", "kto", "logit"),
+    "dpo_loss": ("dpo",),
+    "label_smoothing": ("dpo",),
+    "sft_weight": ("dpo",),
+    "desirable_weight": ("kto",),
+    "undesirable_weight": ("kto",),
+    "reference": ("dpo", "kto"),
+    "teacher": _TAUGHT,
+    "teacher_weight": _TAUGHT,
+    "more_teachers": _TAUGHT,
+    "temperature": _TAUGHT,
+    "divergence": _TAUGHT,
+    "mixture": _TAUGHT,
+    "sampling_temperature": ("on_policy",),
+    "answer_tokens": ("on_policy",),
+    "alpha": _LOGIT,
+    "signal": _LOGIT,
+    "kept": _LOGIT,
+    "top_k": _LOGIT,
+    "feature_weight": _LOGIT,
+    "feature_loss": _LOGIT,
+    "feature_layers": _LOGIT,
+}
+
+
+class TrainSpec(Record):
+    """What a person chooses; everything left `None` comes from the preset."""
+
+    snapshot: str = Field(min_length=1, description="Name of the snapshot.")
+    method: Method = Field(default="sft", description="sft, dpo, kto, logit or on_policy.")
+    student: str = Field(
+        default="smollm2-135m-instruct", description="A model id, or run:<name of a run>."
+    )
+    keep_layers: int | None = Field(default=None, ge=1, description="Prune to so many layers.")
+    preset: str = Field(default="balanced", description="quick, balanced or thorough.")
+    name: str = Field(default="", max_length=60, description="Of the run; '' makes one.")
+    weights: Literal["lora", "full"] = Field(default="lora", description="What is trained.")
+    lora_r: int | None = Field(default=None, ge=1, le=512, description="Rank.")
+    lora_alpha: int | None = Field(default=None, ge=1, le=2048, description="Scale.")
+    max_length: int | None = Field(default=None, ge=8, le=1_048_576, description="Tokens.")
+    over_length: Literal["cut", "drop"] | None = Field(default=None, description="Longer rows.")
+    learning_rate: float | None = Field(default=None, gt=0.0, le=1.0, description="Peak.")
+    max_steps: int | None = Field(default=None, ge=1, description="Updates.")
+    epochs: float | None = Field(
+        default=None, gt=0.0, le=1000.0, description="Passes; replaces the preset's steps."
+    )
+    batch_size: int | None = Field(default=None, ge=1, le=4096, description="Rows.")
+    grad_accumulation: int | None = Field(default=None, ge=1, le=4096, description="Passes.")
+    warmup_ratio: float | None = Field(default=None, ge=0.0, le=1.0, description="Share.")
+    scheduler: Literal["cosine", "linear", "constant"] | None = Field(
+        default=None, description="How the rate falls."
+    )
+    eval_every: int | None = Field(default=None, ge=1, description="Updates.")
+    eval_rows: int | None = Field(default=None, ge=1, description="Held-out rows.")
+    save_every: int | None = Field(default=None, ge=1, description="Updates.")
+    seed: int | None = Field(default=None, ge=0, description="Order of rows.")
+    dtype: Literal["auto", "bf16", "fp32"] | None = Field(default=None, description="Numbers.")
+    quantise: Literal["none", "nf4"] | None = Field(
+        default=None, description="nf4: frozen weights in four bits (QLoRA; needs a GPU)."
+    )
+    devices: int | None = Field(
+        default=None, ge=1, le=4096, description="Train on so many GPUs of this machine."
+    )
+    sharding: Literal["none", "fsdp"] | None = Field(
+        default=None, description="fsdp: spread the student over them."
+    )
+    learn: Literal["last", "all"] | None = Field(default=None, description="Not DPO.")
+    reasoning_share: float | None = Field(
+        default=None, ge=0.0, le=1.0, description="SFT, logit: of rows that keep reasoning."
+    )
+    reasoning_budget: int | None = Field(
+        default=None, ge=1, description="SFT, logit: most tokens of reasoning."
+    )
+    beta: float | None = Field(
+        default=None, gt=0.0, le=10.0, description="DPO, KTO: pull to the start; logit: KL."
+    )
+    dpo_loss: DpoLoss | None = Field(default=None, description="DPO: sigmoid, ipo or robust.")
+    label_smoothing: float | None = Field(
+        default=None, ge=0.0, lt=0.5, description="DPO, robust: share of wrong preferences."
+    )
+    sft_weight: float | None = Field(
+        default=None, ge=0.0, le=10.0, description="DPO: of the chosen answers' cross-entropy."
+    )
+    desirable_weight: float | None = Field(
+        default=None, gt=0.0, le=1000.0, description="KTO: of accepted answers; None = balanced."
+    )
+    undesirable_weight: float | None = Field(
+        default=None, gt=0.0, le=1000.0, description="KTO: of rejected answers; None = balanced."
+    )
+    reference: Reference | None = Field(
+        default=None, description="DPO, KTO: adapter_off or stored; None = by what is trained."
+    )
+    teacher: str | None = Field(
+        default=None,
+        description="To follow: a model id, run:<name> or server:<teacher>; None = whole student.",
+    )
+    teacher_weight: float | None = Field(
+        default=None, gt=0.0, le=1000.0, description="Its weight among several; None = 1."
+    )
+    more_teachers: str | None = Field(
+        default=None, max_length=2000, description="Others, mixed in: 'id, run:name*0.5'."
+    )
+    sampling_temperature: float | None = Field(
+        default=None, gt=0.0, le=5.0, description="On-policy: of the student's answers."
+    )
+    answer_tokens: int | None = Field(
+        default=None, ge=1, le=65_536, description="On-policy: longest answer."
+    )
+    alpha: float | None = Field(default=None, ge=0.0, le=10.0, description="Logit: weight of CE.")
+    temperature: float | None = Field(default=None, gt=0.0, le=20.0, description="Of both.")
+    divergence: DivergenceName | None = Field(default=None, description="What is minimised.")
+    mixture: float | None = Field(
+        default=None, gt=0.0, lt=1.0, description="Logit: beta of jsd, skew of skewed_*."
+    )
+    signal: Literal["online", "cache"] | None = Field(default=None, description="Logit only.")
+    kept: Literal["top_k", "draws"] | None = Field(default=None, description="Logit, in a cache.")
+    top_k: int | None = Field(default=None, ge=1, le=65535, description="Logit, in a cache.")
+    feature_weight: float | None = Field(
+        default=None, ge=0.0, le=100.0, description="Logit: of hidden states; 0 = none."
+    )
+    feature_loss: FeatureLoss | None = Field(default=None, description="Logit: cosine or mse.")
+    feature_layers: str | None = Field(
+        default=None,
+        max_length=2000,
+        description="Logit: student:teacher layers, '8:10, 16:20'; '' or None = spread evenly.",
+    )
+
+    @model_validator(mode="after")
+    def _method_fields(self) -> "TrainSpec":
+        for name, methods in OWNERS.items():
+            if self.method not in methods and getattr(self, name) is not None:
+                raise ValueError(f"{name} belongs to {' and '.join(methods)}")
+        return self
+
+
+def parse_teachers(text: str) -> list[tuple[str, float]]:
+    """Read `id, run:name*0.5` as (name, weight); without a weight it is 1.
+
+    Raises:
+        InvalidInput: A weight that is no positive number, or no name before it.
+    """
+    found = []
+    for part in text.replace(";", ",").split(","):
+        if not part.strip():
+            continue
+        name, _, weight = (piece.strip() for piece in part.partition("*"))
+        try:
+            value = float(weight or 1.0)
+        except ValueError:
+            value = 0.0
+        if not name or not 0.0 < value <= 1000.0:
+            raise InvalidInput(
+                f"Other teachers: '{part.strip()}' is no teacher and weight.",
+                "Write model ids or run:NAME with commas between, a weight behind '*':"
+                " run:big*2, smollm2-135m-instruct.",
+            )
+        found.append((name, value))
+    return found

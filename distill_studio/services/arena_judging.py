@@ -1,0 +1,232 @@
+"""A judge over stored comparisons: each two answers are read in both orders.
+
+An answer wins only when it is preferred in both; everything else is a tie. The votes are the
+judge's own. Each is stored as soon as both replies are there, so that a job that was stopped goes
+on with what is missing.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, combinations, islice
+from typing import Literal
+
+from distill_studio.core.errors import TeacherError
+from distill_studio.core.lenient_json import Unreadable
+from distill_studio.core.progress import CancelToken, Progress, no_progress
+from distill_studio.core.protocols import ChatModel, ChatReply, ChatRequest
+from distill_studio.core.records.comparison import Comparison
+from distill_studio.judge import (
+    OrderVerdict,
+    PairwisePrompt,
+    PairwiseResult,
+    load_pairwise,
+    pairwise_requests,
+    read_pairwise,
+)
+from distill_studio.services.arena_votes import record_judgement
+from distill_studio.store import arena as table
+from distill_studio.store import evaluations
+from distill_studio.store.database import Database, Row
+from distill_studio.teachers.openai_compatible import OpenAIChatModel
+
+Vote = Literal["left", "right", "tie"]
+_FIRST, _AT_ONCE = 8, 100  # couples handed over together: few until one was answered
+_LOOKED_AT = 100  # comparisons whose readings are asked for in one query
+_VOTES: dict[str, Vote] = {"first": "left", "second": "right", "tie": "tie"}
+_WORDS = {
+    "left": "for the left",
+    "right": "for the right",
+    "tie": "ties",
+    "unreadable": "unreadable",
+    "failed": "failed",
+}
+
+
+@dataclass(frozen=True)
+class Couple:
+    """Two answers of a comparison, by their places from 0."""
+
+    comparison: Comparison
+    left: int
+    right: int
+
+    @property
+    def is_same(self) -> bool:
+        """There is nothing to choose between the same words."""
+        texts = [self.comparison.answers[k].text.strip() for k in (self.left, self.right)]
+        return texts[0] == texts[1]
+
+
+@dataclass
+class ArenaJudge:
+    """One judge at work on the comparisons, for a job.
+
+    Args:
+        db: The store.
+        model: Who is asked.
+        judge: The teacher's name.
+        model_id: Its model.
+        voter: Whose votes these are: the judge with its model.
+        job_id: Kept with what it says.
+        user: Who started it.
+        prompt: Texts of the request.
+    """
+
+    db: Database
+    model: ChatModel
+    judge: str
+    model_id: str
+    voter: str
+    job_id: str
+    user: str
+    prompt: PairwisePrompt = field(default_factory=load_pairwise)
+
+    def run(
+        self, most: int, progress: Progress = no_progress, cancel: CancelToken | None = None
+    ) -> Counter[str]:
+        """Vote on up to `most` comparisons that this judge has not read: people's first.
+
+        Returns:
+            What was said, by `left`, `right`, `tie`, `unreadable`, `failed`.
+
+        Raises:
+            TeacherError: No request was answered; says why.
+            Cancelled: Somebody stopped it; what was said is stored.
+        """
+        couples = list(self._waiting(most))
+        said: Counter[str] = Counter()
+        progress(0, len(couples), "asking")
+        asyncio.run(self._ask_all(couples, said, progress, cancel))
+        if cancel is not None:
+            cancel.raise_if_cancelled()
+        return said
+
+    def _waiting(self, most: int) -> Iterator[Couple]:
+        """The couples to read. What this job began comes first and counts among the `most`."""
+        begun = table.comparisons_of_job(self.db, self.job_id)
+        for comparison, couples in self._unread(evaluations.get_many(self.db, begun)):
+            yield from _couples(comparison, couples)
+        known = set(begun)
+        others = (c for c in table.comparisons(self.db) if c.id not in known)
+        for comparison, couples in islice(self._unread(others), max(most - len(begun), 0)):
+            yield from _couples(comparison, couples)
+
+    def _unread(
+        self, comparisons: Sequence[Comparison] | Iterator[Comparison]
+    ) -> Iterator[tuple[Comparison, list[tuple[int, int]]]]:
+        rest = iter(comparisons)
+        while some := list(islice(rest, _LOOKED_AT)):
+            read = table.couples_read(
+                self.db, self.voter, self.prompt.version, [c.id for c in some]
+            )
+            for comparison in some:
+                good = [k for k, answer in enumerate(comparison.answers) if answer.is_ok]
+                done = read.get(comparison.id, set())
+                left = [couple for couple in combinations(good, 2) if couple not in done]
+                if left:
+                    yield comparison, left
+
+    async def _ask_all(
+        self,
+        couples: Sequence[Couple],
+        said: Counter[str],
+        progress: Progress,
+        cancel: CancelToken | None,
+    ) -> None:
+        start = 0
+        try:
+            while start < len(couples):
+                if cancel is not None:
+                    cancel.raise_if_cancelled()
+                some = couples[start : start + (_AT_ONCE if start else _FIRST)]
+                await self._ask(some, said, len(couples), progress, cancel)
+                start += len(some)
+        finally:
+            if isinstance(self.model, OpenAIChatModel):
+                await self.model.aclose()
+
+    async def _ask(
+        self,
+        couples: Sequence[Couple],
+        said: Counter[str],
+        total: int,
+        progress: Progress,
+        cancel: CancelToken | None,
+    ) -> None:
+        for couple in couples:
+            if couple.is_same:
+                self._keep(couple, "tie", reason="The two answers have the same words.")
+                said["tie"] += 1
+        asked = {str(k): couple for k, couple in enumerate(couples) if not couple.is_same}
+        requests = list(chain.from_iterable(self._requests(k, c) for k, c in asked.items()))
+        heard: dict[str, dict[str, ChatReply]] = {}
+        reason = ""
+        async for reply in self.model.generate(requests, cancel):
+            key, _, order = reply.key.partition("/")
+            both = heard.setdefault(key, {})
+            both[order] = reply
+            if len(both) == 2:
+                said[self._hear(asked[key], both)] += 1
+                reason = next((r.error for r in both.values() if not r.is_ok), reason)
+                progress(said.total(), total, _in_words(said))
+        if reason and said.total() == said["failed"]:
+            raise TeacherError(f"None of {said.total()} verdicts could be had: {reason}")
+
+    def _requests(self, key: str, couple: Couple) -> tuple[ChatRequest, ChatRequest]:
+        answers = couple.comparison.answers
+        return pairwise_requests(
+            key,
+            couple.comparison.messages,
+            answers[couple.left].text,
+            answers[couple.right].text,
+            prompt=self.prompt,
+        )
+
+    def _hear(self, couple: Couple, both: dict[str, ChatReply]) -> str:
+        """Store what follows from both replies."""
+        forward, swapped = both["forward"], both["swapped"]
+        if failed := [reply for reply in (forward, swapped) if not reply.is_ok]:
+            return self._keep(couple, "failed", reason=failed[0].error)
+        try:
+            found: PairwiseResult = read_pairwise(forward.text, swapped.text, self.prompt)
+        except Unreadable as err:
+            wrote = f"It wrote: {forward.text[:300]} / {swapped.text[:300]}"
+            return self._keep(couple, "unreadable", reason=f"{err.user_message} {wrote}")
+        return self._keep(couple, _VOTES[found.winner], found.verdicts, found.reason)
+
+    def _keep(
+        self,
+        couple: Couple,
+        said: Vote | Literal["unreadable", "failed"],
+        read: tuple[OrderVerdict, OrderVerdict] | None = None,
+        reason: str = "",
+    ) -> str:
+        row: Row = {
+            "comparison_id": couple.comparison.id,
+            "left_place": couple.left,
+            "right_place": couple.right,
+            "voter": self.voter,
+            "judge": self.judge,
+            "model": self.model_id,
+            "prompt_version": self.prompt.version,
+            "said": said,
+            "forward": read[0].said if read else "",
+            "swapped": read[1].said if read else "",
+            "reason": reason,
+            "job_id": self.job_id,
+            "user_name": self.user,
+        }
+        vote = None if said == "unreadable" or said == "failed" else said
+        record_judgement(self.db, couple.comparison, vote, row)
+        return said
+
+
+def _couples(comparison: Comparison, places: Sequence[tuple[int, int]]) -> list[Couple]:
+    return [Couple(comparison=comparison, left=a, right=b) for a, b in places]
+
+
+def _in_words(said: Counter[str]) -> str:
+    """What a running job says of itself."""
+    return ", ".join(f"{said[key]} {text}" for key, text in _WORDS.items() if said[key])

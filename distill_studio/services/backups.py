@@ -1,0 +1,525 @@
+"""The backup of the whole studio: a thread that takes what people said away within seconds, another
+that takes whole copies every few minutes, and a restore at the start of an empty data folder.
+
+Nothing here stands in the way of labelling: what fails is told (`state`) and tried again. Start
+from `Backups.begin` (at the start, before anything is opened) and `Backups.start`.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from distill_studio.backup import BackupError, LeaseLost, Place, place_of
+from distill_studio.backup.disk import disk_here
+from distill_studio.backup.files import sha256_of, to_parquet
+from distill_studio.backup.holder import Attachment, is_live, new_lease, renewed
+from distill_studio.backup.records import Lease, WholeCopy, part_path, wholes_of
+from distill_studio.core.errors import Conflict, StudioError
+from distill_studio.core.records.backup import BackupPoint, BackupState
+from distill_studio.core.records.base import utc_now
+from distill_studio.services.backup_restore import (
+    WORK_FOLDER,
+    Restored,
+    holds_anything,
+    is_empty,
+    put_in_place,
+    read_whole,
+    restore,
+)
+from distill_studio.services.backup_whole import SURELY_STORED, WholeCopies, listed, superfluous
+from distill_studio.store import people_rows
+
+if TYPE_CHECKING:
+    from distill_studio.services.studio import Studio
+
+logger = logging.getLogger(__name__)
+
+_TICK_S = 0.5
+_BACK_OFF_S = (2.0, 5.0, 15.0, 60.0, 180.0)
+_CLOSE_WITHIN_S = 20.0
+_TIDY_EVERY_S = 24 * 3600.0
+# A backup begins with a whole copy, or the first part would hold all that was ever said; parts go
+# alone when the copy takes longer or fails.
+_WHOLE_FIRST_S = 120.0
+
+
+class Backups:
+    """Where the studio's data goes, and how that stands.
+
+    Args:
+        studio: Over its locked data folder; its workspaces need not be open yet.
+    """
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+        self._settings = studio.settings
+        self._work = studio.home / WORK_FOLDER
+        self._place: Place | None = (
+            place_of(self._settings.backup) if self._settings.backup.strip() else None
+        )
+        self._guard = threading.RLock()  # of writing to the place
+        self.whole_guard = threading.Lock()  # of whole copies: none is made or thinned within
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._lease: Lease | None = None
+        self._number = self._previous = 0  # of parts: the last tried, the last written
+        self._copy_number = 0  # of whole copies
+        self._whole_first_until = 0.0
+        self._wholes: dict[str, WholeCopy] = {}
+        self._known: dict[str, people_rows.Known] = {}
+        self._seen: dict[str, int] = {}  # workspace -> version of its store when last gathered
+        self._copied: dict[str, int] = {}  # the same of the last whole copy
+        self._copied_accounts: list[dict[str, object]] = []
+        self._last_write = self._last_whole = float("-inf")
+        self._is_asked = False
+        self._last_tidy = time.monotonic()
+        self._life = secrets.token_hex(8)
+        self._covered = 0
+        self._chain = ""
+        self._failures: dict[str, int] = {}
+        self._copies = WholeCopies(
+            studio.home, self._work / "stage", self._settings.backup_model_mib
+        )
+        self.restored: Restored | None = None
+        self._state = BackupState(
+            is_on=self._place is not None,
+            place=self._place.label if self._place else "",
+            status="starting" if self._place else "off",
+            disk=disk_here(studio.home),
+            is_space=self._settings.is_space,
+        )
+
+    # -- what others ask --------------------------------------------------------------------
+
+    @property
+    def is_on(self) -> bool:
+        """True when a place for backups is configured."""
+        return self._place is not None
+
+    @property
+    def place(self) -> Place | None:
+        """Where backups go."""
+        return self._place
+
+    @property
+    def work_folder(self) -> Path:
+        """Where copies lie on their way."""
+        return self._work
+
+    def state(self) -> BackupState:
+        """How it stands, now."""
+        waiting = self.is_on and not self._state.is_held and bool(self._changed(self._seen))
+        return self._state.model_copy(update={"is_waiting": waiting})
+
+    def point(self) -> BackupPoint | None:
+        """Up to which moment the backup has everything; None where there is no backup.
+
+        What was committed before this call is in the backup once a later point of the same `life`
+        has `covered` at or above this one's `now`.
+        """
+        if not self.is_on:
+            return None
+        return BackupPoint(life=self._life, now=_moment() + 1, covered=self._covered)
+
+    def seal_key(self) -> str:
+        """What seals the receipts of this backup's votes; '' until it is known (or without one)."""
+        return self._chain
+
+    # -- life -------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Take the backup and, where the data folder is empty, put it back. Before anything opens.
+
+        Raises:
+            BackupError: The folder is empty and the backup cannot be read, or another app holds it:
+                starting empty would hide what is there. With data in the folder it is told in
+                `state` instead, and tried again.
+        """
+        if self._place is None:
+            return
+        try:
+            self._attach()
+        except StudioError as err:
+            if is_empty(self._studio.home):
+                raise BackupError(
+                    f"The data folder is empty and its backup {self._place.label} cannot be put"
+                    f" back. {err.user_message}",
+                    f"{err.hint} To start without it, unset DISTILL_STUDIO_BACKUP.".strip(),
+                    code=getattr(err, "code", "other"),
+                ) from err
+            self._failed("parts", err)
+
+    def require_restored(self) -> None:
+        """For a command: refuse an empty data folder whose backup holds something.
+
+        Raises:
+            Conflict: What the command made would stand in the way of a restore.
+        """
+        if self._place is None or not is_empty(self._studio.home):
+            return
+        try:
+            paths = self._place.paths()
+        except BackupError as err:
+            if err.code != "gone":
+                raise
+            return
+        if holds_anything(paths):
+            raise Conflict(
+                f"The data folder is empty, and {self._place.label} holds its backup.",
+                "Run `backup restore`, or start the app, which puts it back.",
+            )
+
+    def start(self) -> None:
+        """Begin to watch the open workspaces."""
+        if self._place is None or self._threads:
+            return
+        for name, work in (("parts", self._tick_parts), ("whole", self._tick_whole)):
+            thread = threading.Thread(
+                target=self._run, args=(name, work), name=f"backup-{name}", daemon=True
+            )
+            self._threads.append(thread)
+            thread.start()
+
+    def soon(self) -> None:
+        """Make a whole copy now instead of in some minutes."""
+        self._is_asked = True
+        self._failures.clear()
+        self._wake.set()
+
+    def close(self) -> None:
+        """Take what is left away, and let the backup go. Before the workspaces close."""
+        self._stop.set()
+        self._wake.set()
+        for thread in self._threads[:1]:  # a whole copy on its way is given up
+            thread.join(_CLOSE_WITHIN_S)
+        if not self._guard.acquire(timeout=_CLOSE_WITHIN_S):
+            return
+        try:
+            if self._lease is not None and self._place is not None:
+                self._write_parts()
+                left = self._lease.model_copy(update={"until": utc_now(), "pid": 0})
+                self._place.write({}, [], left, "The app left")
+        except (StudioError, OSError) as err:
+            logger.warning("the last backup failed: %s", err)
+        finally:
+            self._lease = None
+            self._guard.release()
+
+    # -- taking the backup --------------------------------------------------------------------
+
+    def _attach(self) -> None:
+        """Take the lease, restore where there is nothing here, and learn what the backup has.
+
+        Raises:
+            BackupError: It cannot be read or is not ours to take.
+        """
+        place = self._place
+        assert place is not None
+        attachment = Attachment(self._studio.home)
+        mine = attachment.read()
+        empty = is_empty(self._studio.home)
+        try:
+            lease = place.lease()
+        except BackupError as err:
+            if err.code != "gone" or (mine is not None and mine.place == place.label):
+                raise
+            place.make()
+            lease = place.lease()
+        place.check_private()
+        if lease is not None:
+            if not empty:
+                attachment.require_same(mine, lease)
+            if is_live(lease, utc_now(), mine):
+                raise BackupError(
+                    f"{lease.owner} backs up to {place.label} and was seen there lately.",
+                    "Stop that app, or give this one another place. A lease that nobody renews"
+                    f" lapses at {lease.until:%H:%M:%S} UTC.",
+                    code="held",
+                )
+        taken = new_lease(lease, place.lease_s)
+        before = attachment.write(taken, place.label)
+        try:
+            place.take(taken, lease)
+        except LeaseLost:  # of any other failure it is not known whether the lease is there
+            attachment.undo(before)
+            raise
+        if empty:
+            self._lease = taken
+            self._restore(place)
+        with self._guard:
+            self._number = self._previous = self._copy_number = 0
+            self._learn(place)
+            self._lease, self._chain = taken, taken.chain
+        self._set(status="ok", message="", hint="", code="", since=None)
+
+    def _restore(self, place: Place) -> None:
+        if not holds_anything(place.paths()):
+            return
+        target = self._work / "restored"
+        _clear(target)
+        with self._beating():
+            self.restored = restore(place, target, self._settings.store_memory_mib)
+        put_in_place(target, self._studio.home)
+        self._set(restored=_in_words(self.restored), problems=self.restored.problems)
+
+    def _learn(self, place: Place) -> None:
+        """What is in the backup: whole copies and, of the newest, how far it goes."""
+        self._wholes, self._known = {}, {}
+        for name in wholes_of(place.paths()):
+            try:
+                self._wholes[name.path] = read_whole(place, name)
+            except BackupError as err:
+                if err.code != "broken":
+                    raise
+                self._set(problems=(*self._state.problems, err.user_message))
+        newest = max(self._wholes.values(), key=lambda w: (w.epoch, w.number), default=None)
+        if newest is not None:
+            for workspace, copy in newest.workspaces.items():
+                since = newest.made_at - SURELY_STORED
+                self._known[workspace] = people_rows.Known(marks=copy.marks, since=since)
+            self._set(whole_at=newest.made_at)
+        else:
+            self._is_asked = True  # a backup begins with a whole copy
+        self._seen, self._copied = {}, {}
+        self._whole_first_until = time.monotonic() + _WHOLE_FIRST_S
+
+    @contextmanager
+    def _beating(self) -> Iterator[None]:
+        """Keep the lease while a long restore goes on."""
+        done = threading.Event()
+
+        def beat() -> None:
+            assert self._place is not None
+            while not done.wait(self._place.beat_every_s):
+                try:
+                    self._write({}, [], "Restoring")
+                except StudioError as err:
+                    logger.warning("the lease could not be renewed: %s", err)
+
+        thread = threading.Thread(target=beat, name="backup-beat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    # -- the two threads ----------------------------------------------------------------------
+
+    def _run(self, name: str, work: object) -> None:
+        assert callable(work)
+        next_try = 0.0
+        while not self._stop.is_set():
+            self._wake.wait(_TICK_S)
+            self._wake.clear()
+            if self._stop.is_set() or (time.monotonic() < next_try and self._failures.get(name)):
+                continue
+            try:
+                work()
+            except (StudioError, OSError) as err:
+                next_try = time.monotonic() + self._failed(name, err)
+            except Exception as err:
+                if self._stop.is_set():  # the stores were closed under it
+                    return
+                logger.exception("the backup thread %s failed", name)
+                next_try = time.monotonic() + self._failed(name, err)
+            else:
+                self._failures.pop(name, None)
+
+    def _tick_parts(self) -> None:
+        if self._lease is None:
+            self._attach()
+        assert self._place is not None
+        every = self._settings.backup_every_s or self._place.part_every_s
+        if not (self._wholes or self._failures.get("whole")) and (
+            time.monotonic() < self._whole_first_until
+        ):
+            return
+        moment = _moment()
+        if not self._changed(self._seen):
+            if not self._failures.get("parts"):
+                self._cover(moment)
+            if time.monotonic() - self._last_write >= self._place.beat_every_s:
+                self._write({}, [], "Still here")
+        elif time.monotonic() - self._last_write >= every:
+            with self._guard:
+                self._write_parts()
+
+    def _tick_whole(self) -> None:
+        is_due = time.monotonic() - self._last_whole >= self._settings.backup_whole_every_s
+        if self._lease is None or not (self._is_asked or (is_due and self._differs())):
+            return
+        with self.whole_guard:
+            was_asked, self._is_asked = self._is_asked, False
+            try:
+                self._write_whole()
+            except BaseException:
+                self._is_asked |= was_asked
+                raise
+            finally:
+                self._copies.clear()
+
+    def _write_parts(self) -> None:
+        """One part for each workspace that has something new."""
+        assert self._lease is not None
+        moment = _moment()
+        files: dict[str, bytes | Path] = {}
+        known, seen, previous = dict(self._known), {}, self._previous
+        for name, workspace in self._studio.opened().items():
+            version = seen[name] = workspace.db.version
+            if self._seen.get(name) == version:
+                continue
+            got = people_rows.gather(workspace.db, known.get(name, people_rows.Known()))
+            known[name] = got.known
+            if not got.is_empty:
+                self._number += 1  # not used again when it fails: the part may be there already
+                content = to_parquet(got.rows, previous)
+                path = part_path(name, self._lease.epoch, self._number, sha256_of(content))
+                files[path], previous = content, self._number
+        if files:
+            self._write(files, [], f"What people said: {', '.join(sorted(seen))}")
+        self._known, self._seen, self._previous = known, seen, previous
+        self._cover(moment)
+
+    def _write_whole(self) -> None:
+        assert self._place is not None
+        workspaces = self._studio.opened()
+        versions = {name: workspace.db.version for name, workspace in workspaces.items()}
+        now, begun = utc_now(), time.monotonic()
+        with self._guard:
+            after = self._previous
+        since = now - SURELY_STORED
+        accounts = self._studio.accounts.exported()
+        staged = self._copies.stage(workspaces, accounts, since)
+        there = self._place.paths()
+        new = {path: file for path, file in staged.blobs.items() if path not in there}
+        self._place.bring(new)
+        with self._guard:
+            if self._lease is None:
+                return
+            self._copy_number += 1
+            path, content, whole = listed(
+                staged, self._lease.chain, self._lease.epoch, self._copy_number, after, now
+            )
+            wholes = {**self._wholes, path: whole}
+            sizes = {p: f.stat().st_size for p, f in new.items()} | {path: len(content)}
+            gone = superfluous(self._place.paths() | sizes, wholes, now)
+            self._write({**new, path: content}, gone, "A whole copy")
+            self._wholes = {p: w for p, w in wholes.items() if p not in set(gone)}
+            for name, copy in staged.workspaces.items():
+                self._known[name] = _joined(
+                    self._known.get(name), copy.marks, staged.spoken_of[name], since
+                )
+            self._copied, self._copied_accounts = versions, accounts
+            self._last_whole = begun
+            if gone and begun - self._last_tidy > _TIDY_EVERY_S:
+                self._last_tidy = begun
+                try:
+                    self._place.tidy()
+                except BackupError as err:
+                    logger.warning("the backup's history could not be cleared: %s", err)
+        self._set(whole_at=now, left_out=tuple(staged.left_out))
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _write(self, files: dict[str, bytes | Path], gone: list[str], why: str) -> None:
+        with self._guard:
+            assert self._place is not None
+            if self._lease is None:
+                raise BackupError("Another app has this backup.", code="held")
+            lease = renewed(self._lease, self._place.lease_s)
+            try:
+                self._place.write(files, gone, lease, why)
+            except LeaseLost:
+                self._lease = None
+                raise
+            self._lease = lease
+            self._last_write = time.monotonic()
+
+    def _changed(self, then: dict[str, int]) -> bool:
+        return {n: w.db.version for n, w in self._studio.opened().items()} != then
+
+    def _differs(self) -> bool:
+        """True when the newest whole copy lacks something."""
+        return self._changed(self._copied) or (
+            self._studio.accounts.exported() != self._copied_accounts
+        )
+
+    def _cover(self, moment: int) -> None:
+        self._covered = moment
+        if not self._failures:
+            self._set(status="ok", message="", hint="", code="", since=None, backed_up_at=utc_now())
+        else:
+            self._set(backed_up_at=utc_now())
+
+    def _failed(self, what: str, err: Exception) -> float:
+        """Tell it; returns the seconds to wait."""
+        times = self._failures[what] = self._failures.get(what, 0) + 1
+        code = getattr(err, "code", "other")
+        status = "refused" if code in {"held", "public", "other_chain"} else "behind"
+        message = err.user_message if isinstance(err, StudioError) else f"The backup failed: {err}"
+        if isinstance(err, OSError) and getattr(err, "errno", None) == 28:
+            code, message = "full", "The disk of the data folder is full: no copy can be made."
+        self._set(
+            status=status,
+            code=code,
+            message=message,
+            hint=getattr(err, "hint", ""),
+            since=self._state.since or utc_now(),
+        )
+        if times == 1:
+            logger.warning("backup: %s", message)
+        wait = _BACK_OFF_S[min(times, len(_BACK_OFF_S)) - 1]
+        return max(wait, min(getattr(err, "retry_after_s", None) or 0.0, 3600.0))
+
+    def _set(self, **fields: object) -> None:
+        is_held = self._lease is not None
+        self._state = self._state.model_copy(update={**fields, "is_held": is_held})
+
+
+def _joined(
+    known: people_rows.Known | None,
+    marks: dict[str, int],
+    spoken_of: frozenset[tuple[str, str]],
+    since: datetime,
+) -> people_rows.Known:
+    """What the parts so far and a whole copy have between them."""
+    had = known or people_rows.Known()
+    return people_rows.Known(
+        marks={t: max(n, had.marks.get(t, 0)) for t, n in marks.items()},
+        states=had.states,
+        spoken_of=spoken_of,
+        since=since,
+    )
+
+
+def _moment() -> int:
+    """Microseconds of a clock that only this process has, and that never goes back."""
+    return time.monotonic_ns() // 1_000
+
+
+def _clear(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+
+def _in_words(restored: Restored) -> str:
+    rows = sum(c["decisions"] + c["votes"] for c in restored.counts.values())
+    age = ""
+    if restored.whole_made_at:
+        made = datetime.fromisoformat(restored.whole_made_at)
+        age = f"the whole copy of {made:%Y-%m-%d %H:%M:%S} UTC and "
+    return (
+        f"Put back at the start from {age}{restored.parts} newer parts:"
+        f" {rows:,} decisions and votes in {len(restored.counts)} workspaces."
+    )

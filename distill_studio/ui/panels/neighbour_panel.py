@@ -1,0 +1,70 @@
+"""A snapshot for another trainer: which snapshot, for which tool, for which model."""
+
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from distill_studio.freeze.neighbours import NEIGHBOURS
+from distill_studio.services.export import ExportFile
+from distill_studio.teachers.starter import CHAT_MODEL_HUB_ID
+from distill_studio.ui.context import Ui
+from distill_studio.ui.errors import guarded
+from distill_studio.ui.html import note
+
+Done = Callable[[gr.Request, str, ExportFile], tuple[str, str]]
+
+
+class NeighbourPart:
+    """The fields and the button."""
+
+    def __init__(self) -> None:
+        with gr.Row(elem_classes="ds-fields"):
+            self.name = gr.Dropdown([], label="Snapshot", elem_id="export-neighbour-name")
+            self.tool = gr.Radio(
+                [(one.label, name) for name, one in NEIGHBOURS.items()],
+                value=next(iter(NEIGHBOURS)),
+                label="Trainer",
+                elem_id="export-neighbour-tool",
+            )
+            self.model = gr.Textbox(
+                label="Model to train",
+                info="An id on the Hub, or a folder where the trainer runs",
+                placeholder=CHAT_MODEL_HUB_ID,
+                elem_id="export-neighbour-model",
+            )
+        self.hint = gr.HTML()
+        self.button = gr.Button(
+            "Export for this trainer", variant="primary", elem_id="export-neighbour"
+        )
+
+    def connect(self, ui: Ui, done: Done, outputs: list[Any]) -> None:
+        """Let the button export; `done` tells of the file in `outputs`."""
+
+        @guarded
+        def on_click(
+            request: gr.Request, workspace: str, name: str, tool: str, model: str
+        ) -> tuple[str, str]:
+            opened, actor = ui.open(request, workspace)
+            file = opened.export.neighbour(actor, name or "", tool, model or "")  # type: ignore[arg-type]
+            return done(request, workspace, file)
+
+        self.button.click(
+            on_click,
+            [ui.workspace, self.name, self.tool, self.model],
+            outputs,
+            show_progress="minimal",
+            api_visibility="private",
+        )
+
+    @staticmethod
+    def filled(names: list[str]) -> tuple[Any, ...]:
+        """Choices, button, and what comes out or what to do first."""
+        value = names[0] if names else None
+        words = (
+            "A ZIP with the rows in the trainer's form, its configuration, and a README with the"
+            " one command to run."
+            if names
+            else "Nothing is frozen yet. Make a snapshot in Freeze."
+        )
+        return gr.Dropdown(names, value=value), gr.Button(interactive=bool(names)), note(words)

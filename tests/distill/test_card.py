@@ -1,0 +1,113 @@
+"""The card of a model: what it comes from, how it did, and what the Hub reads."""
+
+import json
+from pathlib import Path
+
+from huggingface_hub import ModelCard
+
+from distill_studio.core.records import Run
+from distill_studio.distill.card import ModelFacts, Training, model_card, short_id
+from distill_studio.distill.package import public_adapter_settings, public_settings
+from tests.fake_hub.cards import problems_of
+
+RUN = Run(
+    name="first-sft",
+    method="logit",
+    snapshot_id="s",
+    config={
+        "student": {"base_id": "/home/ann/models/mine", "keep_layers": 24},
+        "data": {"name": "first", "content_hash": "0123456789abcdef"},
+        "teacher": {"id": "smollm2-135m-instruct"},
+        "learning_rate": 0.0001,
+        "epochs": 2.0,
+        "lora": {"r": 16, "alpha": 32},
+    },
+    metrics={
+        "steps": 30,
+        "loss_before": 3.5,
+        "loss_after": 2.25,
+        "kl_before": 1.0,
+        "kl_after": 0.5,
+    },
+)
+FACTS = ModelFacts(
+    base_model="HuggingFaceTB/SmolLM2-135M-Instruct",
+    repo="ann/first-sft",
+    datasets=("ann/main-first",),
+    licence="apache-2.0",
+    notices=("Built with Llama",),
+    trainings=(
+        Training(run="first-sft", method="logit", base="smollm2-135m-instruct", snapshot="first",
+                 content_hash="0123456789abcdef", rows=90),
+    ),
+    teachers={"Big <b>": {"rows": 90, "models": ["org/big"], "licence_note": "MIT"}},
+    sources={"mails.csv": 90},
+    recipes={"answer": 90},
+    benchmarks=({"name": "GSM8K", "items": 1319, "leaked": 0, "unchecked": 2},),
+    measured={"Suite exam (number, n = 40)": "0.500 (0.400 to 0.600)"},
+)  # fmt: skip
+
+
+def test_the_front_matter_is_one_that_the_hub_takes() -> None:
+    for kind, library, relation in (
+        ("merged", "transformers", "finetune"),
+        ("adapter", "peft", "adapter"),
+    ):
+        card = model_card(RUN, kind, FACTS)
+        assert problems_of(card, "model") == ([], [])
+        data = ModelCard(card).data.to_dict()
+        assert data["library_name"] == library
+        assert data["base_model_relation"] == relation
+        assert data["base_model"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
+        assert data["license"] == "apache-2.0"
+        assert data["datasets"] == ["ann/main-first"]
+        assert "license_name" not in data
+
+
+def test_everything_that_is_known_is_written() -> None:
+    card = model_card(RUN, "merged", FACTS)
+    for said in (
+        "**Built with Llama**",
+        'from_pretrained("ann/first-sft")',
+        "| Base | mine |",
+        "| Layers kept | 24 |",
+        "| Teacher | smollm2-135m-instruct |",
+        "| Held-out loss after | 2.2500 |",
+        "| Held-out KL to the teacher after | 0.5000 |",
+        "| first-sft | LOGIT | smollm2-135m-instruct | first (0123456789ab) | 90 |",
+        "| Big \\<b\\> | org/big | 90 | MIT |",
+        "| GSM8K | 1,319 | 0 | 2 |",
+        "| Weights | LoRA, rank 16, alpha 32 |",
+        "| Suite exam (number, n = 40) | 0.500 (0.400 to 0.600) |",
+    ):
+        assert said in card, said
+    assert "/home/ann" not in card
+
+
+def test_what_is_not_known_is_said_to_be_so() -> None:
+    card = model_card(RUN, "merged")
+    assert problems_of(card, "model") == ([], [])
+    assert ModelCard(card).data.to_dict()["license_name"] == "terms-of-base-and-teachers"
+    assert "Not measured on any suite or benchmark." in card
+    assert "base_model" not in ModelCard(card).data.to_dict()
+
+
+def test_folders_of_this_machine_are_not_published(tmp_path: Path) -> None:
+    settings = {
+        "student": {"base_folder": "/home/ann/.distill_studio/cache/models/small", "base_id": "x"},
+        "more_teachers": [{"folder": "~/models/big", "id": "org/big"}],
+        "epochs": 1.0,
+    }
+    (tmp_path / "run.json").write_text(json.dumps(settings))
+    assert json.loads(public_settings(tmp_path)) == {
+        "student": {"base_folder": "small", "base_id": "x"},
+        "more_teachers": [{"folder": "big", "id": "org/big"}],
+        "epochs": 1.0,
+    }
+    adapter = tmp_path / "adapter_config.json"
+    adapter.write_text(json.dumps({"base_model_name_or_path": "/home/ann/small", "r": 8}))
+    named = json.loads(public_adapter_settings(adapter, "org/small"))
+    assert named == {"base_model_name_or_path": "org/small", "r": 8}
+    assert json.loads(public_adapter_settings(adapter, ""))["base_model_name_or_path"] == "small"
+    assert short_id("run:first") == "run:first"
+    assert short_id(r"C:\\models\\small") == "small"

@@ -1,0 +1,236 @@
+"""Suites: reading files, asking models once each, scoring, and what the standings say."""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from distill_studio.core.actor import Actor, Role
+from distill_studio.core.errors import Conflict, InvalidInput, NotAllowed, NotFound, TeacherError
+from distill_studio.core.protocols import ChatModel, ChatRequest
+from distill_studio.core.records import JobState
+from distill_studio.core.records.comparison import ModelCard, ModelRole
+from distill_studio.core.records.suite import Suite, SuiteScorer
+from distill_studio.services.comparable_models import ComparableModels
+from distill_studio.teachers.scripted import ScriptedChatModel
+
+SUMS = [
+    {"question": f"What is {a} + {b}?", "answer": f"Add them.\n#### {a + b}", "topic": topic}
+    for a, b, topic in [(1, 2, "small"), (3, 4, "small"), (50, 60, "big"), (70, 80, "big")]
+]
+
+
+class Scripted(ComparableModels):
+    """Models that say what the test wants; everything else is the real thing."""
+
+    def __init__(self, workspace, models: dict[str, ScriptedChatModel]) -> None:
+        super().__init__(workspace)
+        self.models = models
+
+    def cards(self, actor: Actor) -> list[ModelCard]:
+        return [
+            ModelCard(id=name, label=name.partition(":")[2], role=ModelRole(name.partition(":")[0]))
+            for name in self.models
+        ]
+
+    def source(self, card: ModelCard) -> Callable[[], ChatModel]:
+        return lambda: self.models[card.id]
+
+
+def adds(request: ChatRequest) -> str:
+    """The right sum."""
+    first, second = (int(word.strip("?")) for word in request.messages[-1].content.split()[2::2])
+    return f"The answer is {first + second}."
+
+
+def adds_small(request: ChatRequest) -> str:
+    """The right sum of small numbers, else a wrong one."""
+    return adds(request) if len(request.messages[-1].content) < 15 else "The answer is 7."
+
+
+@pytest.fixture
+def models(workspace) -> dict[str, ScriptedChatModel]:
+    models = {
+        "teacher:big": ScriptedChatModel("big", adds),
+        "base:raw": ScriptedChatModel("raw", lambda r: "no idea"),
+        "student:small": ScriptedChatModel("small", adds_small),
+    }
+    workspace.evaluate.comparable = Scripted(workspace, models)
+    return models
+
+
+def upload(workspace, tmp_path: Path, rows: list[dict], name: str = "sums.jsonl") -> str:
+    path = tmp_path / name
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return workspace.studio.uploads.add(path)
+
+
+@pytest.fixture
+def sums(workspace, owner, tmp_path) -> Suite:
+    return workspace.suites.add(owner, upload(workspace, tmp_path, SUMS), SuiteScorer.MATH)
+
+
+def finish(workspace, owner, job, limit_s=240):
+    limit = time.monotonic() + limit_s
+    while time.monotonic() < limit:
+        found = workspace.jobs.get(owner, job.id)
+        if found.state not in (JobState.QUEUED, JobState.RUNNING):
+            return found
+        time.sleep(0.02)
+    pytest.fail("the job did not end")
+
+
+def test_a_suite_keeps_its_prompts_in_order(workspace, owner, sums):
+    assert (sums.name, sums.item_count, sums.source) == ("sums", 4, "sums.jsonl")
+    items = workspace.suites.items(owner, "sums")
+    assert [item.messages[-1].content for item in items] == [row["question"] for row in SUMS]
+    assert [item.reference for item in items] == ["3", "7", "110", "150"]
+    assert [item.topic for item in items] == ["small", "small", "big", "big"]
+    assert [item.number for item in workspace.suites.items(owner, sums.id, after=2)] == [3]
+
+
+def test_standings_say_what_the_student_keeps(workspace, owner, models, sums):
+    done = finish(workspace, owner, workspace.suites.run(owner, "sums", list(models)))
+    assert done.state is JobState.DONE
+    found = workspace.suites.standings(owner, done.params["trial_id"])
+    assert [row.card.label for row in found.rows] == ["big", "small", "raw"]
+    assert [row.score.value for row in found.rows] == [1.0, 0.5, 0.0]
+    small = found.rows[1]
+    assert (small.retained.value, small.recovered.value) == (0.5, 0.5)
+    assert small.against_teacher.mean.value == -0.5
+    assert found.rows[0].retained is None
+    assert (found.items, found.left_out) == (4, 0)
+    by_topic = {t: {r.card.label: r.score.value for r in rows} for t, rows in found.topics.items()}
+    assert by_topic["small"]["small"] == 1.0
+    assert by_topic["big"]["small"] == 0.0
+    assert found.needed is not None
+
+
+def test_a_failed_answer_leaves_its_prompt_out_for_all_and_is_asked_again(
+    workspace, owner, models, sums
+):
+    models["student:small"].fail_next(TeacherError("The server is busy."))
+    done = finish(workspace, owner, workspace.suites.run(owner, "sums", list(models)))
+    trial = done.params["trial_id"]
+    found = workspace.suites.standings(owner, trial)
+    assert (found.items, found.left_out) == (3, 1)
+    assert {row.card.label: row.failed for row in found.rows} == {"big": 0, "small": 1, "raw": 0}
+    assert found.rows[0].score.n == 3
+    failed = [a for a in workspace.suites.answers(owner, trial) if a.error]
+    assert [(a.model, a.error) for a in failed] == [("student:small", "The server is busy.")]
+    asked = {name: model.calls for name, model in models.items()}
+    again = finish(workspace, owner, workspace.suites.again(owner, trial))
+    assert again.state is JobState.DONE
+    assert {name: model.calls - asked[name] for name, model in models.items()} == {
+        "teacher:big": 0,
+        "base:raw": 0,
+        "student:small": 1,
+    }
+    assert workspace.suites.standings(owner, trial).left_out == 0
+
+
+def test_samples_are_answers_of_one_cluster(workspace, owner, models, sums):
+    job = workspace.suites.run(owner, "sums", ["teacher:big"], samples=3, temperature=0.7)
+    done = finish(workspace, owner, job)
+    assert [r.sampling.seed for r in models["teacher:big"].requests] == [0, 1, 2] * 4
+    row = workspace.suites.standings(owner, done.params["trial_id"]).rows[0]
+    assert row.score.n == 12
+    with pytest.raises(InvalidInput, match="same"):
+        workspace.suites.run(owner, "sums", ["teacher:big"], samples=3)
+
+
+def test_only_the_first_prompts_when_asked(workspace, owner, models, sums):
+    done = finish(workspace, owner, workspace.suites.run(owner, "sums", ["base:raw"], most_items=2))
+    assert workspace.suites.standings(owner, done.params["trial_id"]).items == 2
+    assert [t.most_items for t in workspace.suites.trials(owner, "sums")] == [2]
+
+
+@pytest.mark.parametrize(
+    ("rows", "scorer", "said"),
+    [
+        ([{"prompt": "Say so."}], SuiteScorer.MATH, "Line 1: there is no reference"),
+        ([{"prompt": "Code.", "reference": ""}], SuiteScorer.UNIT_TESTS, "no tests"),
+        ([{"prompt": "A?", "reference": "x"}], SuiteScorer.CHOICE, "no choices"),
+        (
+            [{"prompt": "A?", "reference": "x", "choices": ["a", "b"]}],
+            SuiteScorer.CHOICE,
+            "none of its choices",
+        ),
+    ],
+)
+def test_a_row_that_cannot_be_scored_is_named(workspace, owner, tmp_path, rows, scorer, said):
+    with pytest.raises(InvalidInput, match=said):
+        workspace.suites.add(owner, upload(workspace, tmp_path, rows), scorer)
+
+
+def test_the_right_choice_may_be_a_letter_a_number_or_its_text(workspace, owner, tmp_path):
+    choices = ["stone", "apple", "B"]
+    rows = [{"prompt": "Which?", "reference": r, "choices": choices} for r in ("A", "1", "B")]
+    rows[1]["choices"] = {"text": choices, "label": ["A", "B", "C"]}
+    workspace.suites.add(owner, upload(workspace, tmp_path, rows), SuiteScorer.CHOICE, "which")
+    items = workspace.suites.items(owner, "which")
+    assert [item.reference for item in items] == ["stone", "apple", "B"]
+    assert {item.messages[-1].content for item in items} == {"Which?"}
+
+
+def test_names_are_taken_once_and_forgotten_with_their_answers(
+    workspace, owner, models, sums, tmp_path
+):
+    again = upload(workspace, tmp_path, SUMS)
+    with pytest.raises(Conflict, match="exists already"):
+        workspace.suites.add(owner, again, SuiteScorer.MATH)
+    done = finish(workspace, owner, workspace.suites.run(owner, "sums", ["base:raw"]))
+    workspace.suites.delete(owner, "sums")
+    assert workspace.suites.page(owner) == []
+    with pytest.raises(NotFound):
+        workspace.suites.standings(owner, done.params["trial_id"])
+    assert workspace.db.value("SELECT count(*) FROM suite_answers") == 0
+
+
+def test_roles(workspace, models, sums):
+    viewer = Actor(user="guest", role=Role.VIEWER)
+    assert workspace.suites.page(viewer)
+    for act in (
+        lambda: workspace.suites.run(viewer, "sums", ["base:raw"]),
+        lambda: workspace.suites.add(viewer, "x", SuiteScorer.MATH),
+        lambda: workspace.suites.delete(Actor(user="ann", role=Role.REVIEWER), "sums"),
+    ):
+        with pytest.raises(NotAllowed):
+            act()
+
+
+@pytest.mark.slow
+def test_a_real_model_is_weighed_and_read(workspace, owner, tmp_path):
+    """The starter model prefers sense to nonsense; its sums are read by their last number."""
+    fruit = [
+        {"prompt": f"Complete: The capital of {land} is", "reference": "A",
+         "choices": [city, "Blorptown", "xqzt vvw"]}
+        for land, city in [("France", "Paris"), ("Italy", "Rome"), ("Japan", "Tokyo")]
+    ]  # fmt: skip
+    add, base = workspace.suites.add, "base:smollm2-135m-instruct"
+    add(owner, upload(workspace, tmp_path, fruit), SuiteScorer.CHOICE, "cities")
+    done = finish(workspace, owner, workspace.suites.run(owner, "cities", [base]))
+    assert done.state is JobState.DONE, done
+    row = workspace.suites.standings(owner, done.params["trial_id"]).rows[0]
+    assert row.score.value == 1.0
+    assert row.card.parameters > 100e6
+    said = [
+        {"prompt": "Name the capital of France.", "reference": text}
+        for text in ("The capital of France is Paris.", "Blorptown xqzt vvw qqq.")
+    ]
+    add(owner, upload(workspace, tmp_path, said), SuiteScorer.LIKELIHOOD, "said")
+    done = finish(workspace, owner, workspace.suites.run(owner, "said", [base]))
+    sense, nonsense = workspace.suites.answers(owner, done.params["trial_id"])
+    assert sense.score > 10 * nonsense.score
+    assert sense.score == pytest.approx(math.exp(-float(sense.reason.split()[3])), abs=1e-3)
+    assert sense.tokens > 3
+    add(owner, upload(workspace, tmp_path, SUMS[:1]), SuiteScorer.NUMERIC, "sums")
+    job = workspace.suites.run(owner, "sums", [base], max_tokens=24)
+    done = finish(workspace, owner, job)
+    (answer,) = workspace.suites.answers(owner, done.params["trial_id"])
+    assert answer.error == ""
+    assert answer.score in (0.0, 1.0)
+    assert answer.tokens > 0
