@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -34,6 +35,7 @@ from distill_studio.core.actor import Actor, Role
 from distill_studio.core.settings import Settings
 from distill_studio.services.studio import Studio
 from distill_studio.services.workspace import Workspace
+from distill_studio.store import migrate
 from tests.fake_hub import FakeHub, online
 from tests.page_log import PageLog
 
@@ -63,6 +65,24 @@ def starter_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "model-cache"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_migration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A new store is a copy of one that was migrated once: a thousand tests begin with one."""
+    folder, real = tmp_path_factory.mktemp("migrated"), migrate.migrate
+
+    def copied(path: Path) -> None:
+        if not path.exists():
+            made = folder / ("-".join(str(number) for number, _ in migrate.migrations()))
+            if not made.exists():
+                real(made)
+            shutil.copyfile(made, path)
+        real(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("distill_studio.store.database.migrate", copied)
+        yield
 
 
 @pytest.fixture

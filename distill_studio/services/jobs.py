@@ -55,6 +55,7 @@ class JobContext:
     cancel: CancelToken
     _service: JobsService
     _last_write: float = field(default=0.0)
+    _untold: dict[str, Any] = field(default_factory=dict)  # reported, not written yet
 
     @property
     def params(self) -> dict[str, Any]:
@@ -62,11 +63,17 @@ class JobContext:
         return self.job.params
 
     def progress(self, done: int, total: int | None = None, note: str = "") -> None:
-        """Report progress; written to the store at most four times a second."""
+        """Report progress; written to the store at most four times a second, and at the end."""
+        self._untold = {"done": done, "total": total, "note": note}
         now = time.monotonic()
         if now - self._last_write >= _WRITE_EVERY_S or (total is not None and done >= total):
             self._last_write = now
-            table.update(self._service.db, self.job.id, done=done, total=total, note=note)
+            table.update(self._service.db, self.job.id, **self.untold())
+
+    def untold(self) -> dict[str, Any]:
+        """The progress that was reported last, once: column values; none where it is written."""
+        told, self._untold = self._untold, {}
+        return told
 
     def log(self, message: str) -> None:
         """Add a line to the job's log."""
@@ -238,22 +245,23 @@ class JobsService(Service):
     def _run(self, kind: _Kind, job: Job, actor: Actor, token: CancelToken) -> None:
         if self._is_shutting_down or not self._begin(job, token):
             return
+        context = JobContext(job, actor, token, self)
         try:
-            result = kind.handler(JobContext(job, actor, token, self))
-            self._end(job, token, JobState.DONE, result=result)
+            result = kind.handler(context)
+            self._end(context, JobState.DONE, result=result)
         except Cancelled:
             if not self._is_shutting_down:  # else it stays as it is and resumes at the next start
-                self._end(job, token, JobState.CANCELLED)
+                self._end(context, JobState.CANCELLED)
         except NeedsKey as err:
-            self._end(job, token, JobState.NEEDS_KEY, error=str(err), waits_for=err.teacher)
+            self._end(context, JobState.NEEDS_KEY, error=str(err), waits_for=err.teacher)
         except StudioError as err:
-            self._end(job, token, JobState.FAILED, error=str(err))
+            self._end(context, JobState.FAILED, error=str(err))
         except Exception as err:
             if self._is_shutting_down:
                 return
             logger.exception("job %s (%s) failed", job.id, job.kind)
             error = f"Unexpected error: {type(err).__name__}: {err}"
-            self._end(job, token, JobState.FAILED, error=error)
+            self._end(context, JobState.FAILED, error=error)
 
     def _begin(self, job: Job, token: CancelToken) -> bool:
         """False where it was stopped while it waited, be it that it was resumed since.
@@ -271,15 +279,16 @@ class JobsService(Service):
 
     def _end(
         self,
-        job: Job,
-        token: CancelToken,
+        context: JobContext,
         state: JobState,
         *,
         error: str = "",
         **fields: Any,  # noqa: ANN401  (column values)
     ) -> None:
         """Tell how it ended; who hears of that may resume it at once."""
+        job_id = context.job.id
+        fields |= context.untold() | {"state": state, "ended_at": utc_now(), "error": error}
         with self.db.write(), self._lock:
-            table.update(self.db, job.id, state=state, ended_at=utc_now(), error=error, **fields)
-            if self._tokens.get(job.id) is token:
-                del self._tokens[job.id]
+            table.update(self.db, job_id, **fields)
+            if self._tokens.get(job_id) is context.cancel:
+                del self._tokens[job_id]

@@ -29,6 +29,21 @@ def test_a_job_runs_and_keeps_its_result_and_log(workspace, owner):
     assert [e["message"] for e in workspace.jobs.events(owner, job.id)] == ["counting"]
 
 
+@pytest.mark.parametrize("error", [None, InvalidInput("Row 7 is empty."), KeyError("x")])
+def test_what_was_reported_last_stays_at_the_end(workspace, owner, error):
+    def handler(context: JobContext) -> dict:
+        for number in range(7):  # of nobody knows how many: at once, so most are not written
+            context.progress(number + 1, None, f"{number + 1} rows read")
+        if error:
+            raise error
+        return {}
+
+    workspace.jobs.register("read", handler)
+    ended = workspace.jobs.wait(owner, workspace.jobs.submit(owner, "read", "", {}).id)
+    assert ended.state is (JobState.FAILED if error else JobState.DONE)
+    assert (ended.done, ended.note) == (7, "7 rows read")
+
+
 def test_failures_are_told_in_words_and_can_be_resumed(workspace, owner):
     tries = []
 
