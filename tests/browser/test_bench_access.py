@@ -63,6 +63,7 @@ def test_keys_decide_nothing_behind_a_dialog(page: Page, running_app: RunningApp
     assert statuses(running_app, workspace) == ["pending"] * 3
 
 
+@pytest.mark.slow
 def test_a_digit_is_a_digit_on_every_keyboard(page: Page, running_app: RunningApp) -> None:
     workspace = make_workspace(running_app.home, make_pairs(2))
     bench = open_bench(page, workspace)
@@ -166,6 +167,7 @@ def test_letter_keys_can_be_switched_off(page: Page, running_app: RunningApp) ->
     expect(bench.locator(".ds-prompt")).to_have_text("Question number 1?")
 
 
+@pytest.mark.slow
 def test_what_is_spoken_and_in_what_order(page: Page, running_app: RunningApp) -> None:
     made = make_pairs(3)
     made[0] = made[0].model_copy(
@@ -206,6 +208,7 @@ def test_what_is_spoken_and_in_what_order(page: Page, running_app: RunningApp) -
     expect(group.get_by_role("button", name="Wrong language", exact=True)).to_be_visible()
 
 
+@pytest.mark.slow
 def test_suggestions_are_shown_and_the_digit_marked(page: Page, running_app: RunningApp) -> None:
     params = {
         "verified": {"ok": False, "reason": "says 41, not 42"},
@@ -224,6 +227,7 @@ def test_suggestions_are_shown_and_the_digit_marked(page: Page, running_app: Run
     assert statuses(running_app, workspace) == ["pending"] * 2  # it decides nothing
 
 
+@pytest.mark.slow
 def test_mathematics_is_drawn(page: Page, running_app: RunningApp) -> None:
     workspace = make_workspace(running_app.home, make_pairs(1, answer=MATHS))
     bench = open_bench(page, workspace)

@@ -52,6 +52,7 @@ def space(running_app, stub: StubServer) -> str:
     return name
 
 
+@pytest.mark.slow
 def test_a_server_is_chosen_as_teacher(page: Page, space: str) -> None:
     page.goto(f"/?tab=distill&workspace={space}")
     await_filled(page, "distill", space)

@@ -71,6 +71,7 @@ def test_keys_decide_edit_and_undo(page: Page, running_app: RunningApp) -> None:
     expect(page.locator(f"{BENCH} .ds-left")).to_have_text("3 to review")
 
 
+@pytest.mark.slow
 def test_the_end_keeps_what_lies_behind_it(page: Page, running_app: RunningApp) -> None:
     """Opening the tab again at the end of the list forgets no record, and skipped ones return."""
     workspace = make_workspace(running_app.home, make_pairs(3))
@@ -249,6 +250,7 @@ def test_keys_and_reasons_can_be_changed(page: Page, running_app: RunningApp) ->
     ]
 
 
+@pytest.mark.slow
 def test_keys_do_nothing_in_text_boxes_and_hidden_tabs(page: Page, running_app: RunningApp) -> None:
     workspace = make_workspace(running_app.home, make_pairs(5))
     open_bench(page, workspace)

@@ -59,6 +59,7 @@ def test_look_import_and_import_again(hub: FakeHub, run: Run) -> None:
     assert "has no split 'dev'" in run("import-hub", "ann/rows", "--split", "dev", code=1)
 
 
+@pytest.mark.slow
 def test_a_collection(run: Run) -> None:
     assert "ann/rows" in run("leaks", "collection", SLUG, "--look")
     assert "No benchmark yet" in run("leaks", "list")

@@ -60,6 +60,7 @@ def well(studio: Studio) -> None:
     until(lambda: studio.backups.state().status == "ok", str(studio.backups.state()))
 
 
+@pytest.mark.slow
 def test_what_fails_is_told_and_made_good(
     hub: FakeHub, studio: Studio, owner: Actor, tmp_path: Path
 ):

@@ -385,6 +385,7 @@ def test_a_hub_that_is_away(hub, workspace, owner, monkeypatch):
 # -- much -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_twenty_thousand_rows(hub, workspace, owner, tmp_path):
     """A preview reads the first part only; an import stores rows before the last are there."""
     import random

@@ -180,6 +180,7 @@ def test_on_this_machine_a_proxy_ends_the_open_door(serve):
         assert me(client, rebound).json()["error"]["code"] == "wrong_host"
 
 
+@pytest.mark.slow
 def test_the_real_process_believes_the_connection_not_what_is_forwarded(start_app, tmp_path: Path):
     """uvicorn's own reading of X-Forwarded-For must not pass for the proxy's address."""
     env = {
