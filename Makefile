@@ -17,9 +17,10 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check $(PIP_EXTRA)
 CHROMIUM ?= /usr/bin/chromium
 # Tests mostly wait (for browsers, servers, child processes), so they run side by side: a file's
-# tests stay together. One thread each for the maths, or they would fight over the cores.
+# tests stay together, and the longest files begin first (tests/conftest.py). One thread each for
+# the maths, or they would fight over the cores.
 WORKERS ?= 2
-PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := run
 .PHONY: run install dev chromium fix lint types test test-slow gpu-smoke test-vllm vllm lm-eval check ci screenshots clean

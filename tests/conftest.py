@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -300,6 +301,16 @@ def page(chromium: Browser, app_url: str, request: pytest.FixtureRequest) -> Ite
     page.goto("/")
     yield page
     context.close()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that may take longest begin first, or the last of them would run alone."""
+    weights = Counter[Path]()
+    for item in items:
+        limit = item.get_closest_marker("timeout")
+        weights[item.path] += limit.args[0] if limit else 10
+    items.sort(key=lambda item: -weights[item.path])
 
 
 @pytest.hookimpl(wrapper=True)
