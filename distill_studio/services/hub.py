@@ -15,7 +15,8 @@ from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import Conflict, InvalidInput
 from distill_studio.core.records import Job, JobState, Record
 from distill_studio.hub.checks import PushWarning
-from distill_studio.hub.repository import HubRepository, Pushed, endpoint
+from distill_studio.hub.client import endpoint
+from distill_studio.hub.repository import HubRepository, Pushed
 from distill_studio.services import hub_tokens
 from distill_studio.services.base import Service
 from distill_studio.services.hub_upload import HubUploads, What, checked_form
