@@ -13,7 +13,7 @@ from huggingface_hub import JobInfo, JobStage
 from huggingface_hub.errors import HfHubHTTPError
 from pydantic import Field
 
-from distill_studio.core.errors import NotAllowed, NotFound, StudioError
+from distill_studio.core.errors import NotAllowed, NotFound, StudioError, Unavailable
 from distill_studio.core.records import Record
 from distill_studio.hub.client import ATTEMPTS, HubClient
 from distill_studio.hub.failures import TOKENS_PAGE, http_error
@@ -175,7 +175,8 @@ class HubJobs(HubClient):
     def _labelled(self, order: JobOrder) -> JobView | None:
         wanted = {LABEL: order.label}
         found = self._api.list_jobs(labels=wanted, namespace=order.namespace)
-        return next((_view(one) for one in found if (one.labels or {}) == wanted), None)
+        same = (one for one in found if (one.labels or {}).get(LABEL) == order.label)
+        return next((_view(one) for one in same), None)
 
     def _posted(self, order: JobOrder) -> JobView:
         made = self._api.run_job(
@@ -198,6 +199,11 @@ class HubJobs(HubClient):
                 if (refused := _refused(err, what)) is not None:
                     raise refused from None  # what is behind it may quote headers
                 raise
+            except (ValueError, KeyError, TypeError) as err:
+                raise Unavailable(
+                    f"The Hub's answer about {what} was not understood: {plain(str(err), 200)}",
+                    "Look at your Jobs on the Hub before you start another.",
+                ) from err
 
         return self._safely(what, told, attempts)
 

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, hf_hub_download, snapshot_download
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+from huggingface_hub.errors import EntryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
-from distill_studio.core.errors import InvalidInput
+from distill_studio.core.errors import InvalidInput, NotFound
 from distill_studio.hub.client import ATTEMPTS, HubClient
 
 _WEIGHTS = ["*.json", "*.jinja", "*.safetensors", "*.model", "*.txt"]
@@ -47,19 +47,21 @@ class RunRepository(HubClient):
             return found.read_bytes()
 
     def fetch(self, repo_id: str, path: str, into: Path) -> Path:
-        """Download a file of the newest commit to `into/path`."""
-        return Path(
-            self._safely(
-                repo_id,
-                lambda: hf_hub_download(
-                    repo_id,
-                    path,
-                    local_dir=into,
-                    endpoint=self._endpoint,
-                    token=self._token,
-                ),
-            )
-        )
+        """Download a file of the newest commit to `into/path`.
+
+        Raises:
+            NotFound: It is not there.
+        """
+
+        def ask() -> str:
+            try:
+                return hf_hub_download(
+                    repo_id, path, local_dir=into, endpoint=self._endpoint, token=self._token
+                )
+            except EntryNotFoundError:
+                raise NotFound(f"{repo_id} has no {path}.") from None
+
+        return Path(self._safely(repo_id, ask))
 
     def put(
         self,
@@ -76,19 +78,6 @@ class RunRepository(HubClient):
             attempts,
         )
         return made.oid
-
-    def revision(self, model_id: str) -> str:
-        """The newest commit of a model that this token may read; '' where there is none."""
-
-        def ask() -> str:
-            try:
-                return str(self._api.model_info(model_id).sha)
-            except HfHubHTTPError as err:
-                if err.response.status_code in (401, 403, 404):
-                    return ""
-                raise
-
-        return self._safely(model_id, ask)
 
     def model(self, model_id: str, revision: str) -> Path:
         """The folder of a model of the Hub, downloaded."""

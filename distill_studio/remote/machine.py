@@ -13,10 +13,19 @@ import sys
 import time
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from distill_studio.core.errors import InvalidInput, StudioError
 from distill_studio.distill.command import CONFIG_FILE, LOG_FILE, worker_argv
 from distill_studio.distill.config import RunConfig, TeacherRun, load_config
-from distill_studio.distill.events import EVENTS_FILE, EventWriter, Failed, last_final, read_events
+from distill_studio.distill.events import (
+    EVENTS_FILE,
+    EventWriter,
+    Failed,
+    last_final,
+    parse_event,
+    read_events,
+)
 from distill_studio.hub.run_repository import RunRepository
 from distill_studio.remote import records
 from distill_studio.remote.start import digest
@@ -86,7 +95,7 @@ class Carrier:
         """Bring what is new, if it is time; what fails is brought the next time."""
         if time.monotonic() < self._next:
             return
-        self._cut()
+        self._cut(with_done=False)
         if not self._waiting:
             return
         self._next = time.monotonic() + self._every_s
@@ -105,18 +114,21 @@ class Carrier:
         if made:
             place = f"{records.attempt_folder(self._manifest.attempt)}/{records.RESULT}"
             files[place] = records.Result(files=marks).model_dump_json(indent=1).encode()
-        self._cut()
+        self._cut(with_done=True)
         self._commit(files, attempts=_LAST_ATTEMPTS)
 
-    def _cut(self) -> None:
-        """Make a part of the whole lines that are new."""
+    def _cut(self, *, with_done: bool) -> None:
+        """Make a part of the whole lines that are new; "done" waits for the model."""
         path = self._folder / EVENTS_FILE
         if not path.exists():
             return
         with path.open("rb") as file:
             file.seek(self._offset)
             data = file.read()
-        if new := data[: data.rfind(b"\n") + 1]:
+        lines = data[: data.rfind(b"\n") + 1].splitlines(keepends=True)
+        if lines and not with_done and _is_done(lines[-1]):
+            lines.pop()
+        if new := b"".join(lines):
             self._waiting.append(new)
             self._offset += len(new)
 
@@ -197,6 +209,13 @@ def _say_failed(folder: Path, message: str, hint: str) -> None:
     writer = EventWriter(folder / EVENTS_FILE)
     writer.write(Failed(message=message, hint=hint))
     writer.close()
+
+
+def _is_done(line: bytes) -> bool:
+    try:
+        return bool(parse_event(line).kind == "done")
+    except ValidationError:
+        return False
 
 
 def _tail(path: Path) -> bytes:

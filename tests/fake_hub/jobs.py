@@ -53,7 +53,7 @@ class FakeJob:
         running = (self.ended or time.time()) - self.started if self.started else None
         return {
             "id": self.id,
-            "createdAt": datetime.now(UTC).isoformat(),
+            "createdAt": _now(),
             "dockerImage": self.order.get("dockerImage"),
             "command": self.order["command"],
             "arguments": self.order["arguments"],
@@ -74,6 +74,7 @@ class FakeJob:
         here = {
             "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
             "HOME": str(home),
+            "TMPDIR": str(self.folder),
             "DISTILL_STUDIO_REMOTE_INSTALL": "skip",
             "OMP_NUM_THREADS": "2",
         }
@@ -110,6 +111,10 @@ class FakeJob:
             self.process.wait()
 
 
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
 def _allowed(hub: "FakeHub", request: Request, namespace: str) -> None:
     token = hub.token_of(request)
     if token is None:
@@ -124,6 +129,11 @@ def _job(hub: "FakeHub", request: Request, namespace: str, job_id: str) -> FakeJ
     if job is None or job.namespace != namespace:
         raise Refused(404, "Job not found")
     return job
+
+
+async def harnesses(hub: "FakeHub", request: Request) -> Response:
+    """Programs that drive the client, which `hf` looks up: `utils/_detect_agent.py`. None here."""
+    return JSONResponse({"standardEnvVars": [], "harnesses": {}})
 
 
 async def hardware(hub: "FakeHub", request: Request) -> Response:
@@ -164,7 +174,7 @@ async def start(hub: "FakeHub", request: Request, namespace: str) -> Response:
     folder = Path(tempfile.mkdtemp(prefix="fake-hub-job-"))
     job = hub.jobs[job_id] = FakeJob(job_id, namespace, order, folder)
     if hub.runs_jobs:
-        environment = hub.environment()
+        environment = hub.environment() | hub.job_environment
         threading.Thread(target=job.run, args=(environment,), daemon=True).start()
     return JSONResponse(job.told())
 
@@ -195,8 +205,8 @@ async def cancel(hub: "FakeHub", request: Request, namespace: str, job_id: str) 
 async def logs(hub: "FakeHub", request: Request, namespace: str, job_id: str) -> Response:
     """What it printed, as server-sent events: `HfApi.fetch_job_logs`."""
     job = _job(hub, request, namespace, job_id)
-    now = datetime.now(UTC).isoformat()
+    then = "2026-01-01T00:00:00.000Z"  # the client leaves out what is newer than the answer
     lines = ["===== Job started at ... =====", *job.lines]
     tail = int(request.query_params.get("tail", len(lines)))
-    told = [f"data: {json.dumps({'data': line, 'timestamp': now})}\n\n" for line in lines[-tail:]]
+    told = [f"data: {json.dumps({'data': line, 'timestamp': then})}\n\n" for line in lines[-tail:]]
     return Response("".join(told), media_type="text/event-stream")

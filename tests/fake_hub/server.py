@@ -60,8 +60,8 @@ class FakeHub:
     `repos[kind, id]`, `tokens`, `requests` (method and path of each), `unknown` (paths that no
     route knows), `page_size`, `multipart_from` (bytes from which uploads come in parts),
     `has_billing` (paid hardware and Jobs are refused without), `jobs` (by id), `runs_jobs` (False:
-    they stay SCHEDULING), `collections` (by slug), `sent_bytes` (of the
-    bodies of all answers).
+    they stay SCHEDULING), `job_environment` (of every Job), `collections` (by slug),
+    `sent_bytes` (of the bodies of all answers).
     """
 
     def __init__(self) -> None:
@@ -79,6 +79,7 @@ class FakeHub:
         self.has_billing = True
         self.jobs: dict[str, FakeJob] = {}
         self.runs_jobs = True
+        self.job_environment: dict[str, str] = {}
         self.port = 0
         self.storage_url = ""
         self.start()
@@ -337,6 +338,7 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", rf"/api/spaces/{_ID}/(?P<what>hardware|sleeptime|pause|restart)", spaces.act),
     ("PUT", rf"/api/spaces/{_ID}/volumes", spaces.set_volumes),
     ("DELETE", rf"/api/spaces/{_ID}/volumes", spaces.delete_volumes),
+    ("GET", "/api/agent-harnesses", jobs.harnesses),
     ("GET", "/api/jobs/hardware", jobs.hardware),
     ("GET", r"/api/jobs/(?P<namespace>[^/]+)", jobs.listed),
     ("POST", r"/api/jobs/(?P<namespace>[^/]+)", jobs.start),

@@ -1,0 +1,108 @@
+"""Runs as Hugging Face Jobs: a real studio, a fake Hub whose Jobs really run the command."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from distill_studio.core.actor import Actor
+from distill_studio.core.records import Run, RunState
+from distill_studio.services.workspace import Workspace
+from tests.fake_hub import FakeHub
+from tests.services.test_distill import freeze_some, is_over, spec, wait_for
+from tests.tiny_model import build_tiny_model
+
+pytestmark = pytest.mark.timeout(900)
+LIMIT_S = 600
+TOKEN = "hf_annsTokenThatNobodyMayEverSee"
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(build_tiny_model(tmp_path_factory.mktemp("tiny") / "model"))
+
+
+@pytest.fixture
+def snapshot(workspace: Workspace, owner: Actor) -> str:
+    return freeze_some(workspace, owner)
+
+
+@pytest.fixture
+def token(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Ann's token in the environment; the app looks often, Jobs bring events often."""
+    hub.user("ann", TOKEN)
+    hub.job_environment = {"DISTILL_STUDIO_REMOTE_PUSH_S": "0.5"}
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setattr("distill_studio.services.remote_work.POLL_S", 0.3)
+    return TOKEN
+
+
+def until(is_met: Callable[[], bool], limit_s: float = LIMIT_S) -> None:
+    deadline = time.monotonic() + limit_s
+    while not is_met():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def ended(workspace: Workspace, owner: Actor, name: str) -> Run:
+    run = wait_for(workspace, owner, name, is_over, LIMIT_S)
+    workspace.jobs.wait(owner, run.job_id, 60)
+    return workspace.distill.get(owner, name)
+
+
+def losses(workspace: Workspace, owner: Actor, name: str) -> list[float]:
+    return [point.value for point in workspace.distill.curve(owner, name).train]
+
+
+def everything(folder: Path) -> Iterator[tuple[Path, bytes]]:
+    return ((path, path.read_bytes()) for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.slow
+def test_a_job_from_start_to_a_model_here(
+    workspace: Workspace, owner: Actor, snapshot: str, tiny: str, hub: FakeHub, token: str
+) -> None:
+    wanted = spec(snapshot, tiny, name="far", max_steps=6, learning_rate=0.01)
+    quoted = workspace.remote.estimate(owner, wanted, "a10g-small", 20)
+    assert not quoted.is_refused
+    assert quoted.limit_usd == pytest.approx(20 * 0.016667)
+    assert quoted.usd[0] < quoted.usd[1]
+    run = workspace.remote.start(owner, wanted, "a10g-small", 20)
+    states = []
+    until(lambda: states.append(workspace.distill.get(owner, "far")) or is_over(states[-1]))
+    run = ended(workspace, owner, "far")
+    assert run.state is RunState.DONE, (run.error, workspace.distill.log(owner, "far"))
+
+    seen = {one.metrics.get("step") for one in states if one.state is RunState.RUNNING}
+    assert seen - {None}, "events arrived before the end"
+    status = workspace.remote.status(owner, "far")
+    assert status is not None
+    assert (status.stage, status.attempt) in {("RUNNING", 1), ("COMPLETED", 1)}
+    minutes = math.ceil(status.running_s / 60)
+    assert run.metrics["usd"] == pytest.approx(minutes * 0.016667, abs=1e-3)
+    assert (workspace.distill.student_folder("far") / "model.safetensors").exists()
+    repo = hub.repo(status.repo, "model")
+    assert repo.private
+    assert {"model/model.safetensors", "adapter/adapter_model.safetensors"} <= set(repo.files())
+    assert workspace.distill.package(owner, "far", "adapter")
+
+    workspace.distill.start(owner, wanted.model_copy(update={"name": "near"}))
+    near = wait_for(workspace, owner, "near", is_over, LIMIT_S)
+    assert near.state is RunState.DONE, near.error
+    assert losses(workspace, owner, "far") == losses(workspace, owner, "near")
+    assert run.metrics["loss_after"] == near.metrics["loss_after"]
+    assert run.metrics["train_loss"] == near.metrics["train_loss"]
+
+    job = next(iter(hub.jobs.values()))
+    assert job.order["secrets"] == {"HF_TOKEN": TOKEN}
+    assert job.order["timeoutSeconds"] == 20 * 60
+    order = {key: value for key, value in job.order.items() if key != "secrets"}
+    assert TOKEN not in json.dumps(order)
+    home = workspace.studio.home
+    held = [path for path, content in everything(home) if TOKEN.encode() in content]
+    held += [path for path, content in everything(job.folder) if TOKEN.encode() in content]
+    assert held == []
+    assert all(TOKEN.encode() not in content for content in repo.files().values())
