@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from distill_studio.bootstrap import build_studio
 from distill_studio.core.actor import Actor
 from distill_studio.core.records import Run, RunState
+from distill_studio.core.settings import Settings
 from distill_studio.services.workspace import Workspace
 from tests.fake_hub import FakeHub
 from tests.services.test_distill import freeze_some, is_over, spec, wait_for
@@ -106,3 +108,53 @@ def test_a_job_from_start_to_a_model_here(
     held += [path for path, content in everything(job.folder) if TOKEN.encode() in content]
     assert held == []
     assert all(TOKEN.encode() not in content for content in repo.files().values())
+
+
+@pytest.mark.slow
+def test_a_teachers_stored_signal_and_a_restart_in_the_middle(
+    settings: Settings, owner: Actor, tiny: str, hub: FakeHub, token: str
+) -> None:
+    first = build_studio(settings)
+    workspace = first.workspace("main")
+    snapshot = freeze_some(workspace, owner)
+    wanted = spec(snapshot, tiny, method="logit", signal="cache", max_steps=6, weights="full")
+    workspace.distill.start(owner, wanted.model_copy(update={"name": "near"}))
+    near = wait_for(workspace, owner, "near", is_over, LIMIT_S)
+    assert near.state is RunState.DONE, near.error
+    workspace.remote.start(owner, wanted.model_copy(update={"name": "far"}), "cpu-basic")
+    until(lambda: workspace.distill.get(owner, "far").state is RunState.RUNNING)
+    first.close()
+
+    second = build_studio(settings)
+    workspace = second.workspace("main")
+    run = ended(workspace, owner, "far")
+    assert run.state is RunState.DONE, (run.error, workspace.distill.log(owner, "far"))
+    assert len(hub.jobs) == 1
+    assert losses(workspace, owner, "far") == losses(workspace, owner, "near")
+    assert run.metrics["kl_after"] == near.metrics["kl_after"]
+    kinds = [one["kind"] for one in workspace.distill.events(owner, "far")]
+    assert (kinds.count("started"), kinds.count("done"), kinds[-1]) == (1, 1, "done")
+    notes = [one["message"] for one in workspace.distill.events(owner, "far") if "message" in one]
+    assert not any("reads the rows once: 0" in note for note in notes), "the store travelled along"
+    assert any(note.startswith("Stored signal") for note in notes)
+    status = workspace.remote.status(owner, "far")
+    assert status is not None
+    stores = [f for f in hub.repo(status.repo, "model").files() if "/cache/" in f]
+    assert stores
+    second.close()
+
+
+@pytest.mark.slow
+def test_stop_cancels_the_job(
+    workspace: Workspace, owner: Actor, snapshot: str, tiny: str, hub: FakeHub, token: str
+) -> None:
+    endless = spec(snapshot, tiny, name="far", max_steps=100_000, eval_every=100_000)
+    workspace.remote.start(owner, endless, "cpu-basic")
+    until(lambda: bool(losses(workspace, owner, "far")))
+    workspace.distill.stop(owner, "far")
+    run = ended(workspace, owner, "far")
+    assert run.state is RunState.STOPPED
+    job = next(iter(hub.jobs.values()))
+    assert job.stage == "CANCELED"
+    assert job.process is not None
+    assert job.process.poll() is not None
