@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -155,7 +156,7 @@ def placed(config: RunConfig, package: Path, hub: RunRepository) -> RunConfig:
         return found[place]
 
     student = config.student
-    fields = {
+    fields: dict[str, Any] = {
         "student": student.model_copy(update={"base_folder": folder(student.base_folder)}),
         "data": config.data.model_copy(update={"folder": folder(config.data.folder)}),
     }
