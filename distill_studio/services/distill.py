@@ -210,6 +210,8 @@ class DistillService(Service):
             Conflict: It runs, is done, or its batch is one row already.
         """
         actor.require(Role.REVIEWER)
+        if (self._folder / name / REMOTE_FILE).exists():
+            actor.require(Role.OWNER)  # it is paid with the owner's token
         with self._starting:
             run = self._get(name)
             if run.state not in _RESUMABLE:
@@ -386,7 +388,6 @@ class DistillService(Service):
         title, params = f"Train {name} ({method.upper()})", {"run": name}
         if not (self._folder / name / REMOTE_FILE).exists():
             return self.workspace.jobs.submit(actor, "train", title, params).id
-        actor.require(Role.OWNER)  # it is paid with the owner's token
         params |= for_job(self.workspace, actor)
         return self.workspace.jobs.submit(actor, REMOTE_KIND, title, params).id
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import huggingface_hub
 
+from distill_studio.core.actor import Role
 from distill_studio.core.errors import (
     Cancelled,
     InvalidInput,
@@ -80,10 +81,10 @@ class RemoteTraining:
             raise NotFound(f"There is no run '{name}' any more.")
         if run.state is RunState.DONE:
             return run.metrics
-        token = hub_tokens.of_job(self._workspace, context.params)
-        if not token:
-            hub_tokens.needed(self._workspace)
-        return _Journey(self._workspace, run, self._folder / name, str(token), context).go()
+        context.actor.require(Role.OWNER)  # whoever resumes the job pays with the owner's token
+        hub_tokens.of_job(self._workspace, context.params)
+        token = hub_tokens.needed(self._workspace)
+        return _Journey(self._workspace, run, self._folder / name, token, context).go()
 
 
 class _Journey:
@@ -111,8 +112,9 @@ class _Journey:
         try:
             return self._go()
         except NotAllowed as err:  # revoked, or no right: what runs there runs on
-            self._update(error=explained(err, self._token))
             if self._state.hub_job:
+                told = f"{explained(err, self._token)} The Job trains on: {self._state.url}"
+                self._update(error=told)
                 raise NeedsKey(err.user_message, err.hint, hub_tokens.HUB) from err
             raise self._failed(err) from err
         except (InvalidInput, NotFound) as err:

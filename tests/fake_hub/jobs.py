@@ -66,8 +66,8 @@ class FakeJob:
             "owner": {"id": "1", "name": self.namespace, "type": "user"},
         }
 
-    def run(self, environment: dict[str, str]) -> None:
-        """The process, from start to end; the Hub's time limit holds."""
+    def run(self, environment: dict[str, str], longest_s: float) -> None:
+        """The process, from start to end; the Hub's time limit holds, or the test's."""
         log = self.folder / "log"
         home = self.folder / "home"
         home.mkdir()
@@ -90,7 +90,8 @@ class FakeJob:
                 start_new_session=True,
             )
             try:
-                code = self.process.wait(self.order.get("timeoutSeconds", 1800))
+                limit_s = min(longest_s, self.order.get("timeoutSeconds", 1800))
+                code = self.process.wait(limit_s)
             except subprocess.TimeoutExpired:
                 self.kill()
                 code = None
@@ -175,7 +176,7 @@ async def start(hub: "FakeHub", request: Request, namespace: str) -> Response:
     job = hub.jobs[job_id] = FakeJob(job_id, namespace, order, folder)
     if hub.runs_jobs:
         environment = hub.environment() | hub.job_environment
-        threading.Thread(target=job.run, args=(environment,), daemon=True).start()
+        threading.Thread(target=job.run, args=(environment, hub.longest_job_s), daemon=True).start()
     return JSONResponse(job.told())
 
 

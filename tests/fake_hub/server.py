@@ -60,8 +60,8 @@ class FakeHub:
     `repos[kind, id]`, `tokens`, `requests` (method and path of each), `unknown` (paths that no
     route knows), `page_size`, `multipart_from` (bytes from which uploads come in parts),
     `has_billing` (paid hardware and Jobs are refused without), `jobs` (by id), `runs_jobs` (False:
-    they stay SCHEDULING), `job_environment` (of every Job), `collections` (by slug),
-    `sent_bytes` (of the bodies of all answers).
+    they stay SCHEDULING), `job_environment` (of every Job), `longest_job_s` (a limit before
+    their own), `collections` (by slug), `sent_bytes` (of the bodies of all answers).
     """
 
     def __init__(self) -> None:
@@ -79,6 +79,7 @@ class FakeHub:
         self.has_billing = True
         self.jobs: dict[str, FakeJob] = {}
         self.runs_jobs = True
+        self.longest_job_s = 86_400.0
         self.job_environment: dict[str, str] = {}
         self.port = 0
         self.storage_url = ""

@@ -158,3 +158,35 @@ def test_stop_cancels_the_job(
     assert job.stage == "CANCELED"
     assert job.process is not None
     assert job.process.poll() is not None
+
+
+@pytest.mark.slow
+def test_a_training_that_fails_there_says_why_here(
+    workspace: Workspace, owner: Actor, snapshot: str, hub: FakeHub, token: str, tmp_path: Path
+) -> None:
+    broken = build_tiny_model(tmp_path / "broken")
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    workspace.remote.start(owner, spec(snapshot, str(broken), name="far"), "cpu-basic")
+    run = ended(workspace, owner, "far")
+    assert run.state is RunState.FAILED
+    assert run.error
+    assert "the training failed" in workspace.distill.log(owner, "far")
+    events = workspace.distill.events(owner, "far")
+    assert events[-1]["kind"] == "failed"
+    assert events[-1]["message"] in run.error
+    assert not (workspace.folder / "runs" / "far" / "model").exists()
+    until(lambda: next(iter(hub.jobs.values())).stage == "ERROR", 60)
+
+
+@pytest.mark.slow
+def test_a_job_over_its_time_is_ended_and_says_so(
+    workspace: Workspace, owner: Actor, snapshot: str, tiny: str, hub: FakeHub, token: str
+) -> None:
+    hub.longest_job_s = 5.0
+    endless = spec(snapshot, tiny, name="far", max_steps=100_000, eval_every=100_000)
+    workspace.remote.start(owner, endless, "cpu-basic", 10)
+    run = ended(workspace, owner, "far")
+    assert run.state is RunState.FAILED
+    assert "time limit of 10 minutes" in run.error
+    assert run.metrics["paid_minutes"] == 1

@@ -144,6 +144,14 @@ def test_only_owners_rent(
     reviewer = Actor(user="r", role=Role.REVIEWER)
     with pytest.raises(NotAllowed):
         workspace.remote.start(reviewer, spec(snapshot, tiny), "cpu-basic")
+    workspace.remote.start_elsewhere(owner, spec(snapshot, tiny, name="far"))
+    workspace.distill.stop(owner, "far")
+    run = wait_for(workspace, owner, "far", is_over, 60)
+    with pytest.raises(NotAllowed):
+        workspace.distill.resume(reviewer, "far")
+    job = workspace.jobs.wait(owner, workspace.jobs.resume(reviewer, run.job_id).id, 60)
+    assert job.state is JobState.FAILED
+    workspace.distill.delete(owner, "far")
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(NeedsKey, match="no token"):
         workspace.remote.start_elsewhere(owner, spec(snapshot, tiny))
@@ -382,3 +390,18 @@ def test_another_machine_runs_the_copied_command(
     workspace.distill.stop(owner, "far")
     assert wait_for(workspace, owner, "far", is_over, 60).state is RunState.STOPPED
     assert not hub.jobs
+
+
+def test_a_run_that_ended_there_makes_the_next_quote_a_measured_one(
+    far: Far, snapshot: str, tiny: str
+) -> None:
+    far.makes(MODEL)
+    assert far.ends().state is RunState.DONE
+    alike = spec(snapshot, tiny, max_steps=60)
+    found = far.workspace.remote.estimate(far.owner, alike, "a10g-small")
+    assert found.is_measured
+    assert found.minutes == (10, 21)  # 60 updates of 10 s, .8 to 1.3 times, 2 to 8 minutes before
+    other = far.workspace.remote.estimate(far.owner, alike, "a10g-largex2")
+    assert not other.is_measured
+    longer = spec(snapshot, tiny, max_steps=60, max_length=128)
+    assert not far.workspace.remote.estimate(far.owner, longer, "a10g-small").is_measured

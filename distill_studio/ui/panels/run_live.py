@@ -16,7 +16,7 @@ from distill_studio.ui.panels import distill_html
 from distill_studio.ui.panels.export_html import file_url
 from distill_studio.ui.panels.hub_panel import build_hub_panel
 from distill_studio.ui.panels.lineage_html import lineage_html
-from distill_studio.ui.panels.remote_html import status_html
+from distill_studio.ui.panels.remote_html import status_html, usd
 
 _SLOW: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
 _RESUMABLE = (RunState.STOPPED, RunState.FAILED, RunState.LOST)
@@ -107,6 +107,9 @@ def build_runs_panel(ui: Ui) -> RunsPanel:
     def on_resume(request: gr.Request, workspace: str, name: str) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
         opened.distill.resume(actor, name)
+        remote = opened.remote.status(actor, name)
+        if remote is not None and remote.kind == "job":
+            gr.Info(f"It starts as a Job again, for {usd(remote.limit_usd)} at most.")
         return view.page(request, workspace, name)
 
     @guarded
