@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from distill_studio.core.errors import InvalidInput, StudioError
-from distill_studio.distill.command import CONFIG_FILE, LOG_FILE, worker_argv
+from distill_studio.distill.command import CONFIG_FILE, LOG_FILE, SHUTDOWN_ENV, worker_argv
 from distill_studio.distill.config import RunConfig, TeacherRun, load_config
 from distill_studio.distill.events import (
     EVENTS_FILE,
@@ -36,6 +36,13 @@ INTERVAL_VARIABLE = "DISTILL_STUDIO_REMOTE_PUSH_S"
 PUSH_EVERY_S = 60.0  # 60 of the 128 commits an hour that the Hub takes
 _LOOK_EVERY_S = 0.5
 _LOG_BYTES = 20_000
+_WORKER_ENV = {  # as beside the app: it asks nobody
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYTHONUNBUFFERED": "1",
+    **SHUTDOWN_ENV,
+}
 _LAST_ATTEMPTS = 8  # the result was paid for: some minutes of a bad Hub are waited out
 
 
@@ -190,6 +197,7 @@ def _folder_of(place: str, package: Path, hub: RunRepository) -> Path:
 def _train(folder: Path, carrier: Carrier) -> bool:
     """Run the worker; True when it ended well. A stop asked of us is asked of it."""
     hidden = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
+    hidden |= _WORKER_ENV
     with (folder / LOG_FILE).open("ab") as log:
         worker = subprocess.Popen(
             worker_argv(folder),

@@ -34,7 +34,11 @@ def main() -> int:
             sys.stderr.write("The requirements could not be installed.\n")
             return 4
     sys.stdout.flush()
-    environment = os.environ | {"PYTHONPATH": str(code), "PYTHONUNBUFFERED": "1"}
+    environment = os.environ | {
+        "PYTHONPATH": str(code),
+        "PYTHONUNBUFFERED": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
     command = [sys.executable, "-m", "distill_studio.remote.machine", str(package)]
     os.execve(sys.executable, command, environment)
 

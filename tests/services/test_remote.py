@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from distill_studio.bootstrap import build_studio
 from distill_studio.core.actor import Actor
 from distill_studio.core.records import Run, RunState
 from distill_studio.core.settings import Settings
+from distill_studio.remote import records
 from distill_studio.services.workspace import Workspace
 from tests.fake_hub import FakeHub
 from tests.services.test_distill import freeze_some, is_over, spec, wait_for
@@ -190,3 +193,31 @@ def test_a_job_over_its_time_is_ended_and_says_so(
     assert run.state is RunState.FAILED
     assert "time limit of 10 minutes" in run.error
     assert run.metrics["paid_minutes"] == 1
+
+
+@pytest.mark.slow
+def test_a_copied_command_trains_on_another_machine(
+    workspace: Workspace, owner: Actor, snapshot: str, tiny: str, hub: FakeHub, token: str,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    workspace.remote.start_elsewhere(owner, spec(snapshot, tiny, name="far", max_steps=3))
+    until(lambda: workspace.distill.get(owner, "far").state is RunState.RUNNING)
+    status = workspace.remote.status(owner, "far")
+    assert status is not None
+    there = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "HOME": str(tmp_path),
+        "TMPDIR": str(tmp_path),
+        records.SKIP_INSTALL: "skip",
+    }
+    ran = subprocess.run(
+        ["sh", "-c", status.command], cwd=tmp_path, env=there | hub.environment(TOKEN),
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert TOKEN not in ran.stdout + ran.stderr
+    run = ended(workspace, owner, "far")
+    assert run.state is RunState.DONE, run.error
+    assert run.metrics["flavor"] == "another machine"
+    assert not hub.jobs
+    assert (workspace.distill.student_folder("far") / "model.safetensors").exists()
