@@ -6,6 +6,7 @@ those of Distill. Owners only: it is paid with their token.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -30,7 +31,8 @@ from distill_studio.services.remote_work import RemoteTraining, command
 if TYPE_CHECKING:
     from distill_studio.services.workspace import Workspace
 
-IMAGE = "python:3.11"  # the CUDA libraries come with torch, the driver is the machine's
+# The Python of this app; the CUDA libraries come with torch, the driver is the machine's.
+IMAGE = f"python:{sys.version_info.major}.{sys.version_info.minor}"
 _FLAVORS_FOR_S = 600.0
 
 

@@ -335,7 +335,7 @@ def _why(view: JobView, state: RemoteRun, log: str) -> Unavailable:
     if is_late:
         return Unavailable(
             f"The Job reached its time limit of {state.timeout_s / 60:g} minutes.",
-            "Resume with a longer limit: it begins from the first update again.",
+            "Start it again with a longer limit (On a rented GPU): from the first update.",
         )
     said = f" The Hub says: {view.message}" if view.message else ""
     printed = f" Its last line: {last}" if last else ""

@@ -84,4 +84,9 @@ def test_price_meter_curve_cancel(
     page.locator("#distill-stop").click()
     expect(body).to_contain_text("stopped", timeout=LONG_MS)
     assert job.stage == "CANCELED"
+
+    enter(page.locator("#distill-remote-limit input, #distill-remote-limit textarea"), "45")
+    page.locator("#distill-remote-again").click()
+    expect(body).to_contain_text("start 2", timeout=LONG_MS)
+    expect(body).to_contain_text("ends after 45 minutes", timeout=LONG_MS)
     page.close()

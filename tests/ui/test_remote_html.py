@@ -27,7 +27,7 @@ def status(**fields: object) -> RemoteStatus:
 
 def test_machines_with_their_prices() -> None:
     assert remote_html.flavor_choices([A10G]) == [
-        ("Nvidia A10G (4 cores, 1 x 24 GB): $1.00 an hour, $0.02 a minute", "a10g-small")
+        ("Nvidia A10G (4 cores, 1 x 24 GB): $1.00 an hour, $0.0167 a minute", "a10g-small")
     ]
     assert remote_html.usd(0.000167) == "$0.0002"
     assert remote_html.usd(0.0) == "$0.00"

@@ -27,7 +27,7 @@ def flavor_choices(flavors: list[Flavor]) -> list[tuple[str, str]]:
     return [
         (
             f"{_machine(one)}: {usd(60 * one.usd_per_minute)} an hour,"
-            f" {usd(one.usd_per_minute)} a minute",
+            f" ${one.usd_per_minute:.4f} a minute",
             one.name,
         )
         for one in flavors
@@ -47,7 +47,7 @@ def quote_html(quote: RemoteQuote) -> str:
     told = (
         f"About {minutes} with setting up, {price} ({basis}). {limit} at most, and the minutes in"
         f" which the machine starts. {size(quote.sent_bytes)} are sent to a private repository"
-        " first, which costs nothing."
+        " before anything is paid."
     )
     return f"{note(told)}{findings_html(quote.findings)}"
 
@@ -55,8 +55,10 @@ def quote_html(quote: RemoteQuote) -> str:
 def status_html(status: RemoteStatus) -> str:
     """Where a run trains, since when, and what it has cost so far."""
     if status.kind == "machine":
-        told = "Waiting for what the other machine says. It needs Python 3.11 and HF_TOKEN, a token"
-        told += " that may write to your repositories; in an empty virtual environment run:"
+        told = (
+            "Waiting for what the other machine says. It needs Python 3.11 or newer and HF_TOKEN, a"
+            " token that may write to your repositories; in an empty virtual environment run:"
+        )
         lines = f'<pre class="ds-log">{esc(status.command)}</pre>' if status.command else ""
         return note(told if lines else "Sending the run to the Hub.") + lines + _links(status)
     minutes = -(-status.running_s // 60)
@@ -80,7 +82,7 @@ def _machine(one: Flavor) -> str:
 def _links(status: RemoteStatus) -> str:
     links = [("The Job", status.job_url), ("Its repository, the model in model/", status.repo_url)]
     shown = [
-        f'<a href="{esc(url)}" target="_blank" rel="noopener">{esc(text)}</a>'
+        f'<a class="ds-link" href="{esc(url)}" target="_blank" rel="noopener">{esc(text)}</a>'
         for text, url in links
         if url.startswith(("https://", "http://"))
     ]

@@ -12,7 +12,7 @@ from distill_studio.ui.errors import guarded
 from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import note
 from distill_studio.ui.panels.distill_form import DistillForm, spec_of
-from distill_studio.ui.panels.remote_html import flavor_choices, quote_html
+from distill_studio.ui.panels.remote_html import flavor_choices, quote_html, usd
 from distill_studio.ui.panels.run_live import RunsPanel
 
 _SLOW: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
@@ -39,6 +39,7 @@ class RemotePanel:
     look: gr.Button
     rent: gr.Button
     send: gr.Button
+    again: gr.Button
 
     def wire(self, runs: RunsPanel) -> None:
         """What its buttons do."""
@@ -55,6 +56,8 @@ class RemotePanel:
         for text in self.form.texts:  # the price was of other settings
             text.input(_unquoted, None, [self.quote, self.rent], **QUIET)
         self.rent.click(guarded(view.rent), asked, [name, *runs.outputs], **SAYING)
+        chosen = [*here, runs.chosen, self.flavor, self.limit]
+        self.again.click(guarded(view.again), chosen, runs.outputs, **SAYING)
         sent = [*here, *self.form.inputs]
         self.send.click(guarded(view.send), sent, [name, *runs.outputs], **SAYING)
 
@@ -96,8 +99,14 @@ def build_remote_panel(ui: Ui, form: DistillForm) -> RemotePanel:
                 "Send it, show the command for another machine", size="md",
                 elem_id="distill-remote-send",
             )  # fmt: skip
+            again = gr.Button(
+                "Start the run below again, on this machine", size="md",
+                elem_id="distill-remote-again",
+            )  # fmt: skip
         quote = gr.HTML(elem_id="distill-remote-quote", apply_default_css=False)
-    return RemotePanel(ui, form, box, account, token, give, flavor, limit, quote, look, rent, send)
+    return RemotePanel(
+        ui, form, box, account, token, give, flavor, limit, quote, look, rent, send, again
+    )
 
 
 class _View:
@@ -151,6 +160,22 @@ class _View:
         opened, actor = self._ui.open(request, workspace)
         run = opened.remote.start(actor, _spec(values), _chosen(flavor), _minutes(limit))
         return ("", *self._runs.view(request, workspace, run.name))
+
+    def again(
+        self,
+        request: gr.Request,
+        workspace: str,
+        name: str,
+        flavor: str,
+        limit: str,
+    ) -> tuple[Any, ...]:
+        """Start a run that ended early there again, on this machine and with this limit."""
+        opened, actor = self._ui.open(request, workspace)
+        opened.remote.resume(actor, name, flavor or "", _minutes(limit))
+        status = opened.remote.status(actor, name)
+        assert status is not None
+        gr.Info(f"It starts as a Job again, for {usd(status.limit_usd)} at most.")
+        return self._runs.view(request, workspace, name)
 
     def send(self, request: gr.Request, workspace: str, *values: Any) -> tuple[Any, ...]:  # noqa: ANN401
         """Send the run, and open its page, which shows the command."""
