@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from distill_studio.core.errors import NotFound, StudioError, Unavailable
+from distill_studio.core.errors import StudioError, Unavailable
 from distill_studio.distill.command import LOG_FILE
 from distill_studio.distill.events import EVENTS_FILE, parse_event
 from distill_studio.hub.jobs import plain
@@ -52,10 +52,10 @@ def take_log(hub: RunRepository, state: RemoteRun, folder: Path, more: str = "")
     place = f"{records.attempt_folder(state.attempt)}/{records.LOG}"
     try:
         said = plain(hub.read(state.repo, place, _MOST_LOG_BYTES).decode("utf-8", "replace"))
-    except NotFound:
+    except StudioError:  # not there, or not now: the training does not hang on it
         said = ""
-    text = "\n".join(part for part in (said, more) if part)
-    (folder / LOG_FILE).write_text(text + "\n", encoding="utf-8")
+    if text := "\n".join(part for part in (said, more) if part):
+        (folder / LOG_FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def take_model(hub: RunRepository, state: RemoteRun, folder: Path) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import shlex
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import huggingface_hub
 
@@ -187,9 +188,10 @@ class _Journey:
         while True:
             if self._context.cancel.is_cancelled:
                 self._stop()
+                continue
             try:
                 view = self._look()
-                self._take()
+                self._take()  # after the look: of a Job that is over, all that it said
                 self._wait_s = POLL_S
             except Unavailable as err:  # the Hub's bad hour is not the training's
                 self._context.log(f"{explained(err, self._token)} Asking again.")
@@ -221,16 +223,22 @@ class _Journey:
             self._context.progress(at, self._seen.get("total"), note)
 
     def _stop(self) -> None:
-        """Cancel the Job and say so; without effect while the app closes."""
+        """Cancel the Job and say so; without effect while the app closes.
+
+        Where the Hub does not answer it is asked again at the next look: until then it is paid.
+        """
         if self._jobs.is_shutting_down:
             raise Cancelled("The app closes; the training goes on there.")
         self._context.progress(int(self._seen.get("step", 0)), None, "Cancelling the Job.")
-        self._cancel_there()
         try:
+            if self._state.hub_job:
+                self._machines.cancel(self._state.namespace, self._state.hub_job)
             self._look()
             self._take()
-        except StudioError as err:
-            self._context.log(explained(err, self._token))
+        except Unavailable as err:
+            self._context.log(f"{explained(err, self._token)} Asking again.")
+            time.sleep(self._wait_s)
+            return
         self._end(RunState.STOPPED)
         raise Cancelled("Stopped on request.")
 
@@ -258,11 +266,8 @@ class _Journey:
         self._end(RunState.DONE, metrics=metrics)
         return metrics
 
-    def _ended_there(self, view: JobView) -> None:
-        """The Job is over and the training said nothing of an end: look once more, then why."""
-        self._take()
-        if last_final(self._events()) is not None:
-            return
+    def _ended_there(self, view: JobView) -> NoReturn:
+        """The Job is over, and the training said nothing of an end before: why."""
         log = self._machines.log_tail(self._state.namespace, self._state.hub_job)
         take_log(self._hub, self._state, self._folder, log.replace(self._token, "[token]"))
         if view.stage == "CANCELED":

@@ -293,6 +293,7 @@ def test_stop_cancels_and_a_token_that_is_refused_waits_for_another(far: Far) ->
     assert TOKEN not in far.run.error
     far.workspace.hub.token(far.owner, far.hub.user("ann", "hf_another"))
     until(lambda: far.workspace.jobs.get(far.owner, job_id).state is JobState.RUNNING, 60)
+    far.hub.fail("/cancel$", 503, times=7)  # more than are tried again at once
     far.workspace.distill.stop(far.owner, "far")
     assert far.over().state is RunState.STOPPED
     assert far.job.stage == "CANCELED"
