@@ -7,6 +7,7 @@ Nothing is installed (`DISTILL_STUDIO_REMOTE_INSTALL=skip`, `start.py`).
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -47,6 +48,7 @@ class FakeJob:
     ended: float = 0.0
     process: subprocess.Popen[bytes] | None = None
     lines: list[str] = field(default_factory=list)
+    thread: threading.Thread | None = None
 
     def told(self) -> dict[str, Any]:
         """As the Hub tells it: `JobInfo`. Of secrets the names alone."""
@@ -110,6 +112,13 @@ class FakeJob:
         if self.process is not None and self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+
+    def forget(self) -> None:
+        """End it and remove its folder."""
+        self.kill()
+        if self.thread is not None:
+            self.thread.join(30)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _now() -> str:
@@ -176,7 +185,9 @@ async def start(hub: "FakeHub", request: Request, namespace: str) -> Response:
     job = hub.jobs[job_id] = FakeJob(job_id, namespace, order, folder)
     if hub.runs_jobs:
         environment = hub.environment() | hub.job_environment
-        threading.Thread(target=job.run, args=(environment, hub.longest_job_s), daemon=True).start()
+        given = (environment, hub.longest_job_s)
+        job.thread = threading.Thread(target=job.run, args=given, daemon=True)
+        job.thread.start()
     return JSONResponse(job.told())
 
 

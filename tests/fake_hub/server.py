@@ -114,7 +114,7 @@ class FakeHub:
     def close(self) -> None:
         """Stop listening, end its Jobs; what it keeps stays."""
         for job in self.jobs.values():
-            job.kill()
+            job.forget()
         self._server.should_exit = True
         self._thread.join()
 
