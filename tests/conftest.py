@@ -134,7 +134,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     monkeypatch.setenv("HF_ENDPOINT", hub.url)
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setattr("huggingface_hub.utils._http.time", patient)
-    monkeypatch.setattr("distill_studio.hub.repository._wait_s", lambda _: 0.01)
+    monkeypatch.setattr("distill_studio.hub.client._wait_s", lambda _: 0.01)
     with online():
         yield hub
     close_session()

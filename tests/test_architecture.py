@@ -26,6 +26,7 @@ BELOW_SERVICES = {
     "agreement",
     "backup",
     "hub",
+    "remote",
 } | STAGES
 
 # Room -> the rooms of this package that it may import, besides itself.
@@ -39,6 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "agreement": {"core"},
     "hub": {"core"},
     "backup": {"core"},
+    "remote": {"core", "hub", "distill"},
     **{stage: {"core"} for stage in STAGES},
     "services": BELOW_SERVICES,
     "ui": BELOW_SERVICES | {"services"},

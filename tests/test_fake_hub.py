@@ -375,3 +375,37 @@ def test_a_space(hub: FakeHub, api: HfApi) -> None:
     with pytest.raises(HfHubHTTPError) as error:
         api.request_space_hardware("ann/studio", SpaceHardware.A100_LARGE)
     assert refused(error) == 402
+
+
+def test_jobs_run_their_command(hub: FakeHub, api: HfApi) -> None:
+    assert next(one.name for one in api.list_jobs_hardware()) == "cpu-basic"
+    said = {"image": "python:3.11", "flavor": "cpu-basic", "timeout": "1m", "namespace": "ann"}
+    script = 'echo "in $WHERE"; test "$KEY" = secret && exit 3'
+    job = api.run_job(
+        command=["sh", "-c", script], env={"WHERE": "place"}, secrets={"KEY": "secret"}, **said
+    )
+    assert job.secrets == {"KEY": ""}
+    ended = api.wait_for_job(job.id, namespace="ann", poll_interval=0.1)
+    assert (ended.status.stage, ended.durations is not None) == ("ERROR", True)
+    assert "exit code: 3" in str(ended.status.message)
+    assert list(api.fetch_job_logs(job_id=job.id, namespace="ann")) == ["in place"]
+    assert list(api.fetch_job_logs(job_id=job.id, namespace="ann", tail=1)) == ["in place"]
+
+    hub.longest_job_s = 0.5
+    late = api.run_job(command=["sleep", "60"], labels={"a": "b"}, **said)
+    assert [one.id for one in api.list_jobs(labels={"a": "b"}, namespace="ann")] == [late.id]
+    late = api.wait_for_job(late.id, namespace="ann", poll_interval=0.1)
+    assert (late.status.stage, late.status.message) == ("ERROR", "Job timeout")
+    hub.longest_job_s = 60
+    gone = api.run_job(command=["sleep", "60"], **said)
+    api.cancel_job(job_id=gone.id, namespace="ann")
+    assert api.inspect_job(job_id=gone.id, namespace="ann").status.stage == "CANCELED"
+
+    reader = HfApi(endpoint=hub.url, token=hub.user("ann", "hf_reader", role="read"))
+    with pytest.raises(HfHubHTTPError) as error:
+        reader.run_job(command=["true"], **said)
+    assert refused(error) == 403
+    hub.has_billing = False
+    with pytest.raises(HfHubHTTPError) as error:
+        api.run_job(command=["true"], **said)
+    assert refused(error) == 402

@@ -134,6 +134,15 @@ FINAL_KINDS = ("done", "failed", "stopped")
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(Event)
 
 
+def parse_event(line: bytes) -> Any:  # noqa: ANN401  (one of `Event`)
+    """An event from its line.
+
+    Raises:
+        ValidationError: It is none.
+    """
+    return _ADAPTER.validate_json(line)
+
+
 class EventWriter:
     """Appends events to a file; each line is on disk when `write` returns."""
 
@@ -182,7 +191,7 @@ def read_events(path: Path, offset: int = 0) -> tuple[list[Any], int]:
     events = []
     for line in data[:end].splitlines():
         try:
-            events.append(_ADAPTER.validate_json(line))
+            events.append(parse_event(line))
         except ValidationError:
             continue  # torn by a kill, see EventWriter
     return events, offset + end

@@ -6,52 +6,28 @@ is written into any other one.
 """
 
 import json
-import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-import httpx2
 from huggingface_hub import (
     CommitOperationAdd,
     CommitOperationDelete,
-    HfApi,
-    constants,
     hf_hub_download,
 )
 from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError
 from huggingface_hub.hf_api import DatasetInfo, ModelInfo
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
-from distill_studio import __version__
 from distill_studio.core.errors import Conflict, NotAllowed
-from distill_studio.core.progress import CancelToken, Progress, no_progress
-from distill_studio.hub.failures import TOKENS_PAGE, is_passing, retry_after_s, told
+from distill_studio.hub.client import HubClient, endpoint
+from distill_studio.hub.failures import TOKENS_PAGE
 
 MARKER = "distill_studio.json"
 CARD = "README.md"
 RepoKind = Literal["dataset", "model"]
 _PLAIN = {".gitattributes"}  # what the Hub puts into a new repository
-_ATTEMPTS = 5
-_LONGEST_WAIT_S = 300.0
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Account:
-    """Whose token it is.
-
-    Attributes:
-        user: Its name on the Hub.
-        orgs: Organisations that it is in.
-        role: read, write, fineGrained; empty where the Hub does not say.
-    """
-
-    user: str
-    orgs: tuple[str, ...] = ()
-    role: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,52 +78,14 @@ class _Head:
     tags: dict[str, str] = field(default_factory=dict)
 
 
-def endpoint() -> str:
-    """Where the Hub is: `HF_ENDPOINT`, else huggingface.co."""
-    return (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
-
-
 def page_of(repo_id: str, kind: RepoKind, tag: str = "") -> str:
     """The address of a repository's page."""
     prefix = "datasets/" if kind == "dataset" else ""
     return f"{endpoint()}/{prefix}{repo_id}{f'/tree/{tag}' if tag else ''}"
 
 
-class HubRepository:
-    """The Hub with one token.
-
-    Args:
-        token: Of a user; kept in memory, and in no message.
-        cancel: Stops the work between its steps.
-        progress: Told how many bytes of how many are there.
-    """
-
-    def __init__(
-        self, token: str, cancel: CancelToken | None = None, progress: Progress = no_progress
-    ) -> None:
-        self._cancel = cancel or CancelToken()
-        self._progress = progress
-        self._at: tuple[int, int | None] = (0, None)
-        self._endpoint = endpoint()
-        self._token = token
-        self._api = HfApi(
-            endpoint=self._endpoint,
-            token=token,
-            library_name="distill-studio",
-            library_version=__version__,
-        )
-
-    def account(self, attempts: int = _ATTEMPTS) -> Account:
-        """Whose token it is.
-
-        Raises:
-            NotAllowed: The Hub does not know the token.
-            Unavailable: The Hub cannot be reached.
-        """
-        found = self._safely("your account", lambda: self._api.whoami(), attempts)
-        access = found.get("auth", {}).get("accessToken", {})
-        orgs = tuple(str(one["name"]) for one in found.get("orgs", []))
-        return Account(str(found["name"]), orgs, str(access.get("role", "")))
+class HubRepository(HubClient):
+    """A repository of what was made here."""
 
     def push(self, upload: Upload) -> Pushed:
         """Make the repository hold what is given, as one commit on `main`, and tag it.
@@ -291,46 +229,6 @@ class HubRepository:
             f"The tag '{upload.tag}' of {upload.repo_id} names other data.",
             "Choose another tag: one that is given does not move.",
         )
-
-    # -- again, and in words --------------------------------------------------------------
-
-    def _safely(self, about: str, call: Callable[[], T], attempts: int = _ATTEMPTS) -> T:
-        """The result, or the failure in words."""
-        try:
-            return self._again(call, attempts)
-        except (httpx2.HTTPError, OSError, ValueError, RuntimeError) as err:
-            raise told(err, about, self._endpoint) from None  # what is behind it may quote headers
-
-    def _again(self, call: Callable[[], T], attempts: int = _ATTEMPTS) -> T:
-        """The result, asked for again where a failure may pass."""
-        again = Retrying(
-            retry=retry_if_exception(is_passing),
-            stop=stop_after_attempt(attempts),
-            wait=lambda state: _wait_s(state),
-            sleep=self._sleep,
-            before_sleep=self._say,
-            reraise=True,
-        )
-        return again(call)
-
-    def _sleep(self, seconds: float) -> None:
-        self._cancel.wait(seconds)
-        self._cancel.raise_if_cancelled()
-
-    def _tell(self, done: int, total: int | None, note: str) -> None:
-        self._at = (done, total)
-        self._progress(done, total, note)
-
-    def _say(self, state: RetryCallState) -> None:
-        wait = state.next_action.sleep if state.next_action else 0.0
-        self._tell(*self._at, f"the Hub did not answer well; trying again in {wait:.0f} s")
-
-
-def _wait_s(state: RetryCallState) -> float:
-    """1, 2, 4, 8 s, or as long as the Hub asks."""
-    err = state.outcome.exception() if state.outcome else None
-    asked = retry_after_s(err) if err else 0.0
-    return min(_LONGEST_WAIT_S, max(asked, 2.0 ** (state.attempt_number - 1)))
 
 
 def _marker(upload: Upload, adds: list[CommitOperationAdd]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -51,7 +51,9 @@ from distill_studio.services.distill_servers import (
     server_teachers,
     worker_key,
 )
+from distill_studio.services.hub_tokens import for_job
 from distill_studio.services.model_facts import model_facts
+from distill_studio.services.remote_state import REMOTE_FILE, REMOTE_KIND
 from distill_studio.services.run_worker import is_locked, living_worker, stored_child
 from distill_studio.services.training import TrainingJobs
 from distill_studio.services.training_needs import refuse_needed, require_folders
@@ -65,6 +67,7 @@ _NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,59}$")
 _RESUMABLE = (RunState.STOPPED, RunState.FAILED, RunState.LOST)
 _UNFIT = re.compile(r"[^a-z0-9._-]+")
 _LOG_BYTES = 200_000
+_NONE: Mapping[str, str] = {}
 
 
 class DistillService(Service):
@@ -137,28 +140,9 @@ class DistillService(Service):
             Conflict: There is a run of that name.
         """
         actor.require(Role.REVIEWER)
-        config = self._config(actor, spec, "unnamed")  # may take long: a model is fetched
+        config = self.config_of(actor, spec)
         refuse(self._check(config))
-        with self._starting:
-            name = self._free_name(spec)
-            config = config.model_copy(update={"name": name})
-            require_folders(config.model_dump(mode="json"))
-            folder = self._folder / name
-            folder.mkdir(parents=True)
-            (folder / commands.CONFIG_FILE).write_text(
-                config.model_dump_json(indent=2) + "\n", encoding="utf-8"
-            )
-            run = Run(
-                name=name,
-                method=config.method,
-                snapshot_id=self._snapshot_id(actor, spec.snapshot),
-                config=config.model_dump(mode="json"),
-                user=actor.user,
-            )
-            with self.db.write():  # never a run without its job
-                job_id = self._submit(actor, name, config.method)
-                table.insert(self.db, run.model_copy(update={"job_id": job_id}))
-        return self.get(actor, name)
+        return self.enter(actor, spec, config)
 
     def page(self, actor: Actor, after: str = "", limit: int = 50) -> list[Run]:
         """Runs, newest first, from the id `after` on."""
@@ -226,6 +210,8 @@ class DistillService(Service):
             Conflict: It runs, is done, or its batch is one row already.
         """
         actor.require(Role.REVIEWER)
+        if (self._folder / name / REMOTE_FILE).exists():
+            actor.require(Role.OWNER)  # it is paid with the owner's token
         with self._starting:
             run = self._get(name)
             if run.state not in _RESUMABLE:
@@ -269,6 +255,45 @@ class DistillService(Service):
         return pack(folder, run, kind, exports, card).name
 
     # -- for other services and the page --------------------------------------------------
+
+    def config_of(self, actor_: Actor, spec: TrainSpec) -> RunConfig:
+        """The run that a choice means; may take long, for a model is fetched."""
+        return self._config(actor_, spec, "unnamed")
+
+    def enter(
+        self, actor_: Actor, spec: TrainSpec, config: RunConfig, beside: Mapping[str, str] = _NONE
+    ) -> Run:
+        """Write `run.json`, store the run and queue its job; all was checked before.
+
+        Args:
+            actor_: Who starts it.
+            spec: For its name and snapshot.
+            config: The run, without a name.
+            beside: More files of its folder, by name.
+
+        Raises:
+            Conflict: There is a run of that name.
+        """
+        with self._starting:
+            name = self._free_name(spec)
+            config = config.model_copy(update={"name": name})
+            require_folders(config.model_dump(mode="json"))
+            folder = self._folder / name
+            folder.mkdir(parents=True)
+            text = config.model_dump_json(indent=2) + "\n"
+            for file, content in {commands.CONFIG_FILE: text, **beside}.items():
+                (folder / file).write_text(content, encoding="utf-8")
+            run = Run(
+                name=name,
+                method=config.method,
+                snapshot_id=self._snapshot_id(actor_, spec.snapshot),
+                config=config.model_dump(mode="json"),
+                user=actor_.user,
+            )
+            with self.db.write():  # never a run without its job
+                job_id = self._submit(actor_, name, config.method)
+                table.insert(self.db, run.model_copy(update={"job_id": job_id}))
+        return self.get(actor_, name)
 
     def follow(self, name: str) -> tuple[Curve, list[Any]]:
         """A run's curve and its events as records, read once."""
@@ -360,8 +385,11 @@ class DistillService(Service):
         table.update(self.db, name, config=config.model_dump(mode="json"))
 
     def _submit(self, actor: Actor, name: str, method: str) -> str:
-        title = f"Train {name} ({method.upper()})"
-        return self.workspace.jobs.submit(actor, "train", title, {"run": name}).id
+        title, params = f"Train {name} ({method.upper()})", {"run": name}
+        if not (self._folder / name / REMOTE_FILE).exists():
+            return self.workspace.jobs.submit(actor, "train", title, params).id
+        params |= for_job(self.workspace, actor)
+        return self.workspace.jobs.submit(actor, REMOTE_KIND, title, params).id
 
     def _check(self, config: RunConfig) -> Report:
         report = check(
@@ -383,6 +411,7 @@ class DistillService(Service):
             is_alike &= (run.config.get("lora") is None) == (config.lora is None)
             is_alike &= run.config.get("quantise", "none") == config.quantise
             is_alike &= run.config.get("devices", 1) == config.devices
+            is_alike &= "flavor" not in run.metrics  # it trained on another machine
             if run.state is RunState.DONE and is_alike:
                 speed = run.metrics.get("tokens_per_s")
                 if speed and run.method == config.method:

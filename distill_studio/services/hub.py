@@ -15,11 +15,12 @@ from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import Conflict, InvalidInput
 from distill_studio.core.records import Job, JobState, Record
 from distill_studio.hub.checks import PushWarning
-from distill_studio.hub.repository import HubRepository, Pushed, endpoint
+from distill_studio.hub.client import endpoint
+from distill_studio.hub.repository import HubRepository, Pushed
 from distill_studio.services import hub_tokens
 from distill_studio.services.base import Service
 from distill_studio.services.hub_upload import HubUploads, What, checked_form
-from distill_studio.services.jobs import JobContext, NeedsKey
+from distill_studio.services.jobs import JobContext
 from distill_studio.store import jobs
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ class HubService(Service):
         if found.needs_yes and not anyway:
             said = " ".join(one.message for one in found.warnings if one.level == "warn")
             raise Conflict(f"Look at this first. {said}", "Push all the same with anyway.")
-        self._needed_token()
+        hub_tokens.needed(self.workspace)
         params = {
             "what": what,
             "name": name,
@@ -216,17 +217,6 @@ class HubService(Service):
         return [HubPush(**_shown(job)) for job in done]
 
     # -- inside ---------------------------------------------------------------------------
-
-    def _needed_token(self) -> str:
-        found, _ = hub_tokens.find(self.workspace)
-        if not found:
-            raise NeedsKey(
-                "There is no token for the Hugging Face Hub.",
-                "Give one for this session (hub_token, or on the page), or set"
-                f" {hub_tokens.VARIABLE} and restart. It needs write access.",
-                hub_tokens.HUB,
-            )
-        return found
 
     def _datasets(self, run: str) -> tuple[str, ...]:
         """Repositories that hold the snapshots a run learnt from."""
@@ -252,7 +242,7 @@ class HubService(Service):
             done_mb = max(done_mb, done // _MB)
             context.progress(done_mb, None if total is None else -(-total // _MB), note)
 
-        hub = HubRepository(self._needed_token(), context.cancel, progress)
+        hub = HubRepository(hub_tokens.needed(self.workspace), context.cancel, progress)
         repo = asked["repo"]
         if "/" not in repo:
             repo = f"{hub.account().user}/{repo}"

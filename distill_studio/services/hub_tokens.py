@@ -83,6 +83,23 @@ def token(workspace: Workspace, *, is_owner: bool) -> Token:
     return (find(workspace)[0] or False) if is_owner else False
 
 
+def needed(workspace: Workspace) -> str:
+    """The token that owners use.
+
+    Raises:
+        NeedsKey: There is none.
+    """
+    found, _ = find(workspace)
+    if not found:
+        raise NeedsKey(
+            "There is no token for the Hugging Face Hub.",
+            f"Give one for this session (hub_token, or on the page), or set {VARIABLE} and restart."
+            " It needs write access.",
+            HUB,
+        )
+    return found
+
+
 def for_job(workspace: Workspace, actor: Actor) -> dict[str, Any]:
     """What a job has to remember of it: never the token."""
     is_owner = actor.role >= Role.OWNER

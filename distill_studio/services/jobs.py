@@ -26,7 +26,7 @@ from distill_studio.store.database import Row
 
 logger = logging.getLogger(__name__)
 
-LANE_WORKERS: dict[Lane, int] = {"compute": 1, "io": 8, "flow": 4}
+LANE_WORKERS: dict[Lane, int] = {"compute": 1, "io": 8, "flow": 4, "watch": 16}
 _WRITE_EVERY_S = 0.25
 
 
@@ -108,7 +108,7 @@ class JobsService(Service):
         """Say which function runs jobs of `kind`, and in which lane.
 
         `compute` runs one job at a time in the whole app, `io` eight, `flow` (jobs that wait for
-        other jobs) four.
+        other jobs) four, `watch` (jobs that wait for another machine, for hours) sixteen.
         """
         self._kinds[kind] = _Kind(handler, lane)
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 logger = logging.getLogger(__name__)
 
-Lane = Literal["compute", "io", "flow"]
+Lane = Literal["compute", "io", "flow", "watch"]
 
 
 class Lanes:

@@ -164,7 +164,7 @@ class TrainingJobs:
             new, watched.offset = read_events(self._folder / name / EVENTS_FILE, watched.offset)
             watched.note_times(new)
             for event in new:
-                _report(event, seen, context)
+                report_event(event, seen, context)
             if new and time.monotonic() - last_write > _STORE_EVERY_S:
                 last_write = time.monotonic()
                 table.update(self._db, name, metrics=seen)
@@ -220,7 +220,7 @@ class TrainingJobs:
         table.update(self._db, name, state=state, ended_at=utc_now(), **fields)
 
 
-def _report(event: Any, seen: dict[str, Any], context: JobContext) -> None:  # noqa: ANN401
+def report_event(event: Any, seen: dict[str, Any], context: JobContext) -> None:  # noqa: ANN401
     """An event as progress of the job and as figures of the run."""
     if event.kind == "note":
         context.progress(int(seen.get("step", 0)), seen.get("total"), event.message)

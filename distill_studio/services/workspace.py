@@ -30,6 +30,7 @@ from distill_studio.services.prefer import PreferService
 from distill_studio.services.quality import QualityService
 from distill_studio.services.recipes import RecipesService
 from distill_studio.services.references import ReferencesService
+from distill_studio.services.remote import RemoteService
 from distill_studio.services.report import ReportService
 from distill_studio.services.review import ReviewService
 from distill_studio.services.seeds import SeedsService
@@ -71,6 +72,7 @@ class Workspace:
     export: ExportService
     report: ReportService
     distill: DistillService
+    remote: RemoteService
     plans: PlansService
     evaluate: EvaluateService
     arena: ArenaService
@@ -111,6 +113,7 @@ class Workspace:
         self.export = ExportService(self)
         self.report = ReportService(self)
         self.distill = DistillService(self)
+        self.remote = RemoteService(self)
         self.plans = PlansService(self)
         self.evaluate = EvaluateService(self)
         self.arena = ArenaService(self)

@@ -43,6 +43,13 @@ client code has them; a path that is not listed here is a 404 and is noted in `h
 - `/api/spaces/{id}/` `secrets`, `variables`, `runtime`, `hardware`, `sleeptime`, `pause`,
   `restart`, `volumes`: the methods of those names, `SpaceRuntime`, `Volume` (a Space's disk is a
   mounted volume: this client has no storage request any more).
+- `GET /api/jobs/hardware`, `POST` and `GET /api/jobs/{namespace}`, `GET .../{job}`, `POST
+  .../{job}/cancel`, `GET .../{job}/logs`: `list_jobs_hardware`, `run_job` (each key of
+  `_create_job_spec` that this project sends), `list_jobs` (`label`), `inspect_job`, `cancel_job`,
+  `fetch_job_logs` (`_stream_sse_events`, lines `data: {"data": ...}`). A Job's command really runs,
+  see `jobs.py`; its `hf download` asks for
+  `GET /api/agent-harnesses` (`utils/_detect_agent.py`); 403 without the right to write,
+  402 without credit, `timeoutSeconds` ends it.
 - Errors: `utils/_http.hf_raise_for_status`: `X-Error-Code` (`RepoNotFound`, `RevisionNotFound`,
   `EntryNotFound`), `X-Error-Message`, `{"error": ...}`. It makes `RepositoryNotFoundError` of a 401
   without a code only for https URLs, so this server always sends the code where the Hub does.

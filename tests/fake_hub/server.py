@@ -17,8 +17,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from tests.fake_hub import reading, spaces, writing
+from tests.fake_hub import jobs, reading, spaces, writing
 from tests.fake_hub.faults import Fault, Faults
+from tests.fake_hub.jobs import FakeJob
 from tests.fake_hub.repos import Refused, Repo
 
 Handler = Callable[..., Awaitable[Response]]
@@ -58,8 +59,9 @@ class FakeHub:
     `url` is the endpoint. Everything it keeps may be looked at and changed from the test's thread:
     `repos[kind, id]`, `tokens`, `requests` (method and path of each), `unknown` (paths that no
     route knows), `page_size`, `multipart_from` (bytes from which uploads come in parts),
-    `has_billing` (paid hardware is refused without), `collections` (by slug), `sent_bytes` (of the
-    bodies of all answers).
+    `has_billing` (paid hardware and Jobs are refused without), `jobs` (by id), `runs_jobs` (False:
+    they stay SCHEDULING), `job_environment` (of every Job), `longest_job_s` (a limit before
+    their own), `collections` (by slug), `sent_bytes` (of the bodies of all answers).
     """
 
     def __init__(self) -> None:
@@ -75,6 +77,10 @@ class FakeHub:
         self.page_size = 1000
         self.multipart_from = 5 * 1024**3
         self.has_billing = True
+        self.jobs: dict[str, FakeJob] = {}
+        self.runs_jobs = True
+        self.longest_job_s = 86_400.0
+        self.job_environment: dict[str, str] = {}
         self.port = 0
         self.storage_url = ""
         self.start()
@@ -106,7 +112,9 @@ class FakeHub:
             time.sleep(0.005)
 
     def close(self) -> None:
-        """Stop listening; what it keeps stays."""
+        """Stop listening, end its Jobs; what it keeps stays."""
+        for job in self.jobs.values():
+            job.forget()
         self._server.should_exit = True
         self._thread.join()
 
@@ -304,6 +312,7 @@ def online() -> Iterator[None]:
 _ID = r"(?P<repo_id>[^/]+/[^/]+)"
 _API = rf"/api/(?P<kind>model|dataset|space)s/{_ID}"
 _PAGE = rf"/(?:(?P<kind>dataset|space)s/)?{_ID}"
+_JOB = r"/api/jobs/(?P<namespace>[^/]+)/(?P<job_id>[^/]+)"
 ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/api/whoami-v2", reading.whoami),
     ("POST", "/api/validate-yaml", reading.validate_yaml),
@@ -330,6 +339,13 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", rf"/api/spaces/{_ID}/(?P<what>hardware|sleeptime|pause|restart)", spaces.act),
     ("PUT", rf"/api/spaces/{_ID}/volumes", spaces.set_volumes),
     ("DELETE", rf"/api/spaces/{_ID}/volumes", spaces.delete_volumes),
+    ("GET", "/api/agent-harnesses", jobs.harnesses),
+    ("GET", "/api/jobs/hardware", jobs.hardware),
+    ("GET", r"/api/jobs/(?P<namespace>[^/]+)", jobs.listed),
+    ("POST", r"/api/jobs/(?P<namespace>[^/]+)", jobs.start),
+    ("GET", rf"{_JOB}", jobs.look),
+    ("POST", rf"{_JOB}/cancel", jobs.cancel),
+    ("GET", rf"{_JOB}/logs", jobs.logs),
     ("POST", rf"{_PAGE}\.git/info/lfs/objects/batch", writing.lfs_batch),
     ("POST", rf"{_PAGE}\.git/info/lfs/verify", writing.lfs_verify),
     ("POST", rf"{_PAGE}\.git/info/lfs/complete", writing.lfs_complete),

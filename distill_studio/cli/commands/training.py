@@ -1,17 +1,22 @@
 """`freeze` a snapshot, `train` a student on it, `compare` models."""
 
 import json
+import sys
+import time
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from distill_studio.cli import filters
-from distill_studio.cli.session import session_of
+from distill_studio.cli.session import Session, session_of
 from distill_studio.cli.show import clean, clean_lines
 from distill_studio.cli.waiting import check_detach, finish
 from distill_studio.core.errors import InvalidInput
 from distill_studio.core.records import Curation, PairStatus
+
+ELSEWHERE = "elsewhere"
+_LOOK_S = 0.5
 
 
 class Method(StrEnum):
@@ -25,9 +30,10 @@ class Method(StrEnum):
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add `freeze`, `train` and `compare`."""
+    """Add `freeze`, `train`, `machines` and `compare`."""
     app.command("freeze")(freeze)
     app.command("train")(train)
+    app.command("machines")(machines)
     app.command("compare")(compare)
 
 
@@ -115,6 +121,16 @@ def train(
         list[str] | None,
         typer.Option("--set", help="Any other setting: learning_rate=1e-4. May be repeated."),
     ] = None,
+    on: Annotated[
+        str,
+        typer.Option(
+            help="A machine of Hugging Face Jobs, such as a10g-small (paid; `machines` lists them),"
+            " or `elsewhere`: prints what another machine runs."
+        ),
+    ] = "",
+    limit: Annotated[
+        int, typer.Option(min=0, help="With --on: minutes after which it is ended; 0 = estimated.")
+    ] = 0,
     check: Annotated[bool, typer.Option("--check", help="Pre-flight only.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait for its end.")] = False,
 ) -> None:
@@ -134,14 +150,53 @@ def train(
         "teacher": teacher,
     } | settings_of(set_ or [])
     if check:
-        found = session.call("distill_preflight", spec=spec)
+        found = _checked(session, spec, on, limit)
         session.answer(found, lambda: print(json.dumps(found, ensure_ascii=False, indent=1)))
         return
-    run = session.call("distill_start", spec=spec)
+    run = _started(session, spec, on, limit)
     job = session.call("jobs_get", job_id=run["job_id"])
     finish(session, job, detach=detach)
     run = session.call("distill_get", name=run["name"])
     session.answer(run, lambda: _show_run(run))
+
+
+def machines(ctx: typer.Context) -> None:
+    """List the machines of Hugging Face Jobs with their prices; asks the Hub."""
+    session = session_of(ctx)
+    found = session.call("remote_flavors")
+    session.answer(found, lambda: _show_machines(found))
+
+
+def _show_machines(found: list[dict[str, Any]]) -> None:
+    for one in found:
+        gpu = f"{one['gpus']} x {one['gpu']} {one['gpu_memory_gb']:.0f} GB" if one["gpus"] else ""
+        price = f"${60 * one['usd_per_minute']:.2f} an hour"
+        what = f"{one['cpus']} cores, {one['memory_gb']:.0f} GB"
+        print(f"{clean(one['name']):<20}{price:<18}{what:<22}{clean(gpu)}".rstrip())
+
+
+def _checked(session: Session, spec: dict[str, Any], on: str, limit: int) -> Any:  # noqa: ANN401
+    if on and on != ELSEWHERE:
+        return session.call("remote_estimate", spec=spec, flavor=on, limit_minutes=limit)
+    return session.call("distill_preflight", spec=spec)
+
+
+def _started(session: Session, spec: dict[str, Any], on: str, limit: int) -> dict[str, Any]:
+    """The run, begun here, on a rented machine, or to be begun elsewhere."""
+    if not on:
+        run: dict[str, Any] = session.call("distill_start", spec=spec)
+        return run
+    if on != ELSEWHERE:
+        run = session.call("remote_start", spec=spec, flavor=on, limit_minutes=limit)
+        return run
+    run = session.call("remote_start_elsewhere", spec=spec)
+    while session.call("jobs_get", job_id=run["job_id"])["state"] in ("queued", "running"):
+        if command := session.call("remote_status", name=run["name"])["command"]:
+            token = "HF_TOKEN there: a token that may write to your repositories"
+            print(f"Run this on the other machine ({token}):\n{command}", file=sys.stderr)
+            break
+        time.sleep(_LOOK_S)
+    return run
 
 
 def _split_layers(student: str) -> tuple[str, int | None]:

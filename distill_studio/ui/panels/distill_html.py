@@ -116,14 +116,22 @@ def wants_lighter(run: Run) -> bool:
     return (is_short or run.state is RunState.LOST) and passes_of_lighter(run.method, batch) > 0
 
 
-def run_html(run: Run, curve: Curve, events: Sequence[Any]) -> str:
-    """One run: head, progress, figures, curve, samples."""
+def run_html(run: Run, curve: Curve, events: Sequence[Any], elsewhere: str = "") -> str:
+    """One run: head, progress, figures, curve, samples.
+
+    Args:
+        run: Of the store.
+        curve: Of its events.
+        events: Oldest first.
+        elsewhere: HTML of how it stands on another machine; '' for one that trains here.
+    """
     held = standing(events)
     steps = [e for e in held if e.kind == "step"]
     parts = [_head(run, events)]
     if run.state in ACTIVE:
         parts.append(progress_bar(steps[-1].step if steps else 0, curve.total, run.name))
-        parts.append(note(_now(run, events)))
+        parts.append(note(_now(run, events)) if events or not elsewhere else "")
+    parts.append(elsewhere)
     if run.error:
         parts.append(note(run.error, "bad"))
     parts.append(_figures(run, held, curve))

@@ -16,10 +16,12 @@ from distill_studio.ui.panels import distill_html
 from distill_studio.ui.panels.export_html import file_url
 from distill_studio.ui.panels.hub_panel import build_hub_panel
 from distill_studio.ui.panels.lineage_html import lineage_html
+from distill_studio.ui.panels.remote_html import status_html, usd
 
 _SLOW: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
 _RESUMABLE = (RunState.STOPPED, RunState.FAILED, RunState.LOST)
 _LOG_LINES = 60
+_CANCELS = "The Job is cancelled; a machine of your own is stopped there. Nothing of it is kept."
 _PICK = """
 element.addEventListener('click', event => {
   const button = event.target.closest('[data-run]');
@@ -97,13 +99,17 @@ def build_runs_panel(ui: Ui) -> RunsPanel:
     def on_stop(request: gr.Request, workspace: str, name: str) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
         opened.distill.stop(actor, name)
-        gr.Info("It finishes this update, saves a checkpoint and stops.")
+        is_here = opened.remote.status(actor, name) is None
+        gr.Info("It finishes this update, saves a checkpoint and stops." if is_here else _CANCELS)
         return view.page(request, workspace, name)
 
     @guarded
     def on_resume(request: gr.Request, workspace: str, name: str) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
         opened.distill.resume(actor, name)
+        remote = opened.remote.status(actor, name)
+        if remote is not None and remote.kind == "job":
+            gr.Info(f"It starts as a Job again, for {usd(remote.limit_usd)} at most.")
         return view.page(request, workspace, name)
 
     @guarded
@@ -192,6 +198,7 @@ class _View:
             hidden = [*[gr.Button(visible=False)] * 7, gr.Accordion(visible=False)]
             return (gr.Timer(active=is_any_active), listing, "", "", *hidden)
         curve, events = opened.distill.follow(name)
+        remote = opened.remote.status(actor, name)
         lines = esc(opened.distill.log(actor, name, _LOG_LINES)) or "Nothing printed yet."
         is_done = run.state is RunState.DONE
         is_active = run.state in distill_html.ACTIVE
@@ -207,7 +214,7 @@ class _View:
         return (
             gr.Timer(active=is_any_active),
             listing,
-            distill_html.run_html(run, curve, events),
+            distill_html.run_html(run, curve, events, status_html(remote) if remote else ""),
             f'<pre class="ds-log">{lines}</pre>',
             *[gr.Button(visible=is_shown) for is_shown in shown],
             gr.Accordion(visible=is_done),

@@ -14,6 +14,7 @@ from distill_studio.ui.panels.distill_fields import preset_choices, preset_text
 from distill_studio.ui.panels.distill_html import findings_html, tokens_html
 from distill_studio.ui.panels.form_memory import FormMemory
 from distill_studio.ui.panels.plans_panel import PlansPanel, build_plans_panel
+from distill_studio.ui.panels.remote_panel import build_remote_panel
 from distill_studio.ui.panels.run_live import RunsPanel, build_runs_panel
 
 LABEL = "Distill"
@@ -43,8 +44,10 @@ def build(ui: Ui) -> TabView:
             row = gr.Number(0, label="Row", precision=0, minimum=0, elem_id="distill-row")
             tokens = gr.HTML(elem_id="distill-tokens", apply_default_css=False)
         start = gr.Button("Start training", variant="primary", elem_id="distill-start")
+        remote = build_remote_panel(ui, form)
         plans = build_plans_panel(ui, form)
     runs = build_runs_panel(ui)
+    remote.wire(runs)
 
     memory = FormMemory(LABEL.lower(), form.kept)
     view = _View(ui, runs, memory, plans)

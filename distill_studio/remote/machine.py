@@ -1,0 +1,243 @@
+"""The program on the other machine: `python -m distill_studio.remote.machine PACKAGE_FOLDER`.
+
+Runs the same worker as the app does, on the packed run, as a child that does not get the token.
+Every minute, if there is something new, the worker's events go to the Hub as one small commit; at
+the end the model and the last events go there in one commit, so that nobody reads "done" before
+the model is there. Exit code 0: done or stopped; 1: failed. HF_TOKEN comes from the environment.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from distill_studio.core.errors import InvalidInput, StudioError
+from distill_studio.distill.command import CONFIG_FILE, LOG_FILE, SHUTDOWN_ENV, worker_argv
+from distill_studio.distill.config import RunConfig, TeacherRun, load_config
+from distill_studio.distill.events import (
+    EVENTS_FILE,
+    EventWriter,
+    Failed,
+    last_final,
+    parse_event,
+    read_events,
+)
+from distill_studio.hub.run_repository import RunRepository
+from distill_studio.remote import records
+from distill_studio.remote.start import digest
+
+TOKEN_VARIABLE = "HF_TOKEN"
+INTERVAL_VARIABLE = "DISTILL_STUDIO_REMOTE_PUSH_S"
+PUSH_EVERY_S = 60.0  # 60 of the 128 commits an hour that the Hub takes
+_LOOK_EVERY_S = 0.5
+_LOG_BYTES = 20_000
+_WORKER_ENV = {  # as beside the app: it asks nobody
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYTHONUNBUFFERED": "1",
+    **SHUTDOWN_ENV,
+}
+_LAST_ATTEMPTS = 8  # the result was paid for: some minutes of a bad Hub are waited out
+
+
+def main(argv: list[str]) -> int:
+    """Train the packed run and bring everything to the Hub; returns the exit code."""
+    if len(argv) != 1:
+        sys.stderr.write("usage: python -m distill_studio.remote.machine PACKAGE_FOLDER\n")
+        return 2
+    token = os.environ.pop(TOKEN_VARIABLE, "")
+    if not token:
+        sys.stderr.write(f"{TOKEN_VARIABLE} is not set: a token that may write to the Hub.\n")
+        return 2
+    package = Path(argv[0]).resolve()
+    manifest = records.Manifest.model_validate_json((package / records.MANIFEST).read_bytes())
+    hub = RunRepository(token)
+    folder = package.parent / "run" / manifest.name
+    folder.mkdir(parents=True, exist_ok=True)
+    carrier = Carrier(hub, manifest, folder, _interval_s())
+    try:
+        config = placed(load_config(package / records.RUN), package, hub)
+        (folder / CONFIG_FILE).write_text(config.model_dump_json(indent=2), encoding="utf-8")
+        worked = _train(folder, carrier)
+    except StudioError as err:
+        _say_failed(folder, err.user_message, err.hint)
+        worked = False
+    final = last_final(read_events(folder / EVENTS_FILE)[0])
+    if final is None:
+        _say_failed(folder, "The training process ended without a last word.", "Look at its log.")
+    is_done = worked and final is not None and final.kind == "done"
+    carrier.finish(made_by(folder) if is_done else {})
+    print(_tail(folder / LOG_FILE).decode("utf-8", "replace")[-4000:])  # noqa: T201  (the Job's log)
+    return 0 if final is not None and final.kind in ("done", "stopped") else 1
+
+
+class Carrier:
+    """Brings events, the log and the result to the repository.
+
+    Args:
+        hub: With the token.
+        manifest: Says which repository and attempt.
+        folder: Of the run.
+        every_s: Seconds between commits.
+    """
+
+    def __init__(
+        self, hub: RunRepository, manifest: records.Manifest, folder: Path, every_s: float
+    ) -> None:
+        self._hub = hub
+        self._manifest = manifest
+        self._folder = folder
+        self._every_s = every_s
+        self._offset = 0  # of what is cut into parts
+        self._parts = 0  # that have arrived
+        self._waiting: list[bytes] = []  # cut, and sent again as they are: an answer may get lost
+        self._next = 0.0
+
+    def carry(self) -> None:
+        """Bring what is new, if it is time; what fails is brought the next time."""
+        if time.monotonic() < self._next:
+            return
+        self._cut(with_done=False)
+        if not self._waiting:
+            return
+        self._next = time.monotonic() + self._every_s
+        try:
+            self._commit({}, attempts=1)
+        except StudioError as err:
+            print(f"The Hub did not take the events: {err}", flush=True)  # noqa: T201
+
+    def finish(self, made: dict[str, Path]) -> None:
+        """Bring the rest of the events and what the training made, in one commit."""
+        marks = {
+            path: records.FileMark(sha256=digest(file), size_bytes=file.stat().st_size)
+            for path, file in made.items()
+        }
+        files: dict[str, Path | bytes] = {**made}
+        if made:
+            place = f"{records.attempt_folder(self._manifest.attempt)}/{records.RESULT}"
+            files[place] = records.Result(files=marks).model_dump_json(indent=1).encode()
+        self._cut(with_done=True)
+        self._commit(files, attempts=_LAST_ATTEMPTS)
+
+    def _cut(self, *, with_done: bool) -> None:
+        """Make a part of the whole lines that are new; "done" waits for the model."""
+        path = self._folder / EVENTS_FILE
+        if not path.exists():
+            return
+        with path.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read()
+        lines = data[: data.rfind(b"\n") + 1].splitlines(keepends=True)
+        if lines and not with_done and _is_done(lines[-1]):
+            lines.pop()
+        if new := b"".join(lines):
+            self._waiting.append(new)
+            self._offset += len(new)
+
+    def _commit(self, files: dict[str, Path | bytes], attempts: int) -> None:
+        attempt = self._manifest.attempt
+        parts = enumerate(self._waiting, start=self._parts + 1)
+        files |= {records.part_path(attempt, number): part for number, part in parts}
+        if log := _tail(self._folder / LOG_FILE):
+            files[f"{records.attempt_folder(attempt)}/{records.LOG}"] = log
+        if not files:
+            return
+        self._hub.put(self._manifest.repo, files, f"Attempt {attempt}: events", attempts)
+        self._parts += len(self._waiting)
+        self._waiting.clear()
+
+
+def placed(config: RunConfig, package: Path, hub: RunRepository) -> RunConfig:
+    """The packed run with folders of this machine; models of the Hub are downloaded."""
+    found: dict[str, str] = {}
+
+    def folder(place: str) -> str:
+        if place not in found:
+            found[place] = str(_folder_of(place, package, hub))
+        return found[place]
+
+    student = config.student
+    fields: dict[str, Any] = {
+        "student": student.model_copy(update={"base_folder": folder(student.base_folder)}),
+        "data": config.data.model_copy(update={"folder": folder(config.data.folder)}),
+    }
+    if isinstance(config, TeacherRun):
+        teachers = [t.model_copy(update={"folder": folder(t.folder)}) for t in config.teachers]
+        fields |= {"teacher": teachers[0], "more_teachers": tuple(teachers[1:])}
+    if cache := getattr(config, "cache_folder", ""):
+        fields["cache_folder"] = str(package / cache)
+    return config.model_copy(update=fields)
+
+
+def made_by(folder: Path) -> dict[str, Path]:
+    """What a training left, by its path in the repository."""
+    return {
+        path.relative_to(folder).as_posix(): path
+        for name in records.MADE
+        for path in sorted((folder / name).rglob("*"))
+        if path.is_file() and path.name != "README.md"
+    }
+
+
+def _folder_of(place: str, package: Path, hub: RunRepository) -> Path:
+    if not place.startswith(records.HUB_PREFIX):
+        return package / place
+    model, _, revision = place.removeprefix(records.HUB_PREFIX).partition("@")
+    if not revision:
+        raise InvalidInput(f"The package names no revision of {model}.")
+    return hub.model(model, revision)
+
+
+def _train(folder: Path, carrier: Carrier) -> bool:
+    """Run the worker; True when it ended well. A stop asked of us is asked of it."""
+    hidden = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
+    hidden |= _WORKER_ENV
+    with (folder / LOG_FILE).open("ab") as log:
+        worker = subprocess.Popen(
+            worker_argv(folder),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=hidden,
+        )
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: worker.terminate())
+        while worker.poll() is None:
+            carrier.carry()
+            time.sleep(_LOOK_EVERY_S)
+    return worker.returncode == 0
+
+
+def _say_failed(folder: Path, message: str, hint: str) -> None:
+    writer = EventWriter(folder / EVENTS_FILE)
+    writer.write(Failed(message=message, hint=hint))
+    writer.close()
+
+
+def _is_done(line: bytes) -> bool:
+    try:
+        return bool(parse_event(line).kind == "done")
+    except ValidationError:
+        return False
+
+
+def _tail(path: Path) -> bytes:
+    if not path.exists():
+        return b""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _LOG_BYTES))
+        return file.read()
+
+
+def _interval_s() -> float:
+    return max(0.2, float(os.environ.get(INTERVAL_VARIABLE) or PUSH_EVERY_S))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,58 @@
+"""The first program on the other machine: `python package/start.py`. Standard library alone.
+
+Checks every file of the package, unpacks the app's code, installs what it needs (unless
+DISTILL_STUDIO_REMOTE_INSTALL=skip) and becomes `python -m distill_studio.remote.machine`. The
+installer does not see the token.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+
+def main() -> int:
+    """Returns only when something is wrong: else this process becomes the training."""
+    package = Path(__file__).resolve().parent
+    manifest = json.loads((package / "package.json").read_text(encoding="utf-8"))
+    for name, mark in manifest["files"].items():
+        if digest(package / name) != mark["sha256"]:
+            sys.stderr.write(f"{name} did not arrive as it was packed.\n")
+            return 3
+    code = package.parent / "code"
+    with zipfile.ZipFile(package / "code.zip") as archive:
+        archive.extractall(code)
+    if os.environ.get("DISTILL_STUDIO_REMOTE_INSTALL") != "skip":
+        hidden = {name: value for name, value in os.environ.items() if name != "HF_TOKEN"}
+        said = [sys.executable, "-m", "pip", "install", "--quiet", "--root-user-action=ignore"]
+        wanted = ["-r", str(package / "requirements.txt")]
+        done = subprocess.run([*said, *wanted], env=hidden, check=False)
+        if done.returncode:
+            sys.stderr.write("The requirements could not be installed.\n")
+            return 4
+    sys.stdout.flush()
+    environment = os.environ | {
+        "PYTHONPATH": str(code),
+        "PYTHONUNBUFFERED": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+    command = [sys.executable, "-m", "distill_studio.remote.machine", str(package)]
+    os.execve(sys.executable, command, environment)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, as hex digits; '' where it is missing."""
+    if not path.is_file():
+        return ""
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
