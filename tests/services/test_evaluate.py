@@ -109,7 +109,7 @@ def test_compare_is_an_operation(workspace, owner, models):
     assert [a["card"]["id"] for a in found["answers"]] == ["teacher:big", "student:small"]
     names = [n for n in operations.operations() if n.startswith("evaluate_")]
     assert "evaluate_stream" not in names
-    assert {"evaluate_vote", "evaluate_compare_set", "evaluate_wins", "evaluate_get"} <= set(names)
+    assert {"evaluate_vote", "evaluate_compare_set", "evaluate_get"} <= set(names)
 
 
 @pytest.mark.parametrize(
@@ -320,7 +320,7 @@ def test_two_people_vote_for_themselves(workspace, owner, compared):
     assert workspace.evaluate.get(owner, compared.id).verdict.winner == "3"
     assert workspace.evaluate.get(other, compared.id).verdict.winner == "1"
     assert workspace.db.value("SELECT count(*) FROM pairs") == 3
-    rows = {(r.model, r.against): r for r in workspace.evaluate.wins(owner)}
+    rows = {(r.model, r.against): r for r in workspace.arena.standings(owner).rates}
     assert (rows["small", "big"].n, rows["small", "big"].wins) == (2, 1)
     assert rows["small", "raw"].wins == 1
     assert rows["small", "big"].prompts == 1
