@@ -55,7 +55,7 @@ from distill_studio.services.curation_settings import (
 )
 from distill_studio.services.memo import Memo
 from distill_studio.services.pipelines import JOB_KIND as PIPELINE_JOB
-from distill_studio.store import curation, embeddings, pairs
+from distill_studio.store import curation, embeddings, pairs, split_links
 from distill_studio.store.database import Row
 
 if TYPE_CHECKING:
@@ -342,7 +342,7 @@ class CurateService(Service):
         """
         work.refresh_hashes(self.db)
         model = settings_in_force(self.db).model
-        rows, near = embeddings.split_links(self.db, pair_ids, _SPLIT_THRESHOLD, model)
+        rows, near = split_links.split_links(self.db, pair_ids, _SPLIT_THRESHOLD, model)
         ties: list[tuple[str, Any]] = [(r["pair_id"], ("seed", r["seed_id"])) for r in rows]
         ties += [(r["pair_id"], ("prompt", r["prompt_key"])) for r in rows if r["prompt_key"]]
         ties += [(r["a_id"], r["b_id"]) for r in near]
@@ -350,7 +350,7 @@ class CurateService(Service):
 
     def compared_count(self, pair_ids: Sequence[str]) -> int:
         """How many of these rows a search has compared, so that `near_groups` knows them."""
-        return embeddings.compared_count(self.db, pair_ids, settings_in_force(self.db).model)
+        return split_links.compared_count(self.db, pair_ids, settings_in_force(self.db).model)
 
     # -- inside ---------------------------------------------------------------------------
 
