@@ -26,7 +26,7 @@ from distill_studio.hub.published_card import published_card
 from distill_studio.hub.repository import Upload
 from distill_studio.services.model_facts import model_facts
 from distill_studio.store import runs
-from distill_studio.store.curation import privacy_flags
+from distill_studio.store.filter_scores import privacy_flags
 
 if TYPE_CHECKING:
     from distill_studio.services.workspace import Workspace
