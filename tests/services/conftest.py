@@ -1,4 +1,4 @@
-"""What the tests of accounts share: the accounts of a folder, and a clock that they set."""
+"""What tests of several services share: accounts with a clock, and Curate with four rows."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 from distill_studio.core.allow_list import AllowList
 from distill_studio.core.records.account import Outside
 from distill_studio.services.accounts import Accounts
+from tests.services.curate_rows import BEES, SHIPS, WordCounts, pair, store
 
 Open = Callable[..., Accounts]
 
@@ -42,3 +43,27 @@ def reopen(tmp_path: Path, clock: Clock) -> Iterator[Open]:
     yield start
     for one in opened:
         one.close()
+
+
+@pytest.fixture
+def embedder(workspace, monkeypatch):
+    made = WordCounts()
+    monkeypatch.setattr(workspace.studio.models, "embedder", lambda *_: made, raising=False)
+    return made
+
+
+@pytest.fixture
+def curate(workspace, embedder):
+    return workspace.curate
+
+
+@pytest.fixture
+def bees(workspace):
+    """Four rows: a, its near copy b, its equal c (but for case), and a different d."""
+    return store(
+        workspace,
+        pair("How do bees make honey?", BEES, topic="nature"),
+        pair("How do bees make their honey?", BEES + " months", topic="nature"),
+        pair("how do bees make honey", BEES.lower() + ".", topic="nature"),
+        pair("Why do ships float?", SHIPS, topic="physics"),
+    )
