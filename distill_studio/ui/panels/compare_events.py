@@ -200,8 +200,10 @@ class CompareEvents:
         opened, actor = self._ui.open(request, workspace)
         opened.evaluate.stop(actor, name)
 
-    def on_example(self, packed: str) -> tuple[Any, ...]:
+    def on_example(self, packed: str | None) -> tuple[Any, ...]:
         """Put a held-out prompt into the box, and what was said before it above."""
+        if not packed:
+            return (gr.skip(),) * 4
         turns = [Message(**turn) for turn in json.loads(packed)]
         return (turns[-1].content, *_context_updates(turns[:-1]))
 
