@@ -4,7 +4,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ _PLAIN_LINE_EVERY_S = 10.0
 _STOP_LIMIT_S = 60.0
 _INTERRUPTED = 130
 Job = Mapping[str, Any]
+Detach = Annotated[bool, typer.Option("--detach", help="Do not wait for its end.")]
 
 
 class JobFailed(StudioError):

@@ -1,6 +1,7 @@
 """A trained student as files to take away, with a card that says what it is. Torch-free."""
 
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from distill_studio.core.ids import new_id
 from distill_studio.core.records import Run
 from distill_studio.distill.card import PackageKind, short_id
 
+ADAPTER_SETTINGS = "adapter_config.json"
+_NAMED_BASE = re.compile(r"\A---\n(?:.*\n)*?base_model: '?([^'\n]+)")  # in a card's front matter
 _FOLDERS: dict[PackageKind, str] = {"merged": "model", "adapter": "adapter"}
 
 
@@ -21,7 +24,7 @@ def pack(run_folder: Path, run: Run, kind: PackageKind, target: Path, card: str)
         run: Its record.
         kind: Which of the two.
         target: Where the file goes.
-        card: Its README.md.
+        card: Its README.md; an adapter's settings name the base that it names.
 
     Raises:
         InvalidInput: The run trained full weights, so there is no adapter.
@@ -34,7 +37,10 @@ def pack(run_folder: Path, run: Run, kind: PackageKind, target: Path, card: str)
     try:
         with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
             for name, file in files.items():
-                archive.write(file, f"{stem}/{name}")
+                if name == ADAPTER_SETTINGS:
+                    archive.writestr(f"{stem}/{name}", public_adapter_settings(file, _base(card)))
+                else:
+                    archive.write(file, f"{stem}/{name}")
             archive.writestr(f"{stem}/README.md", card)
             archive.writestr(f"{stem}/run.json", public_settings(run_folder))
         unfinished.rename(path)
@@ -80,6 +86,12 @@ def public_adapter_settings(file: Path, base_model: str) -> bytes:
     if base_model:
         settings["base_model_name_or_path"] = base_model
     return json.dumps(settings, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def _base(card: str) -> str:
+    """The base's id on the Hub, where the card's front matter has one."""
+    found = _NAMED_BASE.match(card.partition("\n---\n")[0])
+    return found[1].strip() if found else ""
 
 
 def _without_paths(value: Any) -> Any:  # noqa: ANN401  (any JSON value)

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,25 @@ def put_in_place(restored: Path, home: Path) -> None:
     restored.joinpath("workspaces").mkdir(exist_ok=True)
     os.replace(restored / "workspaces", old)
     shutil.rmtree(restored, ignore_errors=True)
+
+
+def clear(folder: Path) -> None:
+    """An empty folder, made when missing."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+
+def in_words(restored: Restored) -> str:
+    """What was put back, in a sentence."""
+    rows = sum(c["decisions"] + c["votes"] for c in restored.counts.values())
+    age = ""
+    if restored.whole_made_at:
+        made = datetime.fromisoformat(restored.whole_made_at)
+        age = f"the whole copy of {made:%Y-%m-%d %H:%M:%S} UTC and "
+    return (
+        f"Put back at the start from {age}{restored.parts} newer parts:"
+        f" {rows:,} decisions and votes in {len(restored.counts)} workspaces."
+    )
 
 
 def restore_by_command(settings: Settings) -> Restored:

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import logging
 import secrets
-import shutil
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,15 +18,18 @@ from typing import TYPE_CHECKING
 from distill_studio.backup import BackupError, LeaseLost, Place, place_of
 from distill_studio.backup.disk import disk_here
 from distill_studio.backup.files import sha256_of, to_parquet
-from distill_studio.backup.holder import Attachment, is_live, new_lease, renewed
+from distill_studio.backup.holder import renewed
 from distill_studio.backup.records import Lease, WholeCopy, part_path, wholes_of
 from distill_studio.core.errors import Conflict, StudioError
 from distill_studio.core.records.backup import BackupPoint, BackupState
 from distill_studio.core.records.base import utc_now
+from distill_studio.services.backup_lease import beating, take_lease
 from distill_studio.services.backup_restore import (
     WORK_FOLDER,
     Restored,
+    clear,
     holds_anything,
+    in_words,
     is_empty,
     put_in_place,
     read_whole,
@@ -225,34 +225,8 @@ class Backups:
         """
         place = self._place
         assert place is not None
-        attachment = Attachment(self._studio.home)
-        mine = attachment.read()
         empty = is_empty(self._studio.home)
-        try:
-            lease = place.lease()
-        except BackupError as err:
-            if err.code != "gone" or (mine is not None and mine.place == place.label):
-                raise
-            place.make()
-            lease = place.lease()
-        place.check_private()
-        if lease is not None:
-            if not empty:
-                attachment.require_same(mine, lease)
-            if is_live(lease, utc_now(), mine):
-                raise BackupError(
-                    f"{lease.owner} backs up to {place.label} and was seen there lately.",
-                    "Stop that app, or give this one another place. A lease that nobody renews"
-                    f" lapses at {lease.until:%H:%M:%S} UTC.",
-                    code="held",
-                )
-        taken = new_lease(lease, place.lease_s)
-        before = attachment.write(taken, place.label)
-        try:
-            place.take(taken, lease)
-        except LeaseLost:  # of any other failure it is not known whether the lease is there
-            attachment.undo(before)
-            raise
+        taken = take_lease(place, self._studio.home, is_empty=empty)
         if empty:
             self._lease = taken
             self._restore(place)
@@ -266,11 +240,11 @@ class Backups:
         if not holds_anything(place.paths()):
             return
         target = self._work / "restored"
-        _clear(target)
-        with self._beating():
+        clear(target)
+        with beating(place, lambda: self._write({}, [], "Restoring")):
             self.restored = restore(place, target, self._settings.store_memory_mib)
         put_in_place(target, self._studio.home)
-        self._set(restored=_in_words(self.restored), problems=self.restored.problems)
+        self._set(restored=in_words(self.restored), problems=self.restored.problems)
 
     def _learn(self, place: Place) -> None:
         """What is in the backup: whole copies and, of the newest, how far it goes."""
@@ -292,27 +266,6 @@ class Backups:
             self._is_asked = True  # a backup begins with a whole copy
         self._seen, self._copied = {}, {}
         self._whole_first_until = time.monotonic() + _WHOLE_FIRST_S
-
-    @contextmanager
-    def _beating(self) -> Iterator[None]:
-        """Keep the lease while a long restore goes on."""
-        done = threading.Event()
-
-        def beat() -> None:
-            assert self._place is not None
-            while not done.wait(self._place.beat_every_s):
-                try:
-                    self._write({}, [], "Restoring")
-                except StudioError as err:
-                    logger.warning("the lease could not be renewed: %s", err)
-
-        thread = threading.Thread(target=beat, name="backup-beat", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
 
     # -- the two threads ----------------------------------------------------------------------
 
@@ -506,20 +459,3 @@ def _joined(
 def _moment() -> int:
     """Microseconds of a clock that only this process has, and that never goes back."""
     return time.monotonic_ns() // 1_000
-
-
-def _clear(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-
-
-def _in_words(restored: Restored) -> str:
-    rows = sum(c["decisions"] + c["votes"] for c in restored.counts.values())
-    age = ""
-    if restored.whole_made_at:
-        made = datetime.fromisoformat(restored.whole_made_at)
-        age = f"the whole copy of {made:%Y-%m-%d %H:%M:%S} UTC and "
-    return (
-        f"Put back at the start from {age}{restored.parts} newer parts:"
-        f" {rows:,} decisions and votes in {len(restored.counts)} workspaces."
-    )

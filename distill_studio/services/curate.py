@@ -55,7 +55,14 @@ from distill_studio.services.curation_settings import (
 )
 from distill_studio.services.memo import Memo
 from distill_studio.services.pipelines import JOB_KIND as PIPELINE_JOB
-from distill_studio.store import curation, embeddings, pairs
+from distill_studio.store import (
+    curation,
+    curation_actions,
+    embeddings,
+    filter_scores,
+    pairs,
+    split_links,
+)
 from distill_studio.store.database import Row
 
 if TYPE_CHECKING:
@@ -94,7 +101,7 @@ class CurateService(Service):
     def _state(self) -> CurateState:
         counts = pairs.counts(self.db)
         settings = settings_in_force(self.db)
-        action = curation.latest_action(self.db)
+        action = curation_actions.latest_action(self.db)
         return CurateState(
             total=counts["total"],
             rejected=counts["rejected"],
@@ -300,14 +307,14 @@ class CurateService(Service):
     def settle(self, actor: Actor) -> CurateReport:
         """Apply the settings in force again, after decisions, edits or new rows."""
         actor.require(Role.REVIEWER)
-        action = curation.latest_action(self.db)
+        action = curation_actions.latest_action(self.db)
         pipeline = action["pipeline"] if action else ""
         return put_in_force(self.db, settings_in_force(self.db), pipeline, by=actor)
 
     def undo(self, actor: Actor) -> CurateState:
         """Take the last applied step back exactly; may be repeated."""
         actor.require(Role.REVIEWER)
-        if curation.undo(self.db, actor.user) is None:
+        if curation_actions.undo(self.db, actor.user) is None:
             raise InvalidInput("Nothing was applied, so there is nothing to undo.")
         return self.state(actor)
 
@@ -342,7 +349,7 @@ class CurateService(Service):
         """
         work.refresh_hashes(self.db)
         model = settings_in_force(self.db).model
-        rows, near = embeddings.split_links(self.db, pair_ids, _SPLIT_THRESHOLD, model)
+        rows, near = split_links.split_links(self.db, pair_ids, _SPLIT_THRESHOLD, model)
         ties: list[tuple[str, Any]] = [(r["pair_id"], ("seed", r["seed_id"])) for r in rows]
         ties += [(r["pair_id"], ("prompt", r["prompt_key"])) for r in rows if r["prompt_key"]]
         ties += [(r["a_id"], r["b_id"]) for r in near]
@@ -350,7 +357,7 @@ class CurateService(Service):
 
     def compared_count(self, pair_ids: Sequence[str]) -> int:
         """How many of these rows a search has compared, so that `near_groups` knows them."""
-        return embeddings.compared_count(self.db, pair_ids, settings_in_force(self.db).model)
+        return split_links.compared_count(self.db, pair_ids, settings_in_force(self.db).model)
 
     # -- inside ---------------------------------------------------------------------------
 
@@ -371,7 +378,9 @@ class CurateService(Service):
 
     def _unmeasured(self) -> int:
         version = measures_version()
-        return self._memo.get("unmeasured", lambda: curation.unmeasured_count(self.db, version))
+        return self._memo.get(
+            "unmeasured", lambda: filter_scores.unmeasured_count(self.db, version)
+        )
 
     def _unhashed(self) -> int:
         return self._memo.get("unhashed", lambda: work.unhashed_count(self.db))

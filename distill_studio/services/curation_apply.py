@@ -11,7 +11,7 @@ from distill_studio.curate.reports import (
 from distill_studio.services import curation_views as views
 from distill_studio.services import curation_work as work
 from distill_studio.services.curation_plan import plan
-from distill_studio.store import curation, pairs
+from distill_studio.store import curation, curation_actions, filter_scores, pairs
 from distill_studio.store.database import Database
 
 
@@ -26,7 +26,7 @@ def put_in_force(
         work.refresh_hashes(db)
         made = plan(db, settings)
         report = views.report(db, made, curation.topic_totals(db))
-        number, changed = curation.apply(
+        number, changed = curation_actions.apply(
             db,
             by.user,
             made.targets,
@@ -50,7 +50,7 @@ def history(db: Database, limit: int) -> list[ActionInfo]:
             report=row["report"],
             pipeline=row["pipeline"],
         )
-        for row in curation.actions(db, limit)
+        for row in curation_actions.actions(db, limit)
     ]
 
 
@@ -63,7 +63,7 @@ def explanation(db: Database, pair_id: str) -> Explanation:
     rows = pairs.get(db, [pair_id])
     if not rows:
         raise NotFound(f"There is no pair {pair_id} in this workspace.")
-    change = curation.last_change(db, pair_id) or {}
+    change = curation_actions.last_change(db, pair_id) or {}
     lost_to = change.get("lost_to", "")
     is_removed = rows[0].curation.value != "kept"
     return Explanation(
@@ -75,5 +75,5 @@ def explanation(db: Database, pair_id: str) -> Explanation:
         lost_to=views.row_texts(db, [lost_to]).get(lost_to) if is_removed else None,
         applied_by=change.get("user_name", ""),
         applied_at=change.get("made_at"),
-        scores={row["measure"]: row["score"] for row in curation.scores_of(db, pair_id)},
+        scores={row["measure"]: row["score"] for row in filter_scores.scores_of(db, pair_id)},
     )

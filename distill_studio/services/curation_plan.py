@@ -21,7 +21,8 @@ from distill_studio.curate.filters import FilterConfig, Limit, SetAsideConfig
 from distill_studio.curate.filters.set_aside import SET_ASIDE, in_force
 from distill_studio.curate.reports import DEFAULT_FLOOR, CurateSettings
 from distill_studio.store import curation, embeddings
-from distill_studio.store.curation import TARGETS, LimitRow
+from distill_studio.store.curation import LimitRow
+from distill_studio.store.curation_actions import TARGETS
 from distill_studio.store.database import Database, Row
 
 Verdicts = dict[tuple[str, str], Verdict]
@@ -62,8 +63,8 @@ class FilterPlan:
     """What the filters take, whatever is near to what.
 
     protected: how many rows fail but a person accepted them; targets: a line for each row that
-    goes, as `curation.TARGETS` has it; listed: the same for rows that people set aside, which go
-    unless another one stands for them; by_topic: `topic`, `kind`, `count` of the targets.
+    goes, as `curation_actions.TARGETS` has it; listed: the same for rows that people set aside,
+    which go unless another one stands for them; by_topic: `topic`, `kind`, `count` of the targets.
     """
 
     protected: int
@@ -77,8 +78,8 @@ class Plan:
     """What applying the settings would do.
 
     filtered, duplicates: a line for each row that goes, by itself or for another one, as
-    `curation.TARGETS` has it; protected: rows that fail but a person accepted them; by_topic:
-    `topic`, `kind`, `count` of all rows that go.
+    `curation_actions.TARGETS` has it; protected: rows that fail but a person accepted them;
+    by_topic: `topic`, `kind`, `count` of all rows that go.
     """
 
     settings: CurateSettings

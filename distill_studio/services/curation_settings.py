@@ -9,13 +9,13 @@ from distill_studio.core import embedding_models
 from distill_studio.core.errors import InvalidInput
 from distill_studio.curate.filters import AnyFilter, LikelihoodConfig, SetAsideConfig
 from distill_studio.curate.reports import CurateSettings, DedupField, NearChoices
-from distill_studio.store import curation, likelihoods
+from distill_studio.store import curation_actions, likelihoods
 from distill_studio.store.database import Database
 
 
 def settings_in_force(db: Database) -> CurateSettings:
     """The settings in force, or the first ones."""
-    action = curation.latest_action(db)
+    action = curation_actions.latest_action(db)
     return CurateSettings.model_validate(action["settings"]) if action else CurateSettings()
 
 

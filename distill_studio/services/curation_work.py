@@ -26,7 +26,7 @@ from distill_studio.curate.text import (
     normalise,
     text_hash,
 )
-from distill_studio.store import curation, embeddings, text_keys
+from distill_studio.store import embeddings, filter_scores, text_keys
 from distill_studio.store.database import Database, Row
 
 MAX_NEAR_PAIRS = 5_000_000  # per field; beyond, the floor rises (some 100 MB in the store)
@@ -114,14 +114,14 @@ def measure_rows(
 ) -> int:
     """Measure new and edited rows with every filter; returns how many."""
     version = measures_version()
-    total = curation.unmeasured_count(db, version)
+    total = filter_scores.unmeasured_count(db, version)
     done, after = 0, ""
-    while rows := curation.rows_to_measure(db, version, _BATCH_ROWS, after):
+    while rows := filter_scores.rows_to_measure(db, version, _BATCH_ROWS, after):
         if cancel is not None:
             cancel.raise_if_cancelled()
         after = _next(rows)
         scores = [score for row in rows for score in _scores(row)]
-        curation.save_scores(db, version, rows, scores)
+        filter_scores.save_scores(db, version, rows, scores)
         done += len(rows)
         progress(done, max(total, done), "measuring")
     return done

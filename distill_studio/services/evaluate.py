@@ -29,7 +29,6 @@ from distill_studio.evaluate.board import Board, empty_answers
 from distill_studio.evaluate.compare import ModelSource, Started, fan_out
 from distill_studio.evaluate.duels import place_of
 from distill_studio.evaluate.prompts import held_out_prompts
-from distill_studio.evaluate.wins import Bout, WinRate, win_rates
 from distill_studio.services.arena_votes import record_verdict
 from distill_studio.services.base import Service
 from distill_studio.services.comparable_models import ComparableModels, facts_of
@@ -182,11 +181,6 @@ class EvaluateService(Service):
         verdict = _verdict(winner, actor.user, vote_id or new_id())
         record_verdict(self.db, comparison, verdict)
         return self.get(actor, comparison_id)
-
-    def wins(self, actor: Actor) -> list[WinRate]:
-        """Win rates from all votes: each model over all others, then each against each."""
-        actor.require(Role.VIEWER)
-        return win_rates([Bout(**row) for row in table.outcomes(self.db)])
 
     # -- sets -----------------------------------------------------------------------------
 

@@ -14,7 +14,11 @@ from distill_studio.core.errors import InvalidInput
 from distill_studio.core.records import Run, RunState, Snapshot
 from distill_studio.curate.filters.privacy import KINDS, finds
 from distill_studio.distill.card import ModelFacts, PackageKind, model_card, short_id
-from distill_studio.distill.package import public_adapter_settings, public_settings
+from distill_studio.distill.package import (
+    ADAPTER_SETTINGS,
+    public_adapter_settings,
+    public_settings,
+)
 from distill_studio.freeze.folder import CARD, MANIFEST, read_manifest
 from distill_studio.hub.checks import PushWarning, dataset_warnings, model_warnings
 from distill_studio.hub.licences import family_of
@@ -22,13 +26,12 @@ from distill_studio.hub.published_card import published_card
 from distill_studio.hub.repository import Upload
 from distill_studio.services.model_facts import model_facts
 from distill_studio.store import runs
-from distill_studio.store.curation import privacy_flags
+from distill_studio.store.filter_scores import privacy_flags
 
 if TYPE_CHECKING:
     from distill_studio.services.workspace import Workspace
 
 What = Literal["snapshot", "model"]
-_ADAPTER = "adapter_config.json"
 _BATCH_ROWS = 2000
 _MOST_READ = 20_000  # rows; some seconds
 _MOST_RUNS = 500
@@ -108,8 +111,10 @@ class HubUploads:
         run, folder, files = self._workspace.distill.finished(name, form)
         facts = self.facts(actor, run, repo_id, licence, datasets)
         contents: dict[str, Path | bytes] = {**files, "run.json": public_settings(folder)}
-        if _ADAPTER in files:
-            contents[_ADAPTER] = public_adapter_settings(files[_ADAPTER], facts.base_model)
+        if ADAPTER_SETTINGS in files:
+            contents[ADAPTER_SETTINGS] = public_adapter_settings(
+                files[ADAPTER_SETTINGS], facts.base_model
+            )
         data = run.config.get("data", {})
         return Upload(
             repo_id=repo_id,

@@ -25,7 +25,7 @@ from distill_studio.services.curation_apply import put_in_force
 from distill_studio.services.curation_jobs import find_near
 from distill_studio.services.curation_settings import settings_of
 from distill_studio.services.jobs import JobContext
-from distill_studio.store import curation, embeddings
+from distill_studio.store import curation, curation_actions, embeddings
 from distill_studio.store import pipelines as table
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class PipelinesService(Service):
     def page(self, actor: Actor) -> list[Pipeline]:
         """All saved pipelines by name."""
         actor.require(Role.VIEWER)
-        action = curation.latest_action(self.db)
+        action = curation_actions.latest_action(self.db)
         in_force = action["pipeline"] if action else ""
         return [Pipeline(**row, is_in_force=row["name"] == in_force) for row in table.page(self.db)]
 
@@ -131,7 +131,7 @@ class PipelinesService(Service):
         """
         actor.require(Role.REVIEWER)
         if not name:
-            action = curation.latest_action(self.db)
+            action = curation_actions.latest_action(self.db)
             name = action["pipeline"] if action else ""
         if not name:
             raise InvalidInput(

@@ -33,7 +33,7 @@ from distill_studio.services.curation_settings import settings_in_force
 from distill_studio.services.export import ExportFile
 from distill_studio.services.leak_work import RULES
 from distill_studio.services.memo import Memo
-from distill_studio.store import curation, embeddings
+from distill_studio.store import curation, curation_actions, embeddings
 from distill_studio.store import dataset_report as table
 from distill_studio.store.database import Row
 
@@ -88,7 +88,7 @@ class ReportService(Service):
 
     def _made(self) -> DatasetReport:
         db = self.workspace.db
-        action = curation.latest_action(db)
+        action = curation_actions.latest_action(db)
         fates = table.topic_fates(db)
         by_fate: Counter[str] = Counter()
         for row in fates:

@@ -1,11 +1,10 @@
-"""What the curate stage measured, decided, applied and undid.
+"""What the curate stage decides: which rows break the limits of filters, which are alike.
 
-Filters' thresholds are applied here, in SQL, to stored scores. `apply` writes `pairs.curation` and
-the log that `undo` reads, in one transaction.
+Filters' thresholds are applied here, in SQL, to the scores of `filter_scores`; what comes of it is
+put in force, and undone, by `curation_actions`.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
@@ -59,16 +58,6 @@ class LimitRow(NamedTuple):
     notes: tuple[str, ...] | None = None
 
 
-# What is to become of the rows that are not simply kept, a line each.
-TARGETS = pa.schema([
-    ("pair_id", pa.string()),
-    ("curation", pa.string()),
-    ("reason", pa.string()),
-    ("code", pa.string()),
-    ("score", pa.float64()),
-    ("lost_to", pa.string()),
-])
-
 Priority = Literal["judge", "oldest", "newest", "longest", "shortest", "teacher"]
 _ANSWER_LENGTH = "length(coalesce(p.edited_answer, p.answer))"
 _BY_SCORE = "p.judge_score DESC NULLS LAST"
@@ -80,82 +69,6 @@ _ORDERS: dict[Priority, str] = {  # who stands for others, after what people acc
     "shortest": f"{_ANSWER_LENGTH}, p.id",
     "teacher": f"p.teacher = $teacher DESC, {_BY_SCORE}, p.id",
 }
-
-
-# -- scores ---------------------------------------------------------------------------------
-
-
-def rows_to_measure(db: Database, filters: str, limit: int, after: str = "") -> list[Row]:
-    """Rows never measured, edited since, or measured by other versions of the filters; from an id
-    on."""
-    return db.rows(
-        f"""SELECT p.id AS pair_id, {CONTENT_KEY} AS content_key, p.prompt, p.messages, p.reasoning,
-        p.finish_reason,
-        coalesce(p.edited_answer, p.answer) AS answer,
-        CASE WHEN p.edited_answer IS NULL THEN p.params ELSE '{{}}' END AS provenance
-        FROM pairs p LEFT JOIN measured_pairs m ON m.pair_id = p.id
-        WHERE p.id > ? AND {IS_ANSWER}
-        AND (m.content_key IS DISTINCT FROM {CONTENT_KEY} OR m.filters <> ?)
-        ORDER BY p.id LIMIT ?""",
-        [after, filters, limit],
-    )
-
-
-def unmeasured_count(db: Database, filters: str) -> int:
-    """How many rows `rows_to_measure` would give."""
-    return int(
-        db.value(
-            f"""SELECT count(*) FROM pairs p LEFT JOIN measured_pairs m ON m.pair_id = p.id
-            WHERE {IS_ANSWER}
-            AND (m.content_key IS DISTINCT FROM {CONTENT_KEY} OR m.filters <> ?)""",
-            [filters],
-        )
-    )
-
-
-def save_scores(db: Database, filters: str, rows: Sequence[Row], scores: Sequence[Row]) -> None:
-    """Store the scores (`pair_id`, `measure`, `score`, `note`) of measured rows, old ones gone."""
-    if not rows:
-        return
-    ids = [row["pair_id"] for row in rows]
-    with db.write() as cursor:
-        cursor.execute("DELETE FROM filter_scores WHERE pair_id IN (SELECT unnest(?))", [ids])
-        db.insert("filter_scores", scores)
-        cursor.register(
-            "incoming_measured",
-            pa.table({"pair_id": ids, "content_key": [row["content_key"] for row in rows]}),
-        )
-        try:
-            cursor.execute(
-                "INSERT OR REPLACE INTO measured_pairs"
-                " SELECT pair_id, content_key, ? FROM incoming_measured",
-                [filters],
-            ).fetchall()
-        finally:
-            cursor.unregister("incoming_measured")
-
-
-def privacy_flags(db: Database, pair_ids: list[str]) -> tuple[dict[str, int], int]:
-    """Of these pairs: how many hold each kind of personal data (`email`, ..., `secret`), as the
-    filters measured them, and how many were never measured."""
-    ids = "SELECT unnest(?::VARCHAR[])"
-    rows = db.rows(
-        f"""SELECT measure, count(DISTINCT pair_id) AS n FROM filter_scores
-        WHERE starts_with(measure, 'privacy.') AND score > 0 AND pair_id IN ({ids}) GROUP BY 1""",
-        [pair_ids],
-    )
-    measured = db.row(
-        f"SELECT count(*) AS n FROM measured_pairs WHERE pair_id IN ({ids})", [pair_ids]
-    )
-    kinds = {row["measure"].removeprefix("privacy."): row["n"] for row in rows}
-    return kinds, len(set(pair_ids)) - (measured["n"] if measured else 0)
-
-
-def scores_of(db: Database, pair_id: str) -> list[Row]:
-    """All scores of a row: `measure`, `score`, `note`."""
-    return db.rows(
-        "SELECT measure, score, note FROM filter_scores WHERE pair_id = ? ORDER BY 1", [pair_id]
-    )
 
 
 # -- filters --------------------------------------------------------------------------------
@@ -335,132 +248,7 @@ def set_verdict(db: Database, user: str, a_id: str, b_id: str, verdict: str) -> 
         )
 
 
-# -- apply and undo -------------------------------------------------------------------------
-
-
-def apply(
-    db: Database,
-    user: str,
-    targets: pa.Table,
-    settings: Mapping[str, Any],
-    report: Mapping[str, Any],
-    pipeline: str = "",
-) -> tuple[int, int]:
-    """Make the rows' curation what `targets` say (all others are kept), with a log for `undo`.
-
-    Args:
-        db: The store.
-        user: Who.
-        targets: As `TARGETS` has it.
-        settings: What made them.
-        report: What they come to.
-        pipeline: The pipeline's name, if any.
-
-    Returns:
-        (number of the action, rows changed); (0, 0) when nothing differs, settings included.
-    """
-    with db.write() as cursor:
-        cursor.register("incoming_targets", targets)
-        try:
-            return _apply(db, user, settings, report, pipeline)
-        finally:
-            cursor.unregister("incoming_targets")
-
-
-def _apply(
-    db: Database,
-    user: str,
-    settings: Mapping[str, Any],
-    report: Mapping[str, Any],
-    pipeline: str,
-) -> tuple[int, int]:
-    cursor = db.cursor()
-    number = int(db.value("SELECT nextval('curation_action_numbers')"))
-    cursor.execute(
-        """INSERT INTO curation_changes
-        SELECT ?, p.id, p.curation, p.curation_reason, coalesce(t.curation, 'kept'),
-            coalesce(t.reason, ''), coalesce(t.code, ''), t.score, coalesce(t.lost_to, '')
-        FROM pairs p LEFT JOIN incoming_targets t ON t.pair_id = p.id
-        WHERE p.curation <> coalesce(t.curation, 'kept')
-            OR p.curation_reason <> coalesce(t.reason, '')""",
-        [number],
-    ).fetchall()
-    changed = int(db.value("SELECT count(*) FROM curation_changes WHERE action = ?", [number]))
-    latest = latest_action(db)
-    is_same = latest and (latest["settings"], latest["pipeline"]) == (dict(settings), pipeline)
-    if not changed and is_same:
-        return 0, 0
-    db.insert(
-        "curation_actions",
-        [
-            {
-                "number": number,
-                "user_name": user,
-                "settings": json.dumps(settings),
-                "report": json.dumps(report),
-                "made_at": utc_now(),
-                "pipeline": pipeline,
-            }
-        ],
-    )
-    cursor.execute(
-        """UPDATE pairs SET curation = c.curation, curation_reason = c.reason
-        FROM curation_changes c WHERE c.action = ? AND c.pair_id = pairs.id""",
-        [number],
-    ).fetchall()
-    return number, changed
-
-
-def undo(db: Database, user: str) -> Row | None:
-    """Take the newest action back exactly; returns it with `changed`, None when none is left."""
-    with db.write() as cursor:
-        action = latest_action(db)
-        if action is None:
-            return None
-        number = action["number"]
-        cursor.execute(
-            """UPDATE pairs SET curation = c.curation_before, curation_reason = c.reason_before
-            FROM curation_changes c WHERE c.action = ? AND c.pair_id = pairs.id""",
-            [number],
-        ).fetchall()
-        cursor.execute(
-            "UPDATE curation_actions SET undone_at = ?, undone_by = ? WHERE number = ?",
-            [utc_now(), user, number],
-        )
-        changed = db.value("SELECT count(*) FROM curation_changes WHERE action = ?", [number])
-    return {**action, "changed": int(changed)}
-
-
-def latest_action(db: Database) -> Row | None:
-    """The newest action in force: `number`, `user_name`, `settings`, `report`, `made_at`,
-    `pipeline`."""
-    row = db.row(
-        "SELECT number, user_name, settings, report, made_at, pipeline FROM curation_actions"
-        " WHERE undone_at IS NULL ORDER BY number DESC LIMIT 1"
-    )
-    return _parsed(row) if row else None
-
-
-def actions(db: Database, limit: int) -> list[Row]:
-    """Newest first, undone ones included, each with `changed` rows."""
-    rows = db.rows(
-        """SELECT a.number, a.user_name, a.settings, a.report, a.made_at, a.undone_at, a.undone_by,
-        a.pipeline,
-        (SELECT count(*) FROM curation_changes c WHERE c.action = a.number) AS changed
-        FROM curation_actions a ORDER BY a.number DESC LIMIT ?""",
-        [limit],
-    )
-    return [_parsed(row) for row in rows]
-
-
-def last_change(db: Database, pair_id: str) -> Row | None:
-    """What the newest action in force said of a row: `curation`, `reason`, `code`, `score`, ..."""
-    return db.row(
-        """SELECT c.curation, c.reason, c.code, c.score, c.lost_to, a.user_name, a.made_at
-        FROM curation_changes c JOIN curation_actions a ON a.number = c.action
-        WHERE c.pair_id = ? AND a.undone_at IS NULL ORDER BY c.action DESC LIMIT 1""",
-        [pair_id],
-    )
+# -- counts ---------------------------------------------------------------------------------
 
 
 def topic_totals(db: Database) -> list[Row]:
@@ -512,11 +300,3 @@ def outdated_count(db: Database, targets: pa.Table) -> int:
 
 def _limit_params(limits: Sequence[LimitRow]) -> dict[str, Any]:
     return {name: [getattr(row, name) for row in limits] for name in LimitRow._fields}
-
-
-def _parsed(row: Row) -> Row:
-    return {
-        **row,
-        "settings": json.loads(row["settings"]),
-        "report": json.loads(row["report"]),
-    }

@@ -112,18 +112,6 @@ def add_vote(db: Database, comparison_id: str, verdict: Verdict) -> bool:
         return True
 
 
-def outcomes(db: Database) -> list[Row]:
-    """What the votes say, by name of model: `prompt`, `winner`, `loser`, `outcome`."""
-    return db.rows(
-        """SELECT p.seed_id AS prompt, c.teacher AS winner, r.teacher AS loser, p.outcome
-        FROM preferences p
-        JOIN pairs c ON c.id = p.chosen_pair_id
-        JOIN pairs r ON r.id = p.rejected_pair_id
-        WHERE p.source = 'arena' AND c.recipe = 'compare' AND r.recipe = 'compare'
-        ORDER BY p.id"""
-    )
-
-
 def _from_row(row: Row, reader: str) -> Comparison:
     verdict = None
     if row["winner"] is not None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from starlette.requests import HTTPConnection
 
-from distill_studio.core.actor import Actor
-from distill_studio.core.errors import NotAllowed
+from distill_studio.core.actor import Actor, Role
+from distill_studio.core.errors import InvalidInput, NotAllowed
 from distill_studio.services.studio import Studio
 from distill_studio.services.workspace import Workspace
 
@@ -40,6 +41,19 @@ class Ui:
         if actor is None:
             raise NotAllowed("Log in first.", "Reload the page.")
         return actor
+
+    def keep(self, actor: Actor, files: Sequence[str | None] | None) -> str:
+        """Copy what a person sent, in Gradio's folder, into the data folder; returns its upload id.
+
+        Raises:
+            NotAllowed: A viewer: they send nothing, and may not fill the disk with others' files.
+            InvalidInput: No file, or one of several is no text.
+        """
+        actor.require(Role.REVIEWER)
+        paths = [Path(file) for file in files or () if file]
+        if not paths:
+            raise InvalidInput("There is no file.", "Choose one first.")
+        return self.studio.uploads.add_files(paths)
 
 
 @dataclass(frozen=True)

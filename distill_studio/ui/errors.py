@@ -12,10 +12,11 @@ from typing import Any, TypeVar, cast
 
 import gradio as gr
 
-from distill_studio.core.errors import StudioError
+from distill_studio.core.errors import InvalidInput, StudioError
 
 logger = logging.getLogger(__name__)
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 def as_toast(error: BaseException) -> gr.Error:
@@ -36,6 +37,17 @@ def in_words(error: BaseException) -> str:
     code = secrets.token_hex(3)
     logger.error("error %s in a handler", code, exc_info=error)
     return f"Something unexpected went wrong (code {code}). The log says more."
+
+
+def in_view(value: T | None, what: str) -> T:
+    """The value; an error in words where there is none, as behind a button that should not be seen.
+
+    Raises:
+        InvalidInput: It is not there.
+    """
+    if value is None:
+        raise InvalidInput(f"There is no {what} in view.", "Look again, and choose one.")
+    return value
 
 
 def contained(fill: Callable[..., tuple[Any, ...]], *args: Any) -> tuple[Any, ...] | str:  # noqa: ANN401

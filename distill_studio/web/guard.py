@@ -22,6 +22,8 @@ OPEN_PATHS = {"/login": {"GET", "POST"}, "/join": {"GET", "POST"}}
 HUB_PATHS = {START: {"GET"}, CALLBACK: {"GET"}}
 # Gradio's own: it keeps what is sent in a folder of its own, before any operation is asked.
 _REVIEWERS_PATHS = {"/gradio_api/upload"}
+# Gradio's, of no use here: each keeps what it is sent, or a page's values, in a folder of its own.
+_UNUSED_PATHS = {"/gradio_api/process_recording", "/gradio_api/deep_link"}
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 _HEADERS = {
     "x-content-type-options": "nosniff",
@@ -75,6 +77,8 @@ class Guard:
             return _error(403, "wrong_origin", "Requests from other sites are refused.")
         if actor is not None and actor.role < Role.REVIEWER and path in _REVIEWERS_PATHS:
             return _error(403, "not_allowed", "Uploads need the role reviewer.")
+        if actor is not None and path in _UNUSED_PATHS:
+            return _error(404, "not_found", "This studio does not use it.")
         refused = self.identity.refused(connection) if actor is None else None
         if refused is not None:
             return self._not_invited(connection, refused)

@@ -36,7 +36,7 @@ from distill_studio.web import server_file
 from distill_studio.web.guard import Guard
 from distill_studio.web.identity import Identity
 from distill_studio.web.login import add_login
-from distill_studio.web.no_fetching import stop_fetching
+from distill_studio.web.no_fetching import stop_fetching, take_sent_files_only
 from distill_studio.web.proxy import behind_proxies
 
 logger = logging.getLogger(__name__)
@@ -69,6 +69,7 @@ def create_app(studio: Studio, identity: Identity, on_close: Callable[[], None])
 
     stop_fetching()
     demo = build(studio, identity.actor, lambda: identity.has_login)
+    take_sent_files_only(demo)
     gr.mount_gradio_app(
         app,
         demo,

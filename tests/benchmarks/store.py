@@ -234,7 +234,7 @@ def asks() -> Iterator[Ask]:
         "review_recent", "review_reasons", "prefer_progress", "prefer_recent",
         "prefer_consistency", "curate_state", "curate_history", "curate_preview",
         "curate_dedup_preview", "freeze_page", "export_page", "distill_page", "evaluate_models",
-        "evaluate_page", "evaluate_wins", "evaluate_examples", "jobs_page",
+        "evaluate_page", "evaluate_examples", "jobs_page",
     ):  # fmt: skip
         yield name, name, nothing
     yield "jobs_page active", "jobs_page", lambda _: {"active": True}

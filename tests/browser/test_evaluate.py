@@ -165,9 +165,8 @@ def test_a_vote_by_key_becomes_a_preference_and_the_link_shows_it(tab, space, ru
     assert get()["verdict"]["winner"] == "1"
     made = running_app.call("prefer_page", workspace=space, query={})
     assert [(p["source"], p["outcome"]) for p in made] == [("arena", "win")]
-    rates = {
-        (r["model"], r["against"]): r for r in running_app.call("evaluate_wins", workspace=space)
-    }
+    standings = running_app.call("arena_standings", workspace=space)
+    rates = {(r["model"], r["against"]): r for r in standings["rates"]}
     assert rates["fast", "evil"]["wins"] == 1
     assert f"comparison={comparison_id}" in tab.url
     open_tab(tab, space)

@@ -5,8 +5,10 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from distill_studio.core.records import Run
-from distill_studio.distill.card import model_card
+from distill_studio.distill.card import ModelFacts, model_card
 from distill_studio.distill.config import RunConfig, TeacherConfig
 from distill_studio.distill.package import pack
 
@@ -37,3 +39,20 @@ def test_a_package_holds_no_folder_of_this_machine(
     assert [told["teacher"]["id"], told["more_teachers"][0]["id"]] == ["owner/big", "big"]
     assert told["learning_rate"] == config.learning_rate
     assert json.loads((folder / "run.json").read_text())["teacher"]["folder"] == away  # as it was
+
+
+@pytest.mark.parametrize("base", ["org/small", ""])
+def test_an_adapter_names_its_base_as_its_card_does(base: str, tmp_path: Path) -> None:
+    folder, here = tmp_path / "run", str(tmp_path / "cache" / "small")
+    (folder / "adapter").mkdir(parents=True)
+    settings = folder / "adapter" / "adapter_config.json"
+    settings.write_text(json.dumps({"base_model_name_or_path": here, "r": 8}))
+    (folder / "run.json").write_text("{}")
+    run = Run(name="r", method="sft", snapshot_id="s", config={"student": {"base_id": here}})
+    card = model_card(run, "adapter", ModelFacts(base_model=base))
+    with zipfile.ZipFile(pack(folder, run, "adapter", tmp_path / "out", card)) as archive:
+        texts = {Path(n).name: archive.read(n).decode() for n in archive.namelist()}
+    named = json.loads(texts["adapter_config.json"])
+    assert named == {"base_model_name_or_path": base or "small", "r": 8}
+    assert [name for name, text in texts.items() if str(tmp_path) in text] == []
+    assert json.loads(settings.read_text())["base_model_name_or_path"] == here  # as it was

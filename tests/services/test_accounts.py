@@ -12,28 +12,14 @@ from distill_studio.services.accounts import (
     SESSION_LONGEST_S,
     Accounts,
 )
+from tests.services.conftest import Clock, Open
 
 WORDS = "correct horse battery"
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def accounts(tmp_path: Path, clock: Clock):
-    opened = Accounts(tmp_path / "people.sqlite", clock)
-    yield opened
-    opened.close()
+def accounts(reopen: Open) -> Accounts:
+    return reopen()
 
 
 def test_passwords_are_checked_and_never_kept_as_they_are(accounts: Accounts, tmp_path: Path):

@@ -8,19 +8,15 @@ from typing import Any
 
 import pytest
 
-from distill_studio.bootstrap import build_studio
-from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import TeacherContextTooLong
 from distill_studio.core.records import (
     Decision,
     DecisionKind,
-    JobState,
     Message,
     Pair,
     RunState,
     Seed,
 )
-from distill_studio.core.settings import Settings
 from distill_studio.distill.chat_tokenizer import ChatTokenizer
 from distill_studio.distill.data import Encoded, encode_sft
 from distill_studio.distill.signals.base import SignalKey
@@ -29,11 +25,9 @@ from distill_studio.services.workspace import Workspace
 from distill_studio.store import decisions, pairs, seeds
 from distill_studio.teachers.models import resolve_model
 from distill_studio.teachers.prompt_logprobs import PromptScorer, TooManyLogprobs
-from distill_studio.teachers.vllm_server import MAX_LOGPROBS, ServerOptions
+from distill_studio.teachers.vllm_server import MAX_LOGPROBS
+from tests.vllm_server import MODEL, OWNER, served_workspace
 
-MODEL = "smollm2-135m-instruct"
-VLLM = Path(__file__).parents[2] / ".venv-vllm" / "bin" / "python"
-OWNER = Actor(user="owner", role=Role.OWNER)
 CONTEXT = 384
 QUESTIONS = (
     ("Why is the sky blue?", "Air scatters blue light more than red, so the sky looks blue."),
@@ -52,26 +46,12 @@ pytestmark = [pytest.mark.vllm, pytest.mark.timeout(2400)]
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory, starter_cache: Path) -> Iterator[Workspace]:
     """With a server that reads a long row in several chunks and caches prefixes."""
-    if not VLLM.exists():
-        pytest.skip("vLLM is not installed: make vllm")
-    home = tmp_path_factory.mktemp("vllm") / "home"
-    studio = build_studio(Settings(home=home, cache=starter_cache))
-    workspace = studio.workspace("main")
-    try:
-        options = ServerOptions(
-            model=MODEL,
-            name="real",
-            max_length=CONTEXT,
-            dtype="float32",
-            concurrency=4,
-            extra=("--enforce-eager", "--max-num-batched-tokens", "64", "--max-num-seqs", "4"),
-        )
-        job = workspace.servers.start(OWNER, options)
-        ended = workspace.jobs.wait(OWNER, job.id, timeout_s=1500)
-        assert ended.state is JobState.DONE, ended.error
+    more = ("--max-num-batched-tokens", "64", "--max-num-seqs", "4")
+    with served_workspace(
+        tmp_path_factory.mktemp("vllm") / "home", starter_cache,
+        max_length=CONTEXT, dtype="float32", concurrency=4, extra=more,
+    ) as workspace:  # fmt: skip
         yield workspace
-    finally:
-        studio.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,5 @@
 """People for whom another vouches: sessions end, names change hands, roles have two sources."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 
 from distill_studio.core.actor import Actor, Role
@@ -11,40 +8,17 @@ from distill_studio.core.errors import Conflict, InvalidInput
 from distill_studio.services.accounts import (
     OUTSIDE_LONGEST_S,
     SESSION_IDLE_S,
-    Accounts,
 )
 from distill_studio.services.outsiders import NotInvited, Outsider
+from tests.services.conftest import Clock, Open
 
 LIST = AllowList({"ann": Role.REVIEWER, "olga": Role.OWNER}, {"acme": Role.VIEWER})
-Open = Callable[..., Accounts]
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def reopen(tmp_path: Path, clock: Clock):
-    opened: list[Accounts] = []
-
-    def start(listed: AllowList = LIST, outside="huggingface") -> Accounts:
-        for one in opened:
-            one.close()
-        opened[:] = [Accounts(tmp_path / "people.sqlite", clock, listed=listed, outside=outside)]
-        return opened[0]
-
-    yield start
-    for one in opened:
-        one.close()
+def reopen(reopen: Open) -> Open:
+    """With the list, at Hugging Face, unless a test says otherwise."""
+    return lambda listed=LIST, outside="huggingface": reopen(listed, outside)
 
 
 def ann(subject: str = "1", login: str = "Ann", **groups: str) -> Outsider:

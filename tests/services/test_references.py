@@ -8,7 +8,7 @@ from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from distill_studio.core.records import DecisionKind
 from distill_studio.curate.filters import ReferenceConfig
-from tests.services.test_curate import (
+from tests.services.curate_rows import (
     BEES,
     RAIN,
     SHIPS,

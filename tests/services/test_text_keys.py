@@ -11,7 +11,7 @@ from distill_studio.curate.text import former_normalise, item_key, text_hash
 from distill_studio.services import curation_work, leak_work
 from distill_studio.store import embeddings, leaks, migrate, pairs
 from distill_studio.store.database import Database
-from tests.services.test_curate import BEES, curation, done, pair, store
+from tests.services.curate_rows import BEES, curation, done, pair, store
 
 SIGNS = [
     ("What is 2⁵ in full?", "What is 25 in full?"),

@@ -4,8 +4,9 @@ import pyarrow as pa
 import pytest
 
 from distill_studio.core.records import Message, Pair
-from distill_studio.store import curation, pairs
-from distill_studio.store.curation import TARGETS, LimitRow
+from distill_studio.store import curation, curation_actions, filter_scores, pairs
+from distill_studio.store.curation import LimitRow
+from distill_studio.store.curation_actions import TARGETS
 from distill_studio.store.database import Database
 
 
@@ -43,8 +44,8 @@ def states(db):
 
 
 def test_what_is_no_target_is_kept(db, ids):
-    assert curation.apply(db, "me", targets(ids[0], ids[1]), {}, {}) == (1, 2)
-    assert curation.apply(db, "me", targets(ids[1]), {}, {}) == (2, 1)
+    assert curation_actions.apply(db, "me", targets(ids[0], ids[1]), {}, {}) == (1, 2)
+    assert curation_actions.apply(db, "me", targets(ids[1]), {}, {}) == (2, 1)
     assert [state for state, _ in states(db)] == ["kept", "duplicate"] + ["kept"] * 3
 
 
@@ -52,58 +53,58 @@ def test_undo_restores_what_was_there_before_us_too(db, ids):
     with db.write() as cursor:
         cursor.execute("UPDATE pairs SET curation = 'filtered', curation_reason = 'old'")
     before = states(db)
-    curation.apply(db, "me", targets(ids[2]), {"a": 1}, {"r": 2})
-    undone = curation.undo(db, "you")
+    curation_actions.apply(db, "me", targets(ids[2]), {"a": 1}, {"r": 2})
+    undone = curation_actions.undo(db, "you")
     assert undone is not None
     assert (undone["settings"], undone["report"], undone["changed"]) == ({"a": 1}, {"r": 2}, 5)
     assert states(db) == before
-    assert curation.undo(db, "you") is None
-    assert curation.actions(db, 5)[0]["undone_by"] == "you"
+    assert curation_actions.undo(db, "you") is None
+    assert curation_actions.actions(db, 5)[0]["undone_by"] == "you"
 
 
 def test_a_failed_apply_leaves_nothing(db, ids):
     before = states(db)
     with pytest.raises(RuntimeError, match="stop"), db.write():
-        curation.apply(db, "me", targets(ids[0]), {}, {})
+        curation_actions.apply(db, "me", targets(ids[0]), {}, {})
         assert states(db) != before
         raise RuntimeError("stop")
     assert states(db) == before
-    assert curation.latest_action(db) is None
-    assert curation.last_change(db, ids[0]) is None
+    assert curation_actions.latest_action(db) is None
+    assert curation_actions.last_change(db, ids[0]) is None
 
 
 def test_outdated_counts_what_apply_would_change(db, ids):
     gone = targets(ids[0], ids[3])
     assert curation.outdated_count(db, gone) == 2
-    curation.apply(db, "me", gone, {}, {})
+    curation_actions.apply(db, "me", gone, {}, {})
     assert curation.outdated_count(db, gone) == 0
     assert curation.outdated_count(db, targets(ids[0], reason="another reason")) == 2
 
 
 def test_last_change_skips_what_was_undone(db, ids):
-    curation.apply(db, "me", targets(ids[0], reason="first"), {}, {})
-    curation.apply(db, "me", targets(ids[0], reason="second"), {}, {})
-    assert curation.last_change(db, ids[0])["reason"] == "second"
-    curation.undo(db, "me")
-    assert curation.last_change(db, ids[0])["reason"] == "first"
+    curation_actions.apply(db, "me", targets(ids[0], reason="first"), {}, {})
+    curation_actions.apply(db, "me", targets(ids[0], reason="second"), {}, {})
+    assert curation_actions.last_change(db, ids[0])["reason"] == "second"
+    curation_actions.undo(db, "me")
+    assert curation_actions.last_change(db, ids[0])["reason"] == "first"
 
 
 def test_scores_are_replaced_not_doubled(db, ids):
     for score in (1.0, 2.0):
-        curation.save_scores(
+        filter_scores.save_scores(
             db,
             "v1",
             [{"pair_id": ids[0], "content_key": "k"}],
             [{"pair_id": ids[0], "measure": "m", "score": score, "note": ""}],
         )
-    assert [row["score"] for row in curation.scores_of(db, ids[0])] == [2.0]
+    assert [row["score"] for row in filter_scores.scores_of(db, ids[0])] == [2.0]
     assert db.value("SELECT count(*) FROM measured_pairs") == 1
 
 
 def test_limits_are_included_and_the_first_filter_names_the_drop(db, ids):
     for k, one in enumerate(ids):
         scores = [{"pair_id": one, "measure": m, "score": float(k), "note": ""} for m in ("x", "y")]
-        curation.save_scores(db, "v1", [{"pair_id": one, "content_key": "k"}], scores)
+        filter_scores.save_scores(db, "v1", [{"pair_id": one, "content_key": "k"}], scores)
     limits = [LimitRow(0, "second", "y", 1.0, 3.0), LimitRow(1, "first", "x", None, 2.0)]
     drops = curation.filter_drops(db, limits).to_pylist()
     assert [(row["pair_id"], row["kind"]) for row in drops] == [

@@ -9,43 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from distill_studio.bootstrap import build_studio
-from distill_studio.core.actor import Actor, Role
 from distill_studio.core.protocols import ChatReply, ChatRequest, SamplingParams
-from distill_studio.core.records import JobState, Message
-from distill_studio.core.settings import Settings
+from distill_studio.core.records import Message
 from distill_studio.services.workspace import Workspace
 from distill_studio.teachers.models import resolve_model
-from distill_studio.teachers.vllm_server import ServerOptions
+from tests.vllm_server import MODEL, served_workspace
 
-MODEL = "smollm2-135m-instruct"
-VLLM = Path(__file__).parents[2] / ".venv-vllm" / "bin" / "python"
-OWNER = Actor(user="owner", role=Role.OWNER)
 QUESTION = (Message(role="user", content="Name the capital of France in one word."),)
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory, starter_cache: Path) -> Iterator[Workspace]:
-    if not VLLM.exists():
-        pytest.skip("vLLM is not installed: make vllm")
     home = tmp_path_factory.mktemp("vllm") / "home"
-    studio = build_studio(Settings(home=home, cache=starter_cache))
-    workspace = studio.workspace("main")
-    try:
-        options = ServerOptions(
-            model=MODEL,
-            name="real",
-            max_length=1024,
-            dtype="bfloat16",
-            extra=("--enforce-eager",),  # what it says is tested here, not its compiled kernels
-        )
-        job = workspace.servers.start(OWNER, options)
-        ended = workspace.jobs.wait(OWNER, job.id, timeout_s=1200)
-        assert ended.state is JobState.DONE, ended.error
+    with served_workspace(home, starter_cache, max_length=1024, dtype="bfloat16") as workspace:
         yield workspace
-    finally:
-        studio.close()
 
 
 def ask(workspace: Workspace, *requests: ChatRequest) -> list[ChatReply]:

@@ -15,14 +15,12 @@ from distill_studio.core.records.comparison import (
     ModelRole,
     Verdict,
 )
-from distill_studio.evaluate.wins import Bout, win_rates
 from distill_studio.services.evaluate import HeldOut
 from distill_studio.ui.panels.compare_events import CompareEvents, _packed, vote_updates
 from distill_studio.ui.panels.comparisons import (
     held_out_html,
     history_html,
     set_html,
-    wins_html,
 )
 from distill_studio.ui.panels.side_by_side import panes_html, parameters
 
@@ -60,7 +58,6 @@ def test_hostile_text_is_shown_and_does_nothing(state, length):
     for markup in (
         panes_html(shown), history_html([shown], EVIL), set_html([shown], EVIL),
         held_out_html([HeldOut(run=EVIL, method="sft", base=EVIL, before=1.0, after=0.5)]),
-        wins_html(win_rates([Bout(prompt="1", winner=EVIL, loser="b")])),
     ):  # fmt: skip
         assert "<img" not in markup
         assert "<script" not in markup
@@ -114,14 +111,6 @@ def test_vote_buttons_follow_what_is_in_view():
     assert not any(
         as_dict(u)["visible"] for u in vote_updates(comparison(done("a", "x"), failed))[:6]
     )
-
-
-def test_win_rates_say_how_many():
-    bouts = [Bout(prompt=str(i), winner="a", loser="b") for i in range(3)]
-    markup = wins_html(win_rates(bouts))
-    assert "3 / 0 / 0" in markup
-    assert "100%" in markup
-    assert "No votes yet" in wins_html([])
 
 
 def test_held_out_line():

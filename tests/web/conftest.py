@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
@@ -11,8 +12,8 @@ from distill_studio.bootstrap import build_studio
 from distill_studio.core.settings import Settings
 from distill_studio.web.identity import Identity
 from distill_studio.web.server import create_app
+from tests.web.whole_app import TOKEN, Served, whole_app
 
-TOKEN = "a-token-of-a-test"
 Serve = Callable[..., AbstractContextManager[TestClient]]
 
 
@@ -41,3 +42,10 @@ def serve(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Serve:
             studio.close()
 
     return start
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, starter_cache: Path) -> Iterator[Served]:
+    """The whole app over HTTP, with some of everything in it."""
+    with whole_app(tmp_path_factory.mktemp("held"), starter_cache) as made:
+        yield made

@@ -8,7 +8,7 @@ import typer
 from distill_studio.cli.commands.agreement import Sources
 from distill_studio.cli.session import session_of
 from distill_studio.cli.show import clean, facts, table
-from distill_studio.cli.waiting import check_detach, finish
+from distill_studio.cli.waiting import Detach, check_detach, finish
 from distill_studio.services.agreement_csv import to_csv
 
 _MODELS = {
@@ -69,7 +69,7 @@ def judge(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(help="A teacher's name.")],
     most: Annotated[int, typer.Option(min=1, help="Comparisons at most.")] = 200,
-    detach: Annotated[bool, typer.Option("--detach", help="Do not wait for its end.")] = False,
+    detach: Detach = False,
 ) -> None:
     """Have a judge vote on stored comparisons, each two answers in both orders."""
     session = session_of(ctx)

@@ -7,7 +7,7 @@ import typer
 
 from distill_studio.cli.session import Session, session_of
 from distill_studio.cli.show import clean, clean_lines, facts, table
-from distill_studio.cli.waiting import check_detach, finish
+from distill_studio.cli.waiting import Detach, check_detach, finish
 from distill_studio.core.errors import NotFound, StudioError
 
 _TASKS = {"name": "task", "about": "asks", "questions": "questions", "data": "data set"}
@@ -75,7 +75,7 @@ def run(
     completions: Annotated[
         bool, typer.Option("--completions", help="Ask servers by completions, not as a chat.")
     ] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="Do not wait for its end.")] = False,
+    detach: Detach = False,
 ) -> None:
     """Ask models and show how they did."""
     session = session_of(ctx)

@@ -7,7 +7,7 @@ import typer
 
 from distill_studio.cli.session import session_of
 from distill_studio.cli.show import clean
-from distill_studio.cli.waiting import check_detach, finish
+from distill_studio.cli.waiting import Detach, check_detach, finish
 from distill_studio.core import embedding_models
 
 
@@ -71,7 +71,7 @@ def dedup(
         ),
     ] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Take the last step back.")] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="Do not wait for its end.")] = False,
+    detach: Detach = False,
 ) -> None:
     """Filter answers and set near-duplicates aside; one of each group always stays."""
     session = session_of(ctx)

@@ -1,12 +1,12 @@
 """`demo`: the whole pass by itself, in a workspace of its own."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from distill_studio.cli.session import session_of
 from distill_studio.cli.show import clean
-from distill_studio.cli.waiting import check_detach, finish
+from distill_studio.cli.waiting import Detach, check_detach, finish
 
 _WORKSPACE = "demo"
 
@@ -18,7 +18,7 @@ def add_to(app: typer.Typer) -> None:
 
 def demo(
     ctx: typer.Context,
-    detach: Annotated[bool, typer.Option("--detach", help="Do not wait for its end.")] = False,
+    detach: Detach = False,
 ) -> None:
     """Train a student from built-in prompts and compare it with its teacher (some minutes)."""
     session = session_of(ctx)

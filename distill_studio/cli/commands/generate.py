@@ -7,7 +7,7 @@ import typer
 from distill_studio.cli import filters
 from distill_studio.cli.session import Session, session_of
 from distill_studio.cli.show import clean, facts, table
-from distill_studio.cli.waiting import Job, check_detach, finish
+from distill_studio.cli.waiting import Detach, Job, check_detach, finish
 from distill_studio.core.errors import InvalidInput, NotFound
 
 
@@ -45,7 +45,7 @@ def generate(
     try_out: Annotated[
         bool, typer.Option("--try", help="Dry run on three prompts; store nothing.")
     ] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="Do not wait for its end.")] = False,
+    detach: Detach = False,
 ) -> None:
     """Let teachers answer prompts; what is answered already is left out."""
     session = session_of(ctx)

@@ -7,7 +7,7 @@ import typer
 
 from distill_studio.cli.session import Session, session_of
 from distill_studio.cli.show import clean, clean_lines
-from distill_studio.cli.waiting import check_detach, finish
+from distill_studio.cli.waiting import Detach, check_detach, finish
 
 
 class What(StrEnum):
@@ -64,7 +64,7 @@ def push(
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Push all the same, whatever `hub check` says.")
     ] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="Do not wait for it.")] = False,
+    detach: Detach = False,
 ) -> None:
     """Push a snapshot or a model; private unless you say --public. The token is HF_TOKEN's."""
     session = session_of(ctx)

@@ -6,7 +6,7 @@ import typer
 
 from distill_studio.cli.session import Session, session_of
 from distill_studio.cli.show import clean, facts, table
-from distill_studio.cli.waiting import check_detach, finish
+from distill_studio.cli.waiting import Detach, check_detach, finish
 
 JobId = Annotated[str, typer.Argument(help="A job's id, or the beginning or end of one.")]
 COLUMNS = {
@@ -66,7 +66,7 @@ def cancel(ctx: typer.Context, job_id: JobId) -> None:
 def resume(
     ctx: typer.Context,
     job_id: JobId,
-    detach: Annotated[bool, typer.Option("--detach", help="Do not wait for its end.")] = False,
+    detach: Detach = False,
 ) -> None:
     """Run a stopped, failed or waiting job again; it does only what is missing."""
     session = session_of(ctx)

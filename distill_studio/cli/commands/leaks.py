@@ -9,10 +9,9 @@ import typer
 from distill_studio.cli.client import check_file
 from distill_studio.cli.session import session_of
 from distill_studio.cli.show import clean, facts, table
-from distill_studio.cli.waiting import check_detach, finish
+from distill_studio.cli.waiting import Detach, check_detach, finish
 
 Names = Annotated[list[str] | None, typer.Argument(help="Benchmarks (default: all).")]
-Detach = Annotated[bool, typer.Option("--detach", help="Do not wait for its end.")]
 Limit = Annotated[int, typer.Option(min=1, max=200, help="Lines at most.")]
 _PACKS = {"name": "benchmark", "items": "items", "unchecked": "to check", "source": "source"}
 _KNOWN = {"name": "name", "dataset": "dataset", "config": "config", "split": "split"}

@@ -9,10 +9,8 @@ import typer
 from distill_studio.cli.commands.training import settings_of
 from distill_studio.cli.session import session_of
 from distill_studio.cli.show import clean
-from distill_studio.cli.waiting import check_detach, finish
+from distill_studio.cli.waiting import Detach, check_detach, finish
 from distill_studio.core.errors import InvalidInput
-
-Detach = Annotated[bool, typer.Option("--detach", help="Do not wait for its end.")]
 
 
 def add_to(app: typer.Typer) -> None:

@@ -12,6 +12,15 @@ from distill_studio.cli.waiting import finish
 from distill_studio.core.errors import InvalidInput
 
 _SHOWN_PROBLEMS = 20
+# of `import-hub` as well
+Accept = Annotated[bool, typer.Option("--accept", help="Mark the answers as accepted.")]
+Map = Annotated[
+    list[str] | None,
+    typer.Option("--map", help="Correct a column: prompt=question. May be repeated."),
+]
+VotesOf = Annotated[
+    str, typer.Option(help="Judge of comparisons: its votes stay apart from people's.")
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -24,20 +33,15 @@ def import_file(
     file: Annotated[
         Path, typer.Argument(help="JSONL, JSON, CSV, Parquet, text, or a ZIP of texts.")
     ],
-    accept: Annotated[bool, typer.Option("--accept", help="Mark the answers as accepted.")] = False,
-    map_: Annotated[
-        list[str] | None,
-        typer.Option("--map", help="Correct a column: prompt=question. May be repeated."),
-    ] = None,
+    accept: Accept = False,
+    map_: Map = None,
     split: Annotated[
         int, typer.Option("--split", help="Cut conversations longer than about N tokens.")
     ] = 0,
     passage_words: Annotated[
         int, typer.Option("--passage-words", help="Words in a passage of a text (default 350).")
     ] = 0,
-    judge: Annotated[
-        str, typer.Option(help="Judge of comparisons: its votes stay apart from people's.")
-    ] = "",
+    judge: VotesOf = "",
     source: Annotated[str, typer.Option(help="Source name (default: the file's).")] = "",
     preview: Annotated[bool, typer.Option("--preview", help="Look; store nothing.")] = False,
 ) -> None:

@@ -7,7 +7,7 @@ import typer
 from distill_studio.cli.commands import seeds
 from distill_studio.cli.session import session_of
 from distill_studio.cli.show import clean, facts
-from distill_studio.cli.waiting import check_detach, finish
+from distill_studio.cli.waiting import Detach, check_detach, finish
 
 
 def add_to(app: typer.Typer) -> None:
@@ -22,21 +22,16 @@ def import_hub(
     split: Annotated[str, typer.Option(help="Split (default: train, or the first).")] = "",
     revision: Annotated[str, typer.Option(help="Branch, tag or commit (default: main).")] = "",
     rows: Annotated[int, typer.Option(min=1, help="Rows at most.")] = 10_000,
-    accept: Annotated[bool, typer.Option("--accept", help="Mark the answers as accepted.")] = False,
-    map_: Annotated[
-        list[str] | None,
-        typer.Option("--map", help="Correct a column: prompt=question. May be repeated."),
-    ] = None,
-    judge: Annotated[
-        str, typer.Option(help="Judge of comparisons: its votes stay apart from people's.")
-    ] = "",
+    accept: seeds.Accept = False,
+    map_: seeds.Map = None,
+    judge: seeds.VotesOf = "",
     source: Annotated[
         str, typer.Option(help="Source name (default: dataset with its commit).")
     ] = "",
     preview: Annotated[
         bool, typer.Option("--preview", help="What it offers and its first rows; store nothing.")
     ] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="Do not wait for its end.")] = False,
+    detach: Detach = False,
 ) -> None:
     """Import rows of a Hub dataset, streamed. HF_TOKEN (of the app) opens private ones."""
     session = session_of(ctx)

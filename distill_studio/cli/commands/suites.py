@@ -10,10 +10,9 @@ from distill_studio.cli.client import check_file
 from distill_studio.cli.commands.exporting import take
 from distill_studio.cli.session import Session, session_of
 from distill_studio.cli.show import clean, facts, table
-from distill_studio.cli.waiting import check_detach, finish
+from distill_studio.cli.waiting import Detach, check_detach, finish
 
 Name = Annotated[str, typer.Argument(help="Name of the suite.")]
-Detach = Annotated[bool, typer.Option("--detach", help="Do not wait for its end.")]
 Result = Annotated[str, typer.Option("--result", help="Id of a result (default: the newest).")]
 _SUITES = {"name": "suite", "scorer": "scored by", "item_count": "prompts", "source": "source"}
 _ROWS = {

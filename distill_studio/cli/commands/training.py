@@ -11,7 +11,7 @@ import typer
 from distill_studio.cli import filters
 from distill_studio.cli.session import Session, session_of
 from distill_studio.cli.show import clean, clean_lines
-from distill_studio.cli.waiting import check_detach, finish
+from distill_studio.cli.waiting import Detach, check_detach, finish
 from distill_studio.core.errors import InvalidInput
 from distill_studio.core.records import Curation, PairStatus
 
@@ -132,7 +132,7 @@ def train(
         int, typer.Option(min=0, help="With --on: minutes after which it is ended; 0 = estimated.")
     ] = 0,
     check: Annotated[bool, typer.Option("--check", help="Pre-flight only.")] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="Do not wait for its end.")] = False,
+    detach: Detach = False,
 ) -> None:
     """Train a student on a snapshot; Ctrl+C stops it at a checkpoint."""
     session = session_of(ctx)

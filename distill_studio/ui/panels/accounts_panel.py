@@ -26,6 +26,15 @@ _NOBODY = (
     "Nobody has an account yet: whoever reaches this page works as the owner, or logs in with the "
     "studio's password. Begin with an account for yourself as owner."
 )
+_LET_GO = (
+    "Whoever first came in under a name of {via} keeps it here. Where that name is another "
+    "person's now, they are refused until you let go of it: who had it is logged out, and the next "
+    "to sign in under it gets the account with its role, and adds to its decisions."
+)
+_CONFIRM_LET_GO = """(...args) => { if (!args[1]) return args;
+if (!confirm(`Let go of ${args[1]}? Who has it is logged out, and the next person to sign in under
+that name takes over the account. This cannot be undone.`)) throw new Error('kept');
+return args; }"""
 
 
 @dataclass(frozen=True)
@@ -39,12 +48,15 @@ class AccountsPanel:
     own_password: gr.Accordion
     ways: gr.HTML
     via: gr.Dropdown
+    passing: gr.Row
+    what_passes: gr.HTML
 
     @property
     def outputs(self) -> list[Any]:
         """What `show` fills."""
         return [
-            self.owners, self.listed, self.chosen, self.mine, self.own_password, self.ways, self.via
+            self.owners, self.listed, self.chosen, self.mine, self.own_password, self.ways,
+            self.via, self.passing, self.what_passes,
         ]  # fmt: skip
 
     def show(self, opened: Workspace, actor: Actor) -> list[Any]:
@@ -61,6 +73,8 @@ class AccountsPanel:
             gr.Accordion(visible=me.has_password),
             ways_html(ways) if ways else "",
             via_dropdown(ways),
+            gr.Row(visible=ways is not None and ways.outside is not None),
+            let_go_html(ways) if ways else "",
         ]
 
 
@@ -99,6 +113,15 @@ def build_accounts_panel(ui: Ui) -> AccountsPanel:
                 elem_id="people-disable",
                 elem_classes="ds-danger",
             )
+        with gr.Row(visible=False, elem_id="people-let-go-row") as passing:
+            what_passes = gr.HTML(apply_default_css=False)
+            let_go = gr.Button(
+                "Let go of the name",
+                scale=0,
+                min_width=180,
+                elem_id="people-let-go",
+                elem_classes="ds-danger",
+            )
         link = gr.Textbox(
             label="Invitation: send this link, it works once",
             visible=False,
@@ -106,13 +129,16 @@ def build_accounts_panel(ui: Ui) -> AccountsPanel:
             buttons=["copy"],
             elem_id="people-link",
         )
-    panel = AccountsPanel(owners, listed, chosen, mine, own, ways, via)
+    panel = AccountsPanel(
+        owners, listed, chosen, mine, own, ways, via, passing, what_passes
+    )  # fmt: skip
     _wire_add(ui, panel, (name, role, password, add), link)
     # no password here for whom another vouches
     via.change(
         lambda chosen: gr.Textbox(visible=chosen == "password", value=""), via, password, **QUIET
     )
     _wire_change(ui, panel, (invite, new_role, set_role, shut), link)
+    _wire_let_go(ui, panel, let_go)
 
     @guarded
     def on_change(request: gr.Request, workspace: str, old: str, wanted: str) -> tuple[str, str]:
@@ -183,6 +209,23 @@ def _wire_change(ui: Ui, panel: AccountsPanel, parts: tuple[Any, ...], link: gr.
     shut.click(on_shut, [ui.workspace, panel.chosen], outputs, **SAYING)
 
 
+def _wire_let_go(ui: Ui, panel: AccountsPanel, button: gr.Button) -> None:
+    @guarded
+    def on_let_go(request: gr.Request, workspace: str, name: str | None) -> tuple[Any, ...]:
+        opened, actor = ui.open(request, workspace)
+        account = opened.users.let_go(actor, name or "")
+        gr.Info(f"The next to sign in as {account.name} may come in.", duration=8)
+        return _listing(opened, actor)
+
+    button.click(
+        on_let_go,
+        [ui.workspace, panel.chosen],
+        [panel.listed, panel.chosen],
+        js=_CONFIRM_LET_GO,
+        **SAYING,
+    )
+
+
 def _listing(opened: Workspace, actor: Actor) -> tuple[str, Any]:
     if actor.role < Role.OWNER:
         return "", gr.Dropdown(choices=[])
@@ -231,6 +274,11 @@ def ways_html(ways: WaysIn) -> str:
         f'<p class="ds-note">Through {_VIA[ways.outside]} the settings let in: {who}. Whom you add '
         "below comes in as well.</p>"
     )
+
+
+def let_go_html(ways: WaysIn) -> str:
+    """What letting go of a name does."""
+    return note(_LET_GO.format(via=_VIA[ways.outside])) if ways.outside else ""
 
 
 def via_dropdown(ways: WaysIn | None) -> gr.Dropdown:

@@ -51,11 +51,7 @@ def arena_html(report: ArenaReport) -> str:
         + table(_HEAD, rows)
         + note(f"{EXPLAINED} {explained}")
         + left_out
-        + (
-            matrix_html(report.rates, [row.model for row in report.rows])
-            if len(report.rows) > 2  # of two, the table above says it all
-            else ""
-        )
+        + matrix_html(report.rates, [row.model for row in report.rows])
     )
 
 

@@ -1,6 +1,5 @@
 """Public benchmarks, on the Evaluate tab: choose models and tasks, watch, see them side by side."""
 
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -211,8 +210,8 @@ class BenchmarksPanel:
         if not files:
             gr.Info("Choose files first.")
             return (gr.skip(),) * 3
-        uploads = self._ui.studio.uploads
-        made = opened.benchmarks.add_tasks(actor, [uploads.add(Path(file)) for file in files])
+        sent = [self._ui.keep(actor, [file]) for file in files]
+        made = opened.benchmarks.add_tasks(actor, sent)
         names = [task.name for task in made]
         said = note(f"Added: {', '.join(names) or 'rows without a task'}.", "good")
         wanted = list(dict.fromkeys([*(chosen or []), *names]))

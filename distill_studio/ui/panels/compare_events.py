@@ -19,7 +19,7 @@ from distill_studio.core.records.comparison import Comparison, ModelCard, ModelR
 from distill_studio.services.evaluate import MOST
 from distill_studio.ui.context import Ui
 from distill_studio.ui.html import empty_state, note
-from distill_studio.ui.panels.comparisons import held_out_html, history_html, set_html, wins_html
+from distill_studio.ui.panels.comparisons import held_out_html, history_html, set_html
 from distill_studio.ui.panels.jobs import JobsPanel
 from distill_studio.ui.panels.side_by_side import conversation_html, panes_html
 
@@ -61,7 +61,6 @@ class Widgets:
     run_set: gr.Button
     panel: JobsPanel
     set_table: gr.HTML
-    rates: gr.HTML
     history: gr.HTML
 
     @property
@@ -78,7 +77,7 @@ class Widgets:
     def shown(self) -> list[Any]:
         """What `CompareEvents.show` fills."""
         top = [self.models, self.no_student, self.held_out, self.example]
-        lists = [self.history, self.rates, *self.panel.shown, self.set_table]
+        lists = [self.history, *self.panel.shown, self.set_table]
         return [*top, *lists, *self.view_outputs]
 
 
@@ -112,7 +111,7 @@ class CompareEvents:
             gr.Row(visible=not any(card.role is ModelRole.STUDENT for card in cards)),
             self.held_out(request, workspace, kept),
             gr.Dropdown(choices=examples, value=None, visible=bool(examples)),
-            *self._lists(request, workspace),
+            self._history(request, workspace),
             *self._panel.show(request, workspace),
             self.newest_set(request, workspace),
             *self._in_view(request, workspace, current, is_first),
@@ -149,10 +148,9 @@ class CompareEvents:
         found = opened.evaluate.page(actor, limit=100, set_id=jobs[0].id) if jobs else []
         return set_html(found, workspace)
 
-    def _lists(self, request: gr.Request, workspace: str) -> tuple[str, str]:
+    def _history(self, request: gr.Request, workspace: str) -> str:
         opened, actor = self._ui.open(request, workspace)
-        found = opened.evaluate.page(actor, limit=_HISTORY)
-        return history_html(found, workspace), wins_html(opened.evaluate.wins(actor))
+        return history_html(opened.evaluate.page(actor, limit=_HISTORY), workspace)
 
     def _in_view(
         self, request: gr.Request, workspace: str, current: str, is_first: bool
@@ -188,22 +186,24 @@ class CompareEvents:
             yield panes_html(frame), frame.id, gr.skip(), gr.skip()
 
     def after_run(self, request: gr.Request, workspace: str, name: str) -> tuple[Any, ...]:
-        """The buttons for what now stands in the panes, and the lists."""
+        """The buttons for what now stands in the panes, and the history."""
         opened, actor = self._ui.open(request, workspace)
         try:
             votes = vote_updates(opened.evaluate.get(actor, name) if name else None)
         except NotFound:  # stopped before a word was written: nothing is stored
             votes = vote_updates(None)
         idle = (gr.Button(interactive=True), gr.Button(visible=False))
-        return (*idle, *votes, *self._lists(request, workspace))
+        return (*idle, *votes, self._history(request, workspace))
 
     def on_stop(self, request: gr.Request, workspace: str, name: str) -> None:
         """Stop the comparison in view."""
         opened, actor = self._ui.open(request, workspace)
         opened.evaluate.stop(actor, name)
 
-    def on_example(self, packed: str) -> tuple[Any, ...]:
+    def on_example(self, packed: str | None) -> tuple[Any, ...]:
         """Put a held-out prompt into the box, and what was said before it above."""
+        if not packed:
+            return (gr.skip(),) * 4
         turns = [Message(**turn) for turn in json.loads(packed)]
         return (turns[-1].content, *_context_updates(turns[:-1]))
 
@@ -248,8 +248,8 @@ class CompareEvents:
         def vote(request: gr.Request, workspace: str, name: str) -> tuple[Any, ...]:
             opened, actor = self._ui.open(request, workspace)
             voted = opened.evaluate.vote(actor, name, winner)
-            lists = self._lists(request, workspace)
-            return (*view_of(voted), *lists, self.newest_set(request, workspace))
+            history = self._history(request, workspace)
+            return (*view_of(voted), history, self.newest_set(request, workspace))
 
         return vote
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from statistics import mean
 
 from distill_studio.core.records.comparison import AnswerState, AnswerStats, Comparison
-from distill_studio.evaluate.wins import WinRate
 from distill_studio.services.evaluate import HeldOut
 from distill_studio.ui.html import esc, note, number, table
 
@@ -45,31 +44,6 @@ def set_html(comparisons: Sequence[Comparison], workspace: str) -> str:
     ]
     columns = ["Prompt", *names, "Your vote"]
     return table(columns, rows) + ("" if is_hidden else _means(comparisons))
-
-
-def wins_html(rates: Sequence[WinRate]) -> str:
-    """Win rates with their intervals and their n."""
-    are_two = len({r.model for r in rates}) == 2  # then a row against the other says it again
-    rows = [
-        [
-            esc(r.model) + (f' <span class="ds-note">against {esc(r.against)}</span>'
-                            if r.against else ""),
-            _bar(r),
-            f"{100 * r.rate:.0f}%",
-            f"{100 * r.low:.0f} to {100 * r.high:.0f}%" if r.prompts > 1 else "too few",
-            number(r.n),
-            number(r.prompts),
-            f"{r.wins} / {r.ties} / {r.losses}",
-        ]
-        for r in rates
-        if not (are_two and r.against)
-    ]  # fmt: skip
-    if not rows:
-        return note("No votes yet. Vote under two answers and the win rates appear here.")
-    columns = ["Model", "", "Win rate", "95% interval", "n", "Prompts", "Won / tied / lost"]
-    return table(columns, rows) + note(
-        "A tie counts half. Intervals: bootstrap over prompts, so few prompts make them wide."
-    )
 
 
 def held_out_html(figures: Sequence[HeldOut]) -> str:
@@ -144,13 +118,3 @@ def _mean_speed(stats: Sequence[AnswerStats]) -> str:
     speeds = [s.tokens_per_s for s in stats if s.tokens_per_s is not None]
     unit = "tokens/s" if all(s.is_exact for s in stats) else "pieces/s"
     return f"{number(mean(speeds), 1)} {unit}" if speeds else "–"
-
-
-def _bar(rate: WinRate) -> str:
-    """The interval as a bar and the rate as a tick; the numbers stand beside it."""
-    left, width = 100 * rate.low, 100 * (rate.high - rate.low)
-    return (
-        '<span class="ev-rate" aria-hidden="true">'
-        f'<span class="ev-rate-range" style="left:{left:.1f}%;width:{width:.1f}%"></span>'
-        f'<span class="ev-rate-tick" style="left:{100 * rate.rate:.1f}%"></span></span>'
-    )

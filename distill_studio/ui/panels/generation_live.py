@@ -10,7 +10,7 @@ from distill_studio.core.records import Job, JobState, Pair
 from distill_studio.generate.recipes import RECIPES
 from distill_studio.ui.bench import scripts
 from distill_studio.ui.context import Ui
-from distill_studio.ui.errors import guarded
+from distill_studio.ui.errors import guarded, in_view
 from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import chip, duration, esc, number, table
 from distill_studio.ui.panels.generation_html import asked_html, asked_link
@@ -91,7 +91,8 @@ def build_live_panel(ui: Ui) -> LivePanel:
 
     def act(request: gr.Request, workspace: str, chosen_id: str, verb: str) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
-        job_id = chosen_id or next(iter(opened.generate.jobs(actor, limit=1))).id
+        newest = next(iter(opened.generate.jobs(actor, limit=1)), None)
+        job_id = chosen_id or in_view(newest, "run").id
         if verb == "stop":
             opened.jobs.cancel(actor, job_id)
         elif opened.jobs.get(actor, job_id).state is JobState.DONE:

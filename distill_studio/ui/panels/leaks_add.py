@@ -91,7 +91,7 @@ class LeaksAdd:
         @guarded
         def on_upload(request: gr.Request, workspace: str, path: str) -> tuple[Any, ...]:
             opened, actor = ui.open(request, workspace)
-            stored = ui.studio.uploads.add(Path(path))
+            stored = ui.keep(actor, [path])
             found = opened.seeds.preview(actor, stored)
             columns, guess = [("none", ""), *((c, c) for c in found.columns)], found.mapping
             question = guess.prompt or guess.messages or guess.chosen

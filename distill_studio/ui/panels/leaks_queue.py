@@ -11,7 +11,7 @@ from distill_studio.services.leaks import ASKED
 from distill_studio.services.teachers import STARTER
 from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import Ui
-from distill_studio.ui.errors import guarded
+from distill_studio.ui.errors import guarded, in_view
 from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import note
 from distill_studio.ui.panels import leaks_html as draw
@@ -155,13 +155,12 @@ class LeaksQueue:
             def judge(
                 request: gr.Request,
                 workspace: str,
-                current: dict[str, Any],
+                current: dict[str, Any] | None,
                 *choice: Any,  # noqa: ANN401
             ) -> tuple[Any, ...]:
                 opened, actor = ui.open(request, workspace)
-                opened.leaks.judge(
-                    actor, current["name"], current["item"], current["text_hash"], verdict
-                )
+                text = in_view(current, "text")
+                opened.leaks.judge(actor, text["name"], text["item"], text["text_hash"], verdict)
                 return fill(opened, actor, *choice)
 
             return judge

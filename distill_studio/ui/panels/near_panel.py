@@ -12,7 +12,7 @@ from distill_studio.curate.reports import CurateSettings, DedupField, DedupPrevi
 from distill_studio.services.curation_jobs import JOB_KINDS
 from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import Ui
-from distill_studio.ui.errors import guarded
+from distill_studio.ui.errors import guarded, in_view
 from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import note
 from distill_studio.ui.panels import curate_html as draw
@@ -291,7 +291,8 @@ class NearPanel:
         ) -> tuple[Any, ...]:
             opened, actor = ui.open(request, workspace)
             mine = is_mine(values)
-            a, b = lists[mine[_WHICH]][mine[_AT]]
+            pairs = lists[mine[_WHICH]] if lists else []
+            a, b = in_view(next(iter(pairs[mine[_AT] :]), None), "pair")
             opened.curate.override(actor, a, b, verdict)
             return fill(opened, actor, values)
 

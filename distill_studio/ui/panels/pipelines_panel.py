@@ -13,7 +13,7 @@ from distill_studio.curate.reports import CurateSettings
 from distill_studio.services.pipelines import JOB_KIND, Pipeline
 from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import Ui
-from distill_studio.ui.errors import guarded
+from distill_studio.ui.errors import guarded, in_view
 from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import chip, esc, note, table
 from distill_studio.ui.panels.jobs import build_jobs_panel
@@ -149,9 +149,9 @@ class PipelinesPanel:
 
     def _on_import(self) -> Any:  # noqa: ANN401
         @guarded
-        def on_import(request: gr.Request, workspace: str, path: str) -> Any:  # noqa: ANN401
+        def on_import(request: gr.Request, workspace: str, path: str | None) -> Any:  # noqa: ANN401
             opened, actor = self._ui.open(request, workspace)
-            text = Path(path).read_bytes().decode("utf-8", errors="replace")
+            text = Path(in_view(path, "file")).read_bytes().decode("utf-8", errors="replace")
             saved = opened.pipelines.import_text(actor, text)
             gr.Info(f"Imported “{saved.name}”.")
             return self.fill(opened, actor, saved.name)

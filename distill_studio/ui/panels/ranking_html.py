@@ -99,7 +99,8 @@ def matrix_html(rates: Sequence[WinRate], models: Sequence[str]) -> str:
     rows = [
         [esc(a), *(_rate_cell(found.get((a, b)), is_self=a == b) for b in names)] for a in names
     ]
-    return '<h4 class="ag-h4">Win rates: row against column</h4>' + table(["", *names], rows)
+    head = "Win rates: row against column, with n and what was won / tied / lost"
+    return f'<h4 class="ag-h4">{head}</h4>' + table(["", *names], rows)
 
 
 def _rating_interval(s: Rated) -> str:
@@ -135,7 +136,8 @@ def _rate_cell(rate: WinRate | None, *, is_self: bool) -> str:
     interval = f"{100 * rate.low:.0f} to {100 * rate.high:.0f}%" if rate.prompts > 1 else "few"
     return (
         f'<span class="ag-rate {side}" style="{shade}"><b>{100 * rate.rate:.0f}%</b>'
-        f"<small>{interval}, n {number(rate.n)}</small></span>"
+        f"<small>{interval}, n {number(rate.n)}: {rate.wins} / {rate.ties} / {rate.losses}</small>"
+        "</span>"
     )
 
 

@@ -1,7 +1,6 @@
 """Against another dataset, on the Curate tab: add one, compare, look at what is near."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -87,7 +86,7 @@ class ReferencePanel:
             if not path:
                 gr.Info("Choose a file first.")
                 return [gr.skip()] * (2 + len(self.outputs))
-            stored = ui.studio.uploads.add(Path(path))
+            stored = ui.keep(actor, [path])
             added = opened.references.add(actor, stored, name or "")
             filled = self.fill(opened, actor, added.reference.name, 0)
             return (draw.added_html(added), None, *filled)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -140,7 +139,7 @@ def build_seeds_import(ui: Ui) -> SeedsImport:
     @guarded
     def on_upload(request: gr.Request, workspace: str, paths: list[str]) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
-        stored = ui.studio.uploads.add_files([Path(path) for path in paths])
+        stored = ui.keep(actor, paths)
         return fresh({"upload_id": stored}, opened.seeds.preview(actor, stored))
 
     @guarded

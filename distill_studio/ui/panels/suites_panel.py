@@ -1,7 +1,6 @@
 """Suites, on the Evaluate tab: add one, ask models, see how they did and what they wrote."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -220,7 +219,7 @@ class SuitesPanel:
         if not path:
             gr.Info("Choose a file first.")
             return (gr.skip(),) * (6 + len(self.view))
-        stored = self._ui.studio.uploads.add(Path(path))
+        stored = self._ui.keep(actor, [path])
         made = opened.suites.add(actor, stored, SuiteScorer(scorer), name or "")
         said = note(f"{made.name}: {made.item_count:,} prompts.", "good")
         suites = self._suites(opened, actor, made.name)

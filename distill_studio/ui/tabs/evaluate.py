@@ -130,8 +130,6 @@ def _layout(ui: Ui) -> Widgets:
             parts["run_set"] = gr.Button("Compare on these", elem_id="evaluate-set-run", scale=1)
         parts["panel"] = build_jobs_panel(ui, ["compare_set"], "evaluate-set-jobs", limit=1)
         parts["set_table"] = _links("evaluate-set-table")
-    with gr.Accordion("Win rates from all votes", open=False, elem_id="evaluate-rates"):
-        parts["rates"] = gr.HTML(elem_id="evaluate-wins", apply_default_css=False)
     with gr.Accordion("History", open=True):
         parts["history"] = _links("evaluate-history")
     return Widgets(**parts)
@@ -221,7 +219,7 @@ def _wire_asking(ui: Ui, w: Widgets, events: CompareEvents) -> None:
         start(guarded(events.on_run), asked, [w.panes, w.current, w.run, w.stop], **_STREAM).then(
             guarded(events.after_run),
             [ui.workspace, w.current],
-            [w.run, w.stop, *w.vote_outputs, w.history, w.rates],
+            [w.run, w.stop, *w.vote_outputs, w.history],
             **QUIET,
         )
     w.stop.click(guarded(events.on_stop), [ui.workspace, w.current], None, **SAYING)
@@ -236,7 +234,7 @@ def _wire_asking(ui: Ui, w: Widgets, events: CompareEvents) -> None:
 def _wire_looking(ui: Ui, w: Widgets, events: CompareEvents) -> None:
     here = [ui.workspace, w.current]
     for winner, button in w.votes.items():
-        outputs = [*w.view_outputs, w.history, w.rates, w.set_table]
+        outputs = [*w.view_outputs, w.history, w.set_table]
         button.click(guarded(events.on_vote(winner)), here, outputs, **SAYING)
     for links in (w.history, w.set_table):
         links.select(guarded(events.on_open), ui.workspace, w.view_outputs, **QUIET)

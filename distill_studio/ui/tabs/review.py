@@ -13,7 +13,7 @@ from distill_studio.services.workspace import Workspace
 from distill_studio.store.pairs import PairQuery
 from distill_studio.ui.bench import bench, bench_value, shared_value
 from distill_studio.ui.context import TabView, Ui
-from distill_studio.ui.errors import guarded
+from distill_studio.ui.errors import guarded, in_view
 from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import esc, note, number, page_head, table
 from distill_studio.ui.panels.agreement_panel import build_agreement_panel
@@ -181,9 +181,10 @@ def _wire_bulk(ui: Ui, filters: list[Any], view: gr.HTML, bulk: _Bulk) -> None:
 
     @guarded
     def on_confirm(
-        request: gr.Request, workspace: str, asked: dict[str, Any], reason: str
+        request: gr.Request, workspace: str, asked: dict[str, Any] | None, reason: str
     ) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
+        asked = in_view(asked, "question")
         kind, query = asked["kind"], asked["query"]
         done = opened.review.bulk(
             actor, query, kind, asked["bulk_id"], reason=reason, expected=asked["count"]

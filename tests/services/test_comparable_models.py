@@ -1,0 +1,91 @@
+"""Which models can be compared, and what is known of them."""
+
+import pytest
+
+from distill_studio.core.errors import NotFound
+from distill_studio.core.records import (
+    Run,
+    RunState,
+    TeacherConfig,
+    TeacherKind,
+)
+from distill_studio.core.records.comparison import ModelRole
+from distill_studio.services import teachers as services_teachers
+from distill_studio.services.comparable_models import ComparableModels
+from distill_studio.store import runs
+
+
+def add_run(
+    workspace, name: str, state: RunState = RunState.DONE, base: str = "", **metrics
+) -> None:
+    config = {"student": {"base_id": base}}
+    run = Run(name=name, method="sft", snapshot_id="s", state=state, config=config, metrics=metrics)
+    runs.insert(workspace.db, run)
+
+
+def test_finished_runs_are_students_newest_first(workspace, owner):
+    add_run(workspace, "first")
+    add_run(workspace, "broken", RunState.FAILED)
+    add_run(workspace, "second", base="smollm2-135m-instruct")
+    cards = workspace.evaluate.models(owner)
+    assert [c.id for c in cards if c.role is ModelRole.STUDENT] == [
+        "student:second", "student:first",
+    ]  # fmt: skip
+    # the starter teacher is the base here: once is enough
+    assert workspace.evaluate.defaults(owner) == [cards[0].id, "student:second"]
+
+
+def test_a_base_that_is_not_the_teacher_stands_between(workspace, owner, monkeypatch):
+    add_run(workspace, "first", base="smollm2-135m-instruct")
+    other = services_teachers.STARTER.model_copy(update={"model": "another"})
+    monkeypatch.setattr(services_teachers, "STARTER", other)
+    roles = [name.partition(":")[0] for name in workspace.evaluate.defaults(owner)]
+    assert roles == ["teacher", "base", "student"]
+
+
+def test_models_that_share_a_label_are_told_apart(workspace, owner):
+    teacher = TeacherConfig(
+        name="twin", kind=TeacherKind.OPENAI, model="m", base_url="http://127.0.0.1:9/v1"
+    )
+    workspace.teachers.save(owner, teacher)
+    add_run(workspace, "twin")
+    labels = [c.label for c in workspace.evaluate.models(owner) if "twin" in c.label]
+    assert labels == ["twin (teacher)", "twin (student)"]
+
+
+def test_held_out_figures_come_from_the_run(workspace, owner):
+    add_run(workspace, "first", base="smol", loss_before=1.909, loss_after=1.767, steps=60)
+    figures = workspace.evaluate.heldout(owner, "first")
+    assert (figures.base, figures.before, figures.after) == ("smol", 1.909, 1.767)
+    assert figures.margin_before is None
+    with pytest.raises(NotFound):
+        workspace.evaluate.heldout(owner, "nobody")
+
+
+def test_a_student_whose_folder_is_gone_fails_alone(workspace, owner):
+    add_run(workspace, "gone")
+    real = ComparableModels(workspace)
+    card = real.card(owner, "gone")
+    with pytest.raises(NotFound, match="gone"):
+        real.source(card)()
+
+
+@pytest.mark.slow
+@pytest.mark.models
+def test_the_starter_model_as_teacher_and_as_base(workspace, owner):
+    cards = workspace.evaluate.models(owner)
+    assert [card.role for card in cards][:2] == [ModelRole.TEACHER, ModelRole.BASE]
+    chosen = workspace.evaluate.defaults(owner)
+    assert chosen == [cards[0].id, "base:smollm2-135m-instruct"]
+    found = workspace.evaluate.compare(
+        owner, chosen, "What is the capital of France? Answer in one word.", max_tokens=16
+    )
+    for answer in found.answers:
+        assert "Paris" in answer.text
+        assert answer.stats.is_exact
+        assert 1 <= answer.stats.tokens <= 16
+        assert 0 < answer.stats.first_token_s <= answer.stats.total_s
+    base = found.answers[1].card
+    assert base.parameters == 134_515_008
+    assert base.dtype in ("bfloat16", "float32")
+    assert base.size_bytes > 2e8
