@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 import re
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 import huggingface_hub
+from huggingface_hub import constants
 
 from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import InvalidInput
@@ -24,6 +26,8 @@ HUB = "the Hugging Face Hub"  # what a job waits for
 VARIABLE = "HF_TOKEN"
 Token = str | Literal[False]  # False: as nobody
 Origin = Literal["", "session", "environment", "login"]  # login: as `hf auth login` left it
+_SERVICES = ("huggingface.co", "router.huggingface.co")
+_ENDPOINTS = ".endpoints.huggingface.cloud"
 _TOKEN = re.compile(r"[!-~]{1,500}")
 
 
@@ -98,6 +102,14 @@ def needed(workspace: Workspace) -> str:
             HUB,
         )
     return found
+
+
+def goes_to(url: str) -> bool:
+    """Whether a token of the Hub is meant for an address: Hugging Face's, or HF_ENDPOINT's."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    is_theirs = parts.scheme == "https" and (host in _SERVICES or host.endswith(_ENDPOINTS))
+    return is_theirs or f"{parts.scheme}://{parts.netloc}" == constants.ENDPOINT
 
 
 def for_job(workspace: Workspace, actor: Actor) -> dict[str, Any]:

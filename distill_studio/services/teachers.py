@@ -18,6 +18,7 @@ from distill_studio.core.errors import (
 from distill_studio.core.protocols import ChatModel
 from distill_studio.core.reach import Reach
 from distill_studio.core.records import TeacherConfig, TeacherKind
+from distill_studio.services import hub_tokens
 from distill_studio.services.base import Service
 from distill_studio.services.jobs import NeedsKey
 from distill_studio.services.teacher_costs import Estimate, TeacherPrice, estimated, priced
@@ -128,7 +129,7 @@ class TeachersService(Service):
             timeout_s=20.0,
         )
         check_reach(config.base_url, self.reach)
-        key = session_key.strip() or _key_from(config.key_env, config.name)
+        key = session_key.strip() or self._named_key(config)
         return asyncio.run(OpenAIChatModel(config, key, reach=self.reach).list_models())
 
     def test(
@@ -274,7 +275,26 @@ class TeachersService(Service):
                 "Give it again on the Generate tab; the job then goes on by itself.",
                 config.name,
             )
-        return key or _key_from(config.key_env, config.name)
+        return key or self._named_key(config)
+
+    def _named_key(self, config: TeacherConfig) -> str:
+        """The key in the variable that a teacher names; '' where it names none.
+
+        HF_TOKEN at Hugging Face's own addresses is the Hub's token, also one of the session.
+
+        Raises:
+            NeedsKey: It is not there.
+        """
+        if config.key_env == hub_tokens.VARIABLE and all(map(hub_tokens.goes_to, config.urls)):
+            if found := hub_tokens.find(self.workspace)[0]:
+                return found
+            raise NeedsKey(
+                f"{config.name} takes your token of the Hub, and there is none.",
+                "Give one for this session (Seeds, From the Hub), or set HF_TOKEN where the app is"
+                " started and restart.",
+                hub_tokens.HUB,
+            )
+        return _key_from(config.key_env, config.name)
 
 
 def _checked(teacher: TeacherConfig) -> TeacherConfig:

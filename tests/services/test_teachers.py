@@ -6,7 +6,7 @@ import pytest
 from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from distill_studio.core.records import Message, Pair, TeacherConfig, TeacherKind
-from distill_studio.services import operations
+from distill_studio.services import hub_tokens, operations
 from distill_studio.services.generation_planning import GenerationWish
 from distill_studio.services.jobs import NeedsKey
 from distill_studio.services.teachers import STARTER
@@ -93,6 +93,39 @@ def test_a_key_that_is_gone_is_asked_for(
     monkeypatch.setenv("STUB_KEY", "from-environment")
     assert workspace.teachers.test(owner, "Stub").ok
     assert stub.headers[-1]["authorization"] == "Bearer from-environment"
+
+
+def test_the_hubs_token_is_the_key_at_the_hubs_own_addresses_only(
+    workspace: Workspace, owner: Actor, stub: StubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)  # nobody is logged in here
+    workspace.teachers.save(owner, config(stub.url, key_env="HF_TOKEN"))
+    hub_tokens.give(workspace, "hf_mine")
+    assert workspace.teachers.test(owner, "Stub").code == "needs_key"  # somebody else's server
+
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", stub.url.removesuffix("/v1"))
+    assert workspace.teachers.test(owner, "Stub").ok
+    assert stub.headers[-1]["authorization"] == "Bearer hf_mine"
+    workspace.studio.session_keys.clear()  # as after a restart
+    with pytest.raises(NeedsKey) as waits:
+        workspace.teachers.model("Stub")
+    assert waits.value.teacher == hub_tokens.HUB  # its jobs go on when the token is given again
+
+
+@pytest.mark.parametrize(
+    ("url", "is_theirs"),
+    [
+        ("https://router.huggingface.co/v1", True),
+        ("https://a1.eu-west-1.aws.endpoints.huggingface.cloud/v1", True),
+        ("http://router.huggingface.co/v1", False),
+        ("https://endpoints.huggingface.cloud.example.com/v1", False),
+        ("https://evil-huggingface.co/v1", False),
+        ("https://router.huggingface.co.example.com/v1", False),
+    ],
+)
+def test_which_addresses_are_the_hubs(url: str, is_theirs: bool) -> None:
+    assert hub_tokens.goes_to(url) == is_theirs
 
 
 def test_keys_of_two_workspaces_do_not_mix(
