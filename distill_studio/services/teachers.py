@@ -103,10 +103,16 @@ class TeachersService(Service):
     def key(self, actor: Actor, name: str, session_key: str) -> list[str]:
         """Give a teacher's session key again (after a restart).
 
+        Where a job waits for the Hugging Face Hub, its token is what is given.
+
         Returns:
             The ids of the jobs that waited for it and go on now.
         """
         actor.require(Role.OWNER)
+        if name == hub_tokens.HUB:
+            waiting = [job.id for job in self.workspace.jobs.waiting_for(name)]
+            self.workspace.hub.token(actor, session_key)
+            return waiting
         config = self._config(name)
         if not session_key.strip():
             raise InvalidInput("The key is empty.")

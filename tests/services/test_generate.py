@@ -19,12 +19,13 @@ from distill_studio.core.errors import Conflict, InvalidInput, NotAllowed, NotFo
 from distill_studio.core.protocols import SamplingParams
 from distill_studio.core.records import Job, JobState, Message, Seed, TeacherConfig, TeacherKind
 from distill_studio.core.settings import Settings
-from distill_studio.services import operations
+from distill_studio.services import hub_tokens, operations
 from distill_studio.services.generation_planning import GenerationWish
 from distill_studio.services.jobs import NeedsKey
 from distill_studio.services.workspace import Workspace
 from distill_studio.store import logprobs, seeds
 from distill_studio.store.generation import SeedFilter
+from tests.fake_hub import FakeHub
 from tests.stub_openai import Answer, StubServer, completion, echo, failure
 
 VIEWER = Actor(user="v", role=Role.VIEWER)
@@ -298,6 +299,35 @@ def test_a_job_waits_for_its_key_after_a_restart(settings: Settings, stub: StubS
     assert len(set(keys(workspace, job.id))) == len(keys(workspace, job.id)) == 30
     assert stub.headers[-1]["authorization"] == "Bearer sk-2"
     studio.close()
+
+
+def test_a_job_waits_for_the_token_of_the_hub(
+    hub: FakeHub,
+    workspace: Workspace,
+    owner: Actor,
+    stub: StubServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)  # nobody is logged in here
+    monkeypatch.setattr(hub_tokens, "goes_to", lambda url: url == stub.url)
+    teacher = TeacherConfig(
+        name="Stub", kind="openai", model="m", base_url=stub.url, key_env="HF_TOKEN"
+    )
+    workspace.teachers.save(owner, teacher)
+    workspace.hub.token(owner, "hf_ann")
+    stub.behave = lambda body: Answer(completion("ok"), delay_s=0.2)
+    add_seeds(workspace, 20)
+    job = workspace.generate.start(owner, GenerationWish(teachers=["Stub"]))
+    workspace.jobs.cancel(owner, job.id)
+    assert finish(workspace, owner, job).state is JobState.CANCELLED
+    workspace.studio.session_keys.clear()  # as after a restart
+    workspace.jobs.resume(owner, job.id)
+    waiting = finish(workspace, owner, job)
+    assert (waiting.state, waiting.waits_for) == (JobState.NEEDS_KEY, hub_tokens.HUB)
+    assert workspace.teachers.key(owner, waiting.waits_for, "hf_ann") == [job.id]
+    job = finish(workspace, owner, job)
+    assert (job.state, job.result["answered"]) == (JobState.DONE, 20)
+    assert stub.headers[-1]["authorization"] == "Bearer hf_ann"
 
 
 _CHILD = """
