@@ -26,8 +26,7 @@ HUB = "the Hugging Face Hub"  # what a job waits for
 VARIABLE = "HF_TOKEN"
 Token = str | Literal[False]  # False: as nobody
 Origin = Literal["", "session", "environment", "login"]  # login: as `hf auth login` left it
-_SERVICES = ("huggingface.co", "router.huggingface.co")
-_ENDPOINTS = ".endpoints.huggingface.cloud"
+_ROUTER = "https://router.huggingface.co"  # to Inference Providers
 _TOKEN = re.compile(r"[!-~]{1,500}")
 
 
@@ -105,11 +104,12 @@ def needed(workspace: Workspace) -> str:
 
 
 def goes_to(url: str) -> bool:
-    """Whether a token of the Hub is meant for an address: Hugging Face's, or HF_ENDPOINT's."""
+    """Whether a token of the Hub is meant for an address: Hugging Face's router, or the Hub itself.
+
+    Inference Endpoints are not: anybody may rent one.
+    """
     parts = urlsplit(url)
-    host = parts.hostname or ""
-    is_theirs = parts.scheme == "https" and (host in _SERVICES or host.endswith(_ENDPOINTS))
-    return is_theirs or f"{parts.scheme}://{parts.netloc}" == constants.ENDPOINT
+    return f"{parts.scheme}://{parts.netloc}".lower() in (_ROUTER, constants.ENDPOINT)
 
 
 def for_job(workspace: Workspace, actor: Actor) -> dict[str, Any]:

@@ -75,6 +75,8 @@ class TeachersService(Service):
         actor.require(Role.OWNER)
         if teacher.name == STARTER.name:
             raise Conflict("The starter teacher is built in.", "Choose another name.")
+        if teacher.name.strip() == hub_tokens.HUB:
+            raise Conflict(f"'{hub_tokens.HUB}' is what jobs wait for.", "Choose another name.")
         old = next((t for t in table.everyone(self.db) if t.name == teacher.name), None)
         checked = _checked(teacher)
         for url in set(checked.urls) - set(old.urls if old else ()):
@@ -286,7 +288,7 @@ class TeachersService(Service):
     def _named_key(self, config: TeacherConfig) -> str:
         """The key in the variable that a teacher names; '' where it names none.
 
-        HF_TOKEN at Hugging Face's own addresses is the Hub's token, also one of the session.
+        HF_TOKEN at Hugging Face's router is the Hub's token, also one of the session.
 
         Raises:
             NeedsKey: It is not there.

@@ -41,6 +41,10 @@ def test_the_starter_teacher_comes_first_and_stays(workspace: Workspace, owner: 
         workspace.teachers.delete(owner, STARTER.name)
     with pytest.raises(Conflict):
         workspace.teachers.save(owner, STARTER)
+    with pytest.raises(Conflict):  # its key would be given to the Hub
+        workspace.teachers.save(
+            owner, config("http://127.0.0.1:1/v1").model_copy(update={"name": hub_tokens.HUB})
+        )
     workspace.teachers.delete(owner, "A")
     with pytest.raises(NotFound):
         workspace.teachers.delete(owner, "A")
@@ -117,9 +121,9 @@ def test_the_hubs_token_is_the_key_at_the_hubs_own_addresses_only(
     ("url", "is_theirs"),
     [
         ("https://router.huggingface.co/v1", True),
-        ("https://a1.eu-west-1.aws.endpoints.huggingface.cloud/v1", True),
+        ("https://Router.HuggingFace.co/v1", True),
+        ("https://a1.eu-west-1.aws.endpoints.huggingface.cloud/v1", False),  # anybody's
         ("http://router.huggingface.co/v1", False),
-        ("https://endpoints.huggingface.cloud.example.com/v1", False),
         ("https://evil-huggingface.co/v1", False),
         ("https://router.huggingface.co.example.com/v1", False),
     ],
