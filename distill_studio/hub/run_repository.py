@@ -10,13 +10,21 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, hf_hub_download, snapshot_download
-from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, RemoteEntryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
 from distill_studio.core.errors import InvalidInput, NotFound
 from distill_studio.hub.client import ATTEMPTS, HubClient
 
 _WEIGHTS = ["*.json", "*.jinja", "*.safetensors", "*.model", "*.txt"]
+
+
+class NoSuchFile(NotFound):
+    """The repository is there, the file is not."""
+
+
+class TooLarge(InvalidInput):
+    """A file that is larger than it can be."""
 
 
 class RunRepository(HubClient):
@@ -38,19 +46,19 @@ class RunRepository(HubClient):
         """A small file.
 
         Raises:
-            InvalidInput: It is larger than `most_bytes`.
+            TooLarge: It is larger than `most_bytes`.
         """
         with tempfile.TemporaryDirectory(prefix="distill-studio-run-") as folder:
             found = self.fetch(repo_id, path, Path(folder))
             if found.stat().st_size > most_bytes:
-                raise InvalidInput(f"{path} of {repo_id} is larger than it can be.")
+                raise TooLarge(f"{path} of {repo_id} is larger than it can be.")
             return found.read_bytes()
 
     def fetch(self, repo_id: str, path: str, into: Path) -> Path:
         """Download a file of the newest commit to `into/path`.
 
         Raises:
-            NotFound: It is not there.
+            NoSuchFile: It is not there.
         """
 
         def ask() -> str:
@@ -58,8 +66,8 @@ class RunRepository(HubClient):
                 return hf_hub_download(
                     repo_id, path, local_dir=into, endpoint=self._endpoint, token=self._token
                 )
-            except EntryNotFoundError:
-                raise NotFound(f"{repo_id} has no {path}.") from None
+            except RemoteEntryNotFoundError:  # not its kind of no connection
+                raise NoSuchFile(f"{repo_id} has no {path}.") from None
 
         return Path(self._safely(repo_id, ask))
 

@@ -64,14 +64,13 @@ def main(argv: list[str]) -> int:
     try:
         config = placed(load_config(package / records.RUN), package, hub)
         (folder / CONFIG_FILE).write_text(config.model_dump_json(indent=2), encoding="utf-8")
-        worked = _train(folder, carrier)
+        _train(folder, carrier)
     except StudioError as err:
         _say_failed(folder, err.user_message, err.hint)
-        worked = False
     final = last_final(read_events(folder / EVENTS_FILE)[0])
     if final is None:
         _say_failed(folder, "The training process ended without a last word.", "Look at its log.")
-    is_done = worked and final is not None and final.kind == "done"
+    is_done = final is not None and final.kind == "done"  # however its process ended after that
     carrier.finish(made_by(folder) if is_done else {})
     print(_tail(folder / LOG_FILE).decode("utf-8", "replace")[-4000:])  # noqa: T201  (the Job's log)
     return 0 if final is not None and final.kind in ("done", "stopped") else 1
@@ -176,13 +175,14 @@ def placed(config: RunConfig, package: Path, hub: RunRepository) -> RunConfig:
 
 
 def made_by(folder: Path) -> dict[str, Path]:
-    """What a training left, by its path in the repository."""
-    return {
+    """What a training left, by its path in the repository: what the app will take of it."""
+    found = {
         path.relative_to(folder).as_posix(): path
         for name in records.MADE
         for path in sorted((folder / name).rglob("*"))
         if path.is_file() and path.name != "README.md"
     }
+    return {place: path for place, path in found.items() if records.is_made(place)}
 
 
 def _folder_of(place: str, package: Path, hub: RunRepository) -> Path:
@@ -194,8 +194,8 @@ def _folder_of(place: str, package: Path, hub: RunRepository) -> Path:
     return hub.model(model, revision)
 
 
-def _train(folder: Path, carrier: Carrier) -> bool:
-    """Run the worker; True when it ended well. A stop asked of us is asked of it."""
+def _train(folder: Path, carrier: Carrier) -> None:
+    """Run the worker to its end. A stop asked of us is asked of it."""
     hidden = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
     hidden |= _WORKER_ENV
     with (folder / LOG_FILE).open("ab") as log:
@@ -211,7 +211,6 @@ def _train(folder: Path, carrier: Carrier) -> bool:
         while worker.poll() is None:
             carrier.carry()
             time.sleep(_LOOK_EVERY_S)
-    return worker.returncode == 0
 
 
 def _say_failed(folder: Path, message: str, hint: str) -> None:

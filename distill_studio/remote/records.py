@@ -53,18 +53,19 @@ class Result(Record):
 
         Only what transformers and peft save is taken: never a pickle, never a path out of the run.
         """
-        for path in self.files:
-            parts = PurePosixPath(path).parts
-            is_fit = (
-                len(parts) in (2, 3)
-                and parts[0] in MADE
-                and "/".join(parts) == path
-                and all(_NAME.fullmatch(part) for part in parts)
-                and path.endswith(_ENDINGS)
-            )
-            if not is_fit:
-                return path[:200]
-        return ""
+        return next((path[:200] for path in self.files if not is_made(path)), "")
+
+
+def is_made(path: str) -> bool:
+    """Whether a training leaves a file of that path: what is sent, and what is taken."""
+    parts = PurePosixPath(path).parts
+    return (
+        len(parts) in (2, 3)
+        and parts[0] in MADE
+        and "/".join(parts) == path
+        and all(_NAME.fullmatch(part) for part in parts)
+        and path.endswith(_ENDINGS)
+    )
 
 
 def attempt_folder(attempt: int) -> str:

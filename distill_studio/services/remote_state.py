@@ -38,6 +38,8 @@ class RemoteRun(Record):
     begins_at: int = Field(default=0, description="Where this attempt's events begin, bytes.")
     events_bytes: int = Field(default=0, description="Length of events.jsonl with these parts.")
     is_over: bool = Field(default=False, description="This attempt has ended.")
+    misses: int = Field(default=0, description="How often its model did not arrive well.")
+    is_lost: bool = Field(default=False, description="Its model cannot come: only training anew.")
 
     @property
     def usd(self) -> float:
@@ -64,6 +66,8 @@ class RemoteRun(Record):
                 "attempt_usd": 0.0,
                 "parts": 0,
                 "is_over": False,
+                "misses": 0,
+                "is_lost": False,
             }
         )
 

@@ -36,6 +36,8 @@ from distill_studio.remote.machine import TOKEN_VARIABLE
 from distill_studio.services import hub_tokens, remote_state
 from distill_studio.services.jobs import JobContext, NeedsKey
 from distill_studio.services.remote_events import (
+    Damaged,
+    ModelLost,
     explained,
     figures,
     take_events,
@@ -261,6 +263,8 @@ class _Journey:
         try:
             take_model(self._hub, self._state, self._folder)
         except StudioError as err:
+            misses = self._state.misses + isinstance(err, Damaged)
+            self._keep(misses=misses, is_lost=isinstance(err, ModelLost) or misses > 1)
             raise self._failed(err) from err
         metrics = figures(final.metrics) | self._meter()
         self._end(RunState.DONE, metrics=metrics)
@@ -285,9 +289,9 @@ class _Journey:
         self._update(state=state, ended_at=utc_now(), **fields)
 
     def _has_ended_well(self) -> bool:
-        """Trained and paid for, but not brought home yet."""
+        """Trained and paid for, but not brought home yet, which still may go well."""
         final = last_final(self._events())
-        return final is not None and final.kind == "done"
+        return final is not None and final.kind == "done" and not self._state.is_lost
 
     def _events(self) -> list[Any]:
         return read_events(self._folder / EVENTS_FILE, self._state.begins_at)[0]

@@ -377,6 +377,29 @@ def test_a_damaged_model_is_fetched_again_and_nothing_trains_twice(far: Far) -> 
     assert (model / "model.safetensors").read_bytes() == b"weights"
 
 
+def test_a_model_that_never_comes_is_trained_anew(far: Far) -> None:
+    far.says(BEGUN, Done(metrics={"steps": 3}))  # and no list of what was made
+    run = far.ends()
+    assert run.state is RunState.FAILED
+    assert "Resume trains it anew" in run.error
+    far.workspace.distill.resume(far.owner, "far")
+    until(lambda: len(far.hub.jobs) == 2, 60)
+    until(lambda: far.run.state is RunState.RUNNING, 60)
+    far.parts = 0
+    far.makes(MODEL, wrong="other bytes")
+    assert "downloaded again" in far.ends().error
+    for jobs in (2, 3):  # once it is fetched again, then trained anew
+        far.workspace.distill.resume(far.owner, "far")
+        until(lambda: len(far.hub.jobs) == 3 or is_over(far.run), 60)
+        assert len(far.hub.jobs) == jobs
+        if jobs == 2:
+            far.over()
+    until(lambda: far.run.state is RunState.RUNNING, 60)
+    far.parts = 0
+    far.makes(MODEL)
+    assert far.ends().state is RunState.DONE
+
+
 def test_another_machine_runs_the_copied_command(
     workspace: Workspace, owner: Actor, snapshot: str, tiny: str, hub: FakeHub
 ) -> None:
