@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from distill_studio.core.errors import InvalidInput, StudioError
+from distill_studio.core.errors import InvalidInput, NotFound, StudioError
 from distill_studio.distill.command import CONFIG_FILE, LOG_FILE, SHUTDOWN_ENV, worker_argv
 from distill_studio.distill.config import RunConfig, TeacherRun, load_config
 from distill_studio.distill.events import (
@@ -27,9 +27,10 @@ from distill_studio.distill.events import (
     parse_event,
     read_events,
 )
+from distill_studio.hub.client import ATTEMPTS
 from distill_studio.hub.run_repository import RunRepository
 from distill_studio.remote import records
-from distill_studio.remote.start import digest
+from distill_studio.remote.start import BEGAN_VARIABLE, digest
 
 TOKEN_VARIABLE = "HF_TOKEN"
 INTERVAL_VARIABLE = "DISTILL_STUDIO_REMOTE_PUSH_S"
@@ -43,7 +44,10 @@ _WORKER_ENV = {  # as beside the app: it asks nobody
     "PYTHONUNBUFFERED": "1",
     **SHUTDOWN_ENV,
 }
-_LAST_ATTEMPTS = 8  # the result was paid for: some minutes of a bad Hub are waited out
+_LONGEST_WAIT_S = 60.0  # between two tries of the last commit, each of which waits as well
+_LEAST_PATIENCE_S = 300.0
+_MOST_PATIENCE_S = 86_400.0  # where nobody sets a limit
+_REFUSED_PATIENCE_S = 900.0  # of what the Hub says is wrong, which rarely passes
 
 
 def main(argv: list[str]) -> int:
@@ -71,8 +75,12 @@ def main(argv: list[str]) -> int:
     if final is None:
         _say_failed(folder, "The training process ended without a last word.", "Look at its log.")
     is_done = final is not None and final.kind == "done"  # however its process ended after that
-    carrier.finish(made_by(folder) if is_done else {})
-    print(_tail(folder / LOG_FILE).decode("utf-8", "replace")[-4000:])  # noqa: T201  (the Job's log)
+    try:
+        carrier.finish(made_by(folder) if is_done else {}, ends_at())
+    except StudioError as err:
+        _say(f"Given up: {err} What was made is in {folder} of this machine.")
+        return 1
+    _say(_tail(folder / LOG_FILE).decode("utf-8", "replace")[-4000:])
     return 0 if final is not None and final.kind in ("done", "stopped") else 1
 
 
@@ -97,6 +105,11 @@ class Carrier:
         self._parts = 0  # that have arrived
         self._waiting: list[bytes] = []  # cut, and sent again as they are: an answer may get lost
         self._next = 0.0
+        self._is_hurried = False
+
+    def hurry(self, *_: object) -> None:
+        """Somebody wants an end: the last commit is not tried for long."""
+        self._is_hurried = True
 
     def carry(self) -> None:
         """Bring what is new, if it is time; what fails is brought the next time."""
@@ -109,10 +122,16 @@ class Carrier:
         try:
             self._commit({}, attempts=1)
         except StudioError as err:
-            print(f"The Hub did not take the events: {err}", flush=True)  # noqa: T201
+            _say(f"The Hub did not take the events: {err.user_message} Trying again.")
 
-    def finish(self, made: dict[str, Path]) -> None:
-        """Bring the rest of the events and what the training made, in one commit."""
+    def finish(self, made: dict[str, Path], ends_at: float) -> None:
+        """Bring the rest of the events and what the training made, in one commit.
+
+        It was paid for: a Hub that fails is asked again until `ends_at` (of time.time()).
+
+        Raises:
+            StudioError: It took it never.
+        """
         marks = {
             path: records.FileMark(sha256=digest(file), size_bytes=file.stat().st_size)
             for path, file in made.items()
@@ -122,7 +141,25 @@ class Carrier:
             place = f"{records.attempt_folder(self._manifest.attempt)}/{records.RESULT}"
             files[place] = records.Result(files=marks).model_dump_json(indent=1).encode()
         self._cut(with_done=True)
-        self._commit(files, attempts=_LAST_ATTEMPTS)
+        began, wait_s = time.time(), 2.0
+        while True:
+            try:
+                self._commit(dict(files), attempts=ATTEMPTS)
+            except StudioError as err:
+                is_wrong = isinstance(err, InvalidInput | NotFound)
+                last = min(ends_at, began + _REFUSED_PATIENCE_S) if is_wrong else ends_at
+                if self._is_hurried or time.time() + wait_s > last:
+                    raise
+                _say(f"The Hub did not take the end of the training: {err.user_message} Trying again.")
+            else:
+                return
+            self._rest(wait_s)
+            wait_s = min(_LONGEST_WAIT_S, 2 * wait_s)
+
+    def _rest(self, seconds: float) -> None:
+        until = time.time() + seconds
+        while not self._is_hurried and time.time() < until:
+            time.sleep(min(_LOOK_EVERY_S, seconds))
 
     def _cut(self, *, with_done: bool) -> None:
         """Make a part of the whole lines that are new; "done" waits for the model."""
@@ -174,6 +211,15 @@ def placed(config: RunConfig, package: Path, hub: RunRepository) -> RunConfig:
     return config.model_copy(update=fields)
 
 
+def ends_at() -> float:
+    """Until when to try to bring the result: the time limit of the Job, or a day."""
+    began, limit_s = os.environ.get(BEGAN_VARIABLE), os.environ.get(records.LIMIT_VARIABLE)
+    until = time.time() + _MOST_PATIENCE_S
+    if began and limit_s:
+        until = float(began) + float(limit_s)
+    return max(until, time.time() + _LEAST_PATIENCE_S)  # the Hub ends it, when it does
+
+
 def made_by(folder: Path) -> dict[str, Path]:
     """What a training left, by its path in the repository: what the app will take of it."""
     found = {
@@ -207,10 +253,14 @@ def _train(folder: Path, carrier: Carrier) -> None:
             env=hidden,
         )
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: worker.terminate())
+            signal.signal(number, lambda *_: (carrier.hurry(), worker.terminate()))
         while worker.poll() is None:
             carrier.carry()
             time.sleep(_LOOK_EVERY_S)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201  (the Job's log)
 
 
 def _say_failed(folder: Path, message: str, hint: str) -> None:

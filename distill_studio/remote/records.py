@@ -18,6 +18,7 @@ LOG = "log.txt"
 HUB_PREFIX = "hub:"  # of a model's folder in the packed run.json: hub:owner/name@commit
 MADE = ("model", "adapter")  # folders that a training leaves
 SKIP_INSTALL = "DISTILL_STUDIO_REMOTE_INSTALL"  # "skip": the requirements are there already
+LIMIT_VARIABLE = "DISTILL_STUDIO_REMOTE_LIMIT_S"  # after which the Hub ends the Job
 MOST_FILES = 1000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
 _ENDINGS = (".safetensors", ".json", ".jinja", ".txt", ".model", ".md")

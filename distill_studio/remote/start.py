@@ -10,12 +10,16 @@ import json
 import os
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
+
+BEGAN_VARIABLE = "DISTILL_STUDIO_REMOTE_BEGAN"
 
 
 def main() -> int:
     """Returns only when something is wrong: else this process becomes the training."""
+    began = f"{time.time():.0f}"
     package = Path(__file__).resolve().parent
     manifest = json.loads((package / "package.json").read_text(encoding="utf-8"))
     for name, mark in manifest["files"].items():
@@ -37,6 +41,7 @@ def main() -> int:
     environment = os.environ | {
         "PYTHONPATH": str(code),
         "PYTHONUNBUFFERED": "1",
+        BEGAN_VARIABLE: began,
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
     command = [sys.executable, "-m", "distill_studio.remote.machine", str(package)]

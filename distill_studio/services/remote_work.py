@@ -177,7 +177,7 @@ class _Journey:
                 flavor=self._state.flavor,
                 timeout_s=self._state.timeout_s,
                 secrets={TOKEN_VARIABLE: self._token},
-                environment={"HF_HUB_DISABLE_TELEMETRY": "1"},
+                environment=environment(self._state),
             )
         )
         self._keep(hub_job=view.id, url=view.url, stage=view.stage)
@@ -312,6 +312,11 @@ class _Journey:
 
     def _update(self, **fields: Any) -> None:  # noqa: ANN401
         table.update(self._db, self._run.name, **fields)
+
+
+def environment(state: RemoteRun) -> dict[str, str]:
+    """Variables of the Job that everybody may see."""
+    return {"HF_HUB_DISABLE_TELEMETRY": "1", records.LIMIT_VARIABLE: str(state.timeout_s)}
 
 
 def command(state: RemoteRun) -> str:

@@ -5,11 +5,14 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from huggingface_hub import HfApi
 
+from distill_studio.core.errors import NotFound, Unavailable
 from distill_studio.distill.events import Done
+from distill_studio.hub.run_repository import RunRepository
 from distill_studio.remote import machine, package, records
 from tests.fake_hub import FakeHub
 from tests.remote.test_package import a_run
@@ -58,3 +61,62 @@ def test_a_worker_that_said_done_and_then_fell_brings_its_model(packed: Path, hu
     )
     assert not result.unfit()
     assert json.loads(there["attempts/1/events/000001.jsonl"])["kind"] == "done"
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The machine's hours pass at once; the Job began at 0 and ends after ten."""
+    said = SimpleNamespace(now=1000.0)
+
+    def sleep(seconds: float) -> None:
+        said.now += seconds
+
+    fake = SimpleNamespace(time=lambda: said.now, monotonic=lambda: said.now, sleep=sleep)
+    monkeypatch.setattr(machine, "time", fake)
+    monkeypatch.setattr(machine, "_LOOK_EVERY_S", 30.0)
+    monkeypatch.setenv("DISTILL_STUDIO_REMOTE_BEGAN", "0")
+    monkeypatch.setenv("DISTILL_STUDIO_REMOTE_LIMIT_S", "36000")
+    return said
+
+
+def a_carrier(tmp_path: Path, hub: FakeHub) -> machine.Carrier:
+    HfApi(endpoint=hub.url, token="hf_ann").create_repo(REPO, private=True)
+    manifest = records.Manifest(name="r", repo=REPO, attempt=1, files={})
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    return machine.Carrier(RunRepository("hf_ann"), manifest, tmp_path, 60.0)
+
+
+def test_an_outage_at_the_end_is_waited_out(
+    tmp_path: Path, hub: FakeHub, clock: SimpleNamespace
+) -> None:
+    carrier = a_carrier(tmp_path, hub)
+    fault = hub.fail("/commit/", 503, times=100, headers={"Retry-After": "0"})
+    carrier.finish(machine.made_by(tmp_path), machine.ends_at())
+    assert fault.hits == 100
+    assert 10 * 60 < clock.now - 1000 < 36_000
+    assert "attempts/1/result.json" in brought(hub)
+
+
+def test_the_end_of_the_job_is_the_end_of_patience(
+    tmp_path: Path, hub: FakeHub, clock: SimpleNamespace
+) -> None:
+    carrier = a_carrier(tmp_path, hub)
+    clock.now = 35_000.0
+    hub.fail("/commit/", 503, times=-1, headers={"Retry-After": "0"})
+    with pytest.raises(Unavailable):
+        carrier.finish(machine.made_by(tmp_path), machine.ends_at())
+    assert 35_900 < clock.now <= 36_000
+    carrier.hurry()
+    with pytest.raises(Unavailable):
+        carrier.finish(machine.made_by(tmp_path), clock.now + 9_999)
+    assert clock.now <= 36_000
+    hub.faults.clear()
+    carrier = machine.Carrier(
+        RunRepository("hf_ann"),
+        records.Manifest(name="r", repo="ann/none", attempt=1, files={}), tmp_path, 60.0,
+    )  # fmt: skip
+    clock.now = 0.0
+    with pytest.raises(NotFound):
+        carrier.finish(machine.made_by(tmp_path), 36_000.0)
+    assert clock.now <= 900
