@@ -3,7 +3,8 @@
 Runs the same worker as the app does, on the packed run, as a child that does not get the token.
 Every minute, if there is something new, the worker's events go to the Hub as one small commit; at
 the end the model and the last events go there in one commit, so that nobody reads "done" before
-the model is there. Exit code 0: done or stopped; 1: failed. HF_TOKEN comes from the environment.
+the model is there. Exit code 0: done or stopped; 1: failed. The token comes through a pipe, from
+`start.py`: what is in the environment of a process, its children can read.
 """
 
 import os
@@ -30,9 +31,8 @@ from distill_studio.distill.events import (
 from distill_studio.hub.client import ATTEMPTS
 from distill_studio.hub.run_repository import RunRepository
 from distill_studio.remote import records
-from distill_studio.remote.start import BEGAN_VARIABLE, digest
+from distill_studio.remote.start import BEGAN_VARIABLE, PIPE_VARIABLE, TOKEN_VARIABLE, digest
 
-TOKEN_VARIABLE = "HF_TOKEN"
 INTERVAL_VARIABLE = "DISTILL_STUDIO_REMOTE_PUSH_S"
 PUSH_EVERY_S = 60.0  # 60 of the 128 commits an hour that the Hub takes
 _LOOK_EVERY_S = 0.5
@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
     if len(argv) != 1:
         sys.stderr.write("usage: python -m distill_studio.remote.machine PACKAGE_FOLDER\n")
         return 2
-    token = os.environ.pop(TOKEN_VARIABLE, "")
+    token = piped_token()
     if not token:
         sys.stderr.write(f"{TOKEN_VARIABLE} is not set: a token that may write to the Hub.\n")
         return 2
@@ -150,7 +150,7 @@ class Carrier:
                 last = min(ends_at, began + _REFUSED_PATIENCE_S) if is_wrong else ends_at
                 if self._is_hurried or time.time() + wait_s > last:
                     raise
-                _say(f"The Hub did not take the end of the training: {err.user_message} Trying again.")
+                _say(f"The Hub did not take the result: {err.user_message} Trying again.")
             else:
                 return
             self._rest(wait_s)
@@ -209,6 +209,15 @@ def placed(config: RunConfig, package: Path, hub: RunRepository) -> RunConfig:
     if cache := getattr(config, "cache_folder", ""):
         fields["cache_folder"] = str(package / cache)
     return config.model_copy(update=fields)
+
+
+def piped_token() -> str:
+    """The token that `start.py` left in a pipe, once; '' where there is none."""
+    number = os.environ.pop(PIPE_VARIABLE, "")
+    if not number:
+        return ""
+    with os.fdopen(int(number), "rb") as pipe:
+        return pipe.read().decode().strip()
 
 
 def ends_at() -> float:

@@ -32,7 +32,7 @@ from distill_studio.hub.jobs import HubJobs, JobOrder, JobView
 from distill_studio.hub.repository import HubRepository, Upload
 from distill_studio.hub.run_repository import RunRepository
 from distill_studio.remote import package, records
-from distill_studio.remote.machine import TOKEN_VARIABLE
+from distill_studio.remote.start import TOKEN_VARIABLE
 from distill_studio.services import hub_tokens, remote_state
 from distill_studio.services.jobs import JobContext, NeedsKey
 from distill_studio.services.remote_events import (
@@ -325,11 +325,12 @@ def command(state: RemoteRun) -> str:
     The package is that of one commit: what was checked is what runs.
     """
     skip = f'[ "${records.SKIP_INSTALL}" = skip ]'
-    install = f"python -m pip install --quiet huggingface_hub=={huggingface_hub.__version__}"
+    client = f"huggingface_hub=={huggingface_hub.__version__}"
+    install = f"env -u {TOKEN_VARIABLE} python -m pip install --quiet {client}"
     folder = '"${TMPDIR:-/tmp}/distill-run"'
     return (
         f"{{ {skip} || {install}; }}"
-        f" && hf download {shlex.quote(state.repo)} --revision {state.commit}"
+        f" && hf download {shlex.quote(state.repo)} --revision {shlex.quote(state.commit)}"
         f" --include '{records.PACKAGE}/*' --local-dir {folder} --quiet"
         f" && exec python {folder}/{records.PACKAGE}/{records.START}"
     )

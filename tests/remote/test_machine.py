@@ -1,6 +1,7 @@
 """The program on the other machine, with the fake Hub; its worker is a few lines."""
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -37,7 +38,10 @@ def packed(tmp_path: Path, hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> Ite
         place = tmp_path / "there" / name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content if isinstance(content, bytes) else content.read_bytes())
-    monkeypatch.setenv("HF_TOKEN", "hf_ann")
+    readable, writable = os.pipe()
+    os.write(writable, b"hf_ann")
+    os.close(writable)
+    monkeypatch.setenv("DISTILL_STUDIO_REMOTE_TOKEN_PIPE", str(readable))
     done = Done(metrics={"steps": 3}).model_dump_json()
     monkeypatch.setattr(
         machine, "worker_argv", lambda folder: [sys.executable, "-c", SAYS_DONE, folder, done, "1"]
