@@ -16,6 +16,8 @@ from distill_studio import __version__
 from distill_studio.core.progress import CancelToken, Progress, no_progress
 from distill_studio.hub.failures import is_passing, retry_after_s, told
 
+PUBLIC_HUB = "https://huggingface.co"
+ENDPOINT_VARIABLE = "HF_ENDPOINT"
 ATTEMPTS = 5
 _LONGEST_WAIT_S = 300.0
 T = TypeVar("T")
@@ -38,7 +40,7 @@ class Account:
 
 def endpoint() -> str:
     """Where the Hub is: `HF_ENDPOINT`, else huggingface.co."""
-    return (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
+    return (os.environ.get(ENDPOINT_VARIABLE) or constants.ENDPOINT).rstrip("/")
 
 
 class HubClient:

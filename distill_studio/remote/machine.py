@@ -63,6 +63,9 @@ def main(argv: list[str]) -> int:
     manifest = records.Manifest.model_validate_json((package / records.MANIFEST).read_bytes())
     hub = RunRepository(token)
     folder = package.parent / "run" / manifest.name
+    if folder.exists() and any(folder.iterdir()):  # its events and checkpoints are another start's
+        sys.stderr.write(f"{folder} holds a run already. Start in an empty folder.\n")
+        return 2
     folder.mkdir(parents=True, exist_ok=True)
     carrier = Carrier(hub, manifest, folder, _interval_s())
     try:

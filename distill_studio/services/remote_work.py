@@ -28,6 +28,7 @@ from distill_studio.core.records.base import utc_now
 from distill_studio.distill.command import CONFIG_FILE
 from distill_studio.distill.config import RunConfig, load_config
 from distill_studio.distill.events import EVENTS_FILE, last_final, read_events
+from distill_studio.hub.client import ENDPOINT_VARIABLE, PUBLIC_HUB, endpoint
 from distill_studio.hub.jobs import HubJobs, JobOrder, JobView
 from distill_studio.hub.repository import HubRepository, Upload
 from distill_studio.hub.run_repository import RunRepository
@@ -316,23 +317,30 @@ class _Journey:
 
 def environment(state: RemoteRun) -> dict[str, str]:
     """Variables of the Job that everybody may see."""
-    return {"HF_HUB_DISABLE_TELEMETRY": "1", records.LIMIT_VARIABLE: str(state.timeout_s)}
+    found = {"HF_HUB_DISABLE_TELEMETRY": "1", records.LIMIT_VARIABLE: str(state.timeout_s)}
+    if endpoint() != PUBLIC_HUB:
+        found[ENDPOINT_VARIABLE] = endpoint()
+    return found
 
 
 def command(state: RemoteRun) -> str:
     """What another machine with Python runs, as a line for a POSIX shell; holds no secret.
 
-    The package is that of one commit: what was checked is what runs.
+    The package is that of one commit: what was checked is what runs. Its folder is new and nobody
+    else's, so that the program which gets the token is nobody else's either.
     """
     skip = f'[ "${records.SKIP_INSTALL}" = skip ]'
     client = f"huggingface_hub=={huggingface_hub.__version__}"
     install = f"env -u {TOKEN_VARIABLE} python -m pip install --quiet {client}"
-    folder = '"${TMPDIR:-/tmp}/distill-run"'
+    where = ""
+    if endpoint() != PUBLIC_HUB:
+        where = f"export {ENDPOINT_VARIABLE}={shlex.quote(endpoint())} && "
     return (
-        f"{{ {skip} || {install}; }}"
+        f'{where}there=$(mktemp -d "${{TMPDIR:-/tmp}}/distill-run.XXXXXXXX")'
+        f" && {{ {skip} || {install}; }}"
         f" && hf download {shlex.quote(state.repo)} --revision {shlex.quote(state.commit)}"
-        f" --include '{records.PACKAGE}/*' --local-dir {folder} --quiet"
-        f" && exec python {folder}/{records.PACKAGE}/{records.START}"
+        f""" --include '{records.PACKAGE}/*' --local-dir "$there" --quiet"""
+        f' && exec python "$there/{records.PACKAGE}/{records.START}"'
     )
 
 

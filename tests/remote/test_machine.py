@@ -67,6 +67,17 @@ def test_a_worker_that_said_done_and_then_fell_brings_its_model(packed: Path, hu
     assert json.loads(there["attempts/1/events/000001.jsonl"])["kind"] == "done"
 
 
+def test_a_folder_that_holds_a_run_is_refused(
+    packed: Path, hub: FakeHub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = packed.parent / "run" / "r"
+    old.mkdir(parents=True)
+    (old / "events.jsonl").write_text('{"kind": "failed", "message": "old", "hint": ""}\n')
+    assert machine.main([str(packed)]) == 2
+    assert "holds a run already" in capsys.readouterr().err
+    assert not any(name.startswith("attempts/") for name in brought(hub))
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The machine's hours pass at once; the Job began at 0 and ends after ten."""

@@ -410,6 +410,7 @@ def test_another_machine_runs_the_copied_command(
     assert f"hf download {status.repo} --revision " in status.command
     assert TOKEN not in status.command
     assert "env -u HF_TOKEN python -m pip install" in status.command
+    assert status.command.startswith(f"export HF_ENDPOINT={hub.url} && there=$(mktemp -d ")
     with pytest.raises(Conflict, match="it is running"):
         workspace.distill.resume(owner, "far")
     workspace.distill.stop(owner, "far")
