@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+import httpx2
 from huggingface_hub import JobInfo, JobStage
 from huggingface_hub.errors import HfHubHTTPError
 from pydantic import Field
@@ -168,7 +169,7 @@ class HubJobs(HubClient):
                     job_id=job_id, namespace=namespace, follow=False, tail=lines
                 )
             )
-        except (HfHubHTTPError, OSError, ValueError, RuntimeError):
+        except (httpx2.HTTPError, OSError, ValueError, RuntimeError, KeyError, TypeError):
             return ""
         return plain("\n".join(str(line).rstrip() for line in found[-lines:]))
 

@@ -30,7 +30,7 @@ class TooLarge(InvalidInput):
 class RunRepository(HubClient):
     """Files of a run's repository on the Hub (of kind model)."""
 
-    def files(self, repo_id: str, folder: str) -> dict[str, int]:
+    def files(self, repo_id: str, folder: str, attempts: int = 1) -> dict[str, int]:
         """Paths below a folder with their sizes in bytes; none where it is not there (yet)."""
 
         def ask() -> dict[str, int]:
@@ -40,19 +40,19 @@ class RunRepository(HubClient):
             except EntryNotFoundError:
                 return {}
 
-        return self._safely(repo_id, ask, attempts=1)
+        return self._safely(repo_id, ask, attempts)
 
     def read(self, repo_id: str, path: str, most_bytes: int) -> bytes:
-        """A small file.
+        """A small file; a larger one is not even downloaded.
 
         Raises:
             TooLarge: It is larger than `most_bytes`.
         """
+        found = self._safely(repo_id, lambda: self._api.get_paths_info(repo_id, [path]))
+        if any(isinstance(one, RepoFile) and one.size > most_bytes for one in found):
+            raise TooLarge(f"{path} of {repo_id} is larger than it can be.")
         with tempfile.TemporaryDirectory(prefix="distill-studio-run-") as folder:
-            found = self.fetch(repo_id, path, Path(folder))
-            if found.stat().st_size > most_bytes:
-                raise TooLarge(f"{path} of {repo_id} is larger than it can be.")
-            return found.read_bytes()
+            return self.fetch(repo_id, path, Path(folder)).read_bytes()
 
     def fetch(self, repo_id: str, path: str, into: Path) -> Path:
         """Download a file of the newest commit to `into/path`.

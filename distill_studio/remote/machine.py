@@ -211,6 +211,8 @@ def placed(config: RunConfig, package: Path, hub: RunRepository) -> RunConfig:
         fields |= {"teacher": teachers[0], "more_teachers": tuple(teachers[1:])}
     if cache := getattr(config, "cache_folder", ""):
         fields["cache_folder"] = str(package / cache)
+    if device := os.environ.get(records.DEVICE_VARIABLE):  # paid for: without it, it fails at once
+        fields["device"] = device
     return config.model_copy(update=fields)
 
 

@@ -19,6 +19,7 @@ HUB_PREFIX = "hub:"  # of a model's folder in the packed run.json: hub:owner/nam
 MADE = ("model", "adapter")  # folders that a training leaves
 SKIP_INSTALL = "DISTILL_STUDIO_REMOTE_INSTALL"  # "skip": the requirements are there already
 LIMIT_VARIABLE = "DISTILL_STUDIO_REMOTE_LIMIT_S"  # after which the Hub ends the Job
+DEVICE_VARIABLE = "DISTILL_STUDIO_REMOTE_DEVICE"  # what must be there; '' = what is found
 MOST_FILES = 1000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
 _ENDINGS = (".safetensors", ".json", ".jinja", ".txt", ".model", ".md")

@@ -37,7 +37,8 @@ def take_events(hub: RunRepository, state: RemoteRun, folder: Path) -> tuple[Rem
     there = hub.files(state.repo, records.events_folder(state.attempt))
     taken: list[Any] = []
     while (path := records.part_path(state.attempt, state.parts + 1)) in there:
-        events = _checked(hub.read(state.repo, path, MOST_PART_BYTES))
+        is_fit = there[path] <= MOST_PART_BYTES  # else left out, like long lines
+        events = _checked(hub.read(state.repo, path, MOST_PART_BYTES)) if is_fit else []
         size = _append(folder / EVENTS_FILE, state.events_bytes, events)
         update = {"parts": state.parts + 1, "events_bytes": size}
         state = save(folder, state.model_copy(update=update))
@@ -96,6 +97,7 @@ def _fetch_made(hub: RunRepository, state: RemoteRun, folder: Path) -> None:
             f"The model takes {size / 1e9:.1f} GB, more than is free here.",
             "Free some space, then resume: it is on the Hub and is only downloaded.",
         )
+    _compare_sizes(hub, state, result)
     arriving = folder / ".arriving"
     try:
         for path, mark in result.files.items():
@@ -110,6 +112,13 @@ def _fetch_made(hub: RunRepository, state: RemoteRun, folder: Path) -> None:
         shutil.rmtree(arriving, ignore_errors=True)
     if not (folder / "model" / "config.json").exists():
         raise ModelLost("There is no whole model among what was made.", _ANEW)
+
+
+def _compare_sizes(hub: RunRepository, state: RemoteRun, result: records.Result) -> None:
+    there = {k: v for name in records.MADE for k, v in hub.files(state.repo, name, 5).items()}
+    for path, mark in result.files.items():
+        if there.get(path, mark.size_bytes) != mark.size_bytes:
+            raise Damaged(f"'{path}' did not arrive as it was made.", _AGAIN)
 
 
 def figures(metrics: dict[str, Any]) -> dict[str, Any]:

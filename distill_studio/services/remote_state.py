@@ -21,6 +21,7 @@ class RemoteRun(Record):
 
     kind: Where = Field(description="A Hugging Face Job, or any machine with a command.")
     flavor: str = Field(default="", description="Of a Job: the machine.")
+    gpus: int = Field(default=0, description="Of that machine; 0 = none, or not said.")
     usd_per_minute: float = Field(default=0.0, description="Its price when it was ordered.")
     timeout_s: int = Field(default=0, description="After which the Hub ends it.")
     image: str = Field(default="", description="Docker image of the Job.")

@@ -318,6 +318,8 @@ class _Journey:
 def environment(state: RemoteRun) -> dict[str, str]:
     """Variables of the Job that everybody may see."""
     found = {"HF_HUB_DISABLE_TELEMETRY": "1", records.LIMIT_VARIABLE: str(state.timeout_s)}
+    if state.gpus:
+        found[records.DEVICE_VARIABLE] = "cuda"
     if endpoint() != PUBLIC_HUB:
         found[ENDPOINT_VARIABLE] = endpoint()
     return found

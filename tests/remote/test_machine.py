@@ -12,6 +12,7 @@ import pytest
 from huggingface_hub import HfApi
 
 from distill_studio.core.errors import NotFound, Unavailable
+from distill_studio.distill.config import load_config
 from distill_studio.distill.events import Done
 from distill_studio.hub.run_repository import RunRepository
 from distill_studio.remote import machine, package, records
@@ -65,6 +66,15 @@ def test_a_worker_that_said_done_and_then_fell_brings_its_model(packed: Path, hu
     )
     assert not result.unfit()
     assert json.loads(there["attempts/1/events/000001.jsonl"])["kind"] == "done"
+
+
+def test_the_device_that_was_paid_for_is_asked_for(
+    packed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, hub = load_config(packed / records.RUN), RunRepository("hf_ann")
+    assert machine.placed(config, packed, hub).device == "auto"
+    monkeypatch.setenv("DISTILL_STUDIO_REMOTE_DEVICE", "cuda")
+    assert machine.placed(config, packed, hub).device == "cuda"
 
 
 def test_a_folder_that_holds_a_run_is_refused(

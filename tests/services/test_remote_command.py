@@ -48,3 +48,10 @@ def test_every_start_has_a_folder_of_its_own(tmp_path: Path) -> None:
     assert len({*tmp_path.glob("distill-run.*")}) == 2
     assert all("pip none\nhf download ann/r --revision cccc" in one for one in said)
     assert all("drwx------" in one for one in said)
+
+
+def test_a_gpu_that_is_paid_for_must_be_there() -> None:
+    state = RemoteRun(kind="job", repo="ann/r", commit="c" * 40)
+    assert "DISTILL_STUDIO_REMOTE_DEVICE" not in environment(state)
+    paid = state.model_copy(update={"gpus": 1})
+    assert environment(paid)["DISTILL_STUDIO_REMOTE_DEVICE"] == "cuda"

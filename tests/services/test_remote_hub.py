@@ -229,6 +229,7 @@ def test_events_come_in_through_a_bad_hour_of_the_hub(far: Far) -> None:
 
 
 def test_the_meter_counts_begun_minutes(far: Far) -> None:
+    assert far.job.order["environment"]["DISTILL_STUDIO_REMOTE_DEVICE"] == "cuda"
     far.job.stage, far.job.started = "RUNNING", far.job.started or time.time() - 70
     until(lambda: far.run.metrics.get("paid_minutes") == 2, 60)
     status = far.workspace.remote.status(Actor(user="v", role=Role.VIEWER), "far")
@@ -338,6 +339,21 @@ def test_foreign_lines_are_checked_and_cut(far: Far) -> None:
     kinds = [one["kind"] for one in far.workspace.distill.events(far.owner, "far")]
     assert kinds == ["started", "note"]
     far.ends("CANCELED")
+
+
+def test_what_is_too_large_is_not_downloaded(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("distill_studio.services.remote_events.MOST_PART_BYTES", 5000)
+    far.says(Note(message="x" * 60_000))
+    far.says(BEGUN, Step(step=1, total=3, loss=2.5, lr=0.1))
+    until(lambda: far.run.metrics.get("step") == 1, 60)
+    assert far.job.stage == "SCHEDULING", "the Job goes on"
+    far.makes(MODEL)
+    repo = next(iter(far.hub.repos.values()))
+    put(repo, {"model/model.safetensors": b"w" * 100_000})
+    assert "did not arrive as it was made" in far.ends().error
+    asked = [path for method, path in far.hub.requests if method == "GET" and "/resolve/" in path]
+    assert any(path.endswith("000002.jsonl") for path in asked)
+    assert not any(path.endswith(("000001.jsonl", ".safetensors")) for path in asked)
 
 
 @pytest.mark.parametrize(
