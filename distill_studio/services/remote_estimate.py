@@ -34,6 +34,7 @@ _SHARE = (0.05, 0.40)
 _REFERENCE_FLOPS = 420.0 * 6 * 134.5e6  # behind the pre-flight's guess: two cores, distill/estimate
 _CPU_SHARE = (0.3, 1.0)  # of that guess per two virtual cores
 _SET_UP_S = (120.0, 480.0)  # fetching the image, installing, downloading the package
+_INSTALLED_GB = 8.0  # torch with its CUDA libraries, downloaded and unpacked
 _START_S = 20.0  # in the pre-flight's guess, whatever the machine
 _SPREAD = (0.8, 1.3)  # of what was measured there before
 _LEAST_LIMIT_MIN, _MOST_LIMIT_MIN = 10, 7 * 24 * 60
@@ -111,6 +112,17 @@ def _machine_findings(config: RunConfig, took: Estimate, flavor: Flavor) -> list
                 f" {has:.0f} GB{' on a GPU' if flavor.gpus else ''}.",
                 hint="Lower the batch size or the longest length, use LoRA, or choose a larger"
                 " machine.",
+            )
+        )
+    taken = _INSTALLED_GB + took.disk_gib * 2**30 / 1e9
+    if flavor.disk_gb and taken > flavor.disk_gb:
+        found.append(
+            Finding(
+                level="error",
+                code="disk",
+                message=f"The libraries, the model and its checkpoints take about {taken:.0f} GB;"
+                f" {flavor.label} has a disk of {flavor.disk_gb:.0f} GB.",
+                hint="Use LoRA, a smaller student, or choose a machine with a larger disk.",
             )
         )
     if config.devices > max(1, flavor.gpus):

@@ -31,6 +31,7 @@ def order(**fields: object) -> JobOrder:
 def machine(**fields: object) -> SimpleNamespace:
     known = {
         "name": "x", "pretty_name": "X", "cpu": "N/A", "ram": "1.5 GB", "accelerator": None,
+        "ephemeral_storage": "1.5 TB",
         "unit_cost_micro_usd": 600_000, "unit_label": "hour",
     }  # fmt: skip
     return SimpleNamespace(**(known | fields))
@@ -42,6 +43,7 @@ def test_prices_are_by_the_minute(jobs: HubJobs, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(jobs._api, "list_jobs_hardware", lambda: told)
     (one,) = jobs.flavors()
     assert one.usd_per_minute == pytest.approx(0.01)
+    assert one.disk_gb == 1500.0
     assert (one.cpus, one.memory_gb, one.gpus, one.gpu_memory_gb) == (0, 1.5, 4, 24.0)
 
 

@@ -347,9 +347,10 @@ def test_what_is_too_large_is_not_downloaded(far: Far, monkeypatch: pytest.Monke
     far.says(BEGUN, Step(step=1, total=3, loss=2.5, lr=0.1))
     until(lambda: far.run.metrics.get("step") == 1, 60)
     assert far.job.stage == "SCHEDULING", "the Job goes on"
-    far.makes(MODEL)
-    repo = next(iter(far.hub.repos.values()))
-    put(repo, {"model/model.safetensors": b"w" * 100_000})
+    put(next(iter(far.hub.repos.values())), {"model/model.safetensors": b"w" * 100_000})
+    marks = {"model/model.safetensors": {"sha256": "0" * 64, "size_bytes": 7}}
+    result = json.dumps({"files": marks}).encode()
+    far.says(Done(metrics={}), **{"ATTEMPT__result.json": result})
     assert "did not arrive as it was made" in far.ends().error
     asked = [path for method, path in far.hub.requests if method == "GET" and "/resolve/" in path]
     assert any(path.endswith("000002.jsonl") for path in asked)
