@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from distill_studio.core.errors import InvalidInput, NotFound, StudioError
+from distill_studio.core.errors import InvalidInput, NotAllowed, NotFound, StudioError
 from distill_studio.distill.command import CONFIG_FILE, LOG_FILE, SHUTDOWN_ENV, worker_argv
 from distill_studio.distill.config import RunConfig, TeacherRun, load_config
 from distill_studio.distill.events import (
@@ -125,7 +125,7 @@ class Carrier:
         try:
             self._commit({}, attempts=1)
         except StudioError as err:
-            _say(f"The Hub did not take the events: {err.user_message} Trying again.")
+            _say(f"The Hub did not take the events: {told(err)} Trying again.")
 
     def finish(self, made: dict[str, Path], ends_at: float) -> None:
         """Bring the rest of the events and what the training made, in one commit.
@@ -153,7 +153,7 @@ class Carrier:
                 last = min(ends_at, began + _REFUSED_PATIENCE_S) if is_wrong else ends_at
                 if self._is_hurried or time.time() + wait_s > last:
                     raise
-                _say(f"The Hub did not take the result: {err.user_message} Trying again.")
+                _say(f"The Hub did not take the result: {told(err)} Trying again.")
             else:
                 return
             self._rest(wait_s)
@@ -271,6 +271,16 @@ def _train(folder: Path, carrier: Carrier) -> None:
         while worker.poll() is None:
             carrier.carry()
             time.sleep(_LOOK_EVERY_S)
+
+
+def told(err: StudioError) -> str:
+    """In a line of the Job's log."""
+    if not isinstance(err, NotAllowed):
+        return err.user_message
+    return (
+        f"{err.user_message} Nothing comes back with the token that this was started with, while"
+        " it is refused: cancel the Job if it will stay so."
+    )
 
 
 def _say(text: str) -> None:

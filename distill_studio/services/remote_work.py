@@ -117,7 +117,7 @@ class _Journey:
             return self._go()
         except NotAllowed as err:  # revoked, or no right: what runs there runs on
             if self._state.hub_job:
-                told = f"{explained(err, self._token)} The Job trains on: {self._state.url}"
+                told = f"{explained(err, self._token)} {_REFUSED.format(url=self._state.url)}"
                 self._update(error=told)
                 raise NeedsKey(err.user_message, err.hint, hub_tokens.HUB) from err
             raise self._failed(err) from err
@@ -376,6 +376,10 @@ def _fit(name: str) -> str:
     return "-".join(part for part in kept.split("-") if part)[:60]
 
 
+_REFUSED = (
+    "The Job trains on and is paid: {url}. It holds the token that it was started with: if that is"
+    " the one refused, its model cannot come back. Stop cancels it."
+)
 _CARD = """---
 tags:
 - distill-studio

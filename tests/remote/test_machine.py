@@ -13,7 +13,7 @@ from huggingface_hub import HfApi
 
 from distill_studio.core.errors import NotFound, Unavailable
 from distill_studio.distill.config import load_config
-from distill_studio.distill.events import Done
+from distill_studio.distill.events import Done, Note
 from distill_studio.hub.run_repository import RunRepository
 from distill_studio.remote import machine, package, records
 from tests.fake_hub import FakeHub
@@ -121,6 +121,21 @@ def test_an_outage_at_the_end_is_waited_out(
     assert fault.hits == 100
     assert 10 * 60 < clock.now - 1000 < 36_000
     assert "attempts/1/result.json" in brought(hub)
+
+
+def test_a_refused_token_is_tried_on_and_the_log_says_so(
+    tmp_path: Path, hub: FakeHub, clock: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    carrier = a_carrier(tmp_path, hub)
+    (tmp_path / "events.jsonl").write_text(Note(message="a").model_dump_json() + "\n")
+    fault = hub.fail("/preupload/", 401, times=40, message="Invalid credentials")
+    carrier.carry()
+    carrier.finish(machine.made_by(tmp_path), machine.ends_at())
+    assert fault.hits == 40
+    assert "attempts/1/result.json" in brought(hub)
+    said = capsys.readouterr().out
+    assert said.count("token that this was started with, while it is refused") == 40
+    assert "hf_ann" not in said
 
 
 def test_the_end_of_the_job_is_the_end_of_patience(
