@@ -292,6 +292,7 @@ def test_stop_cancels_and_a_token_that_is_refused_waits_for_another(far: Far) ->
     until(lambda: far.workspace.jobs.get(far.owner, job_id).state is JobState.NEEDS_KEY, 60)
     assert far.run.state is RunState.RUNNING
     assert TOKEN not in far.run.error
+    assert "its model cannot come back. Stop cancels it." in far.run.error
     far.workspace.hub.token(far.owner, far.hub.user("ann", "hf_another"))
     until(lambda: far.workspace.jobs.get(far.owner, job_id).state is JobState.RUNNING, 60)
     far.hub.fail("/cancel$", 503, times=7)  # more than are tried again at once
@@ -446,5 +447,6 @@ def test_a_run_that_ended_there_makes_the_next_quote_a_measured_one(
     assert found.minutes == (10, 21)  # 60 updates of 10 s, .8 to 1.3 times, 2 to 8 minutes before
     other = far.workspace.remote.estimate(far.owner, alike, "a10g-largex2")
     assert not other.is_measured
-    longer = spec(snapshot, tiny, max_steps=60, max_length=128)
-    assert not far.workspace.remote.estimate(far.owner, longer, "a10g-small").is_measured
+    for fields in ({"max_length": 128}, {"eval_every": 1}, {"eval_rows": 1}, {"lora_r": 2}):
+        unlike = spec(snapshot, tiny, max_steps=60, **fields)
+        assert not far.workspace.remote.estimate(far.owner, unlike, "a10g-small").is_measured
