@@ -110,7 +110,7 @@ class Carrier:
         self._next = 0.0
         self._is_hurried = False
 
-    def hurry(self, *_: object) -> None:
+    def hurry(self) -> None:
         """Somebody wants an end: the last commit is not tried for long."""
         self._is_hurried = True
 
@@ -266,8 +266,13 @@ def _train(folder: Path, carrier: Carrier) -> None:
             stderr=subprocess.STDOUT,
             env=hidden,
         )
+
+        def end(*_: object) -> None:
+            carrier.hurry()
+            worker.terminate()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: (carrier.hurry(), worker.terminate()))
+            signal.signal(number, end)
         while worker.poll() is None:
             carrier.carry()
             time.sleep(_LOOK_EVERY_S)
