@@ -9,16 +9,30 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import httpx2
-from huggingface_hub import HfApi, constants
+from huggingface_hub import HfApi, constants, set_client_factory
+from huggingface_hub.utils._http import default_client_factory
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
 from distill_studio import __version__
 from distill_studio.core.progress import CancelToken, Progress, no_progress
 from distill_studio.hub.failures import is_passing, retry_after_s, told
 
+PUBLIC_HUB = "https://huggingface.co"
+ENDPOINT_VARIABLE = "HF_ENDPOINT"
 ATTEMPTS = 5
+CONNECT_S, READ_S = 10.0, 60.0
 _LONGEST_WAIT_S = 300.0
 T = TypeVar("T")
+
+
+def _patient_client() -> httpx2.Client:
+    """The library's own client, but for its waiting without end for a line that went dead."""
+    client = default_client_factory()
+    client.timeout = httpx2.Timeout(READ_S, connect=CONNECT_S)
+    return client
+
+
+set_client_factory(_patient_client)  # once, here: it closes the session that others may be using
 
 
 @dataclass(frozen=True)
@@ -38,7 +52,7 @@ class Account:
 
 def endpoint() -> str:
     """Where the Hub is: `HF_ENDPOINT`, else huggingface.co."""
-    return (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
+    return (os.environ.get(ENDPOINT_VARIABLE) or constants.ENDPOINT).rstrip("/")
 
 
 class HubClient:

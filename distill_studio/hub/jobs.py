@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+import httpx2
 from huggingface_hub import JobInfo, JobStage
 from huggingface_hub.errors import HfHubHTTPError
 from pydantic import Field
@@ -35,6 +36,7 @@ class Flavor(Record):
     label: str = Field(max_length=200, description="In words.")
     cpus: int = Field(ge=0, description="Virtual cores; 0 = not said.")
     memory_gb: float = Field(ge=0.0, description="Main memory, 10^9 bytes; 0 = not said.")
+    disk_gb: float = Field(default=0.0, ge=0.0, description="Of its own; 0 = not said.")
     gpu: str = Field(default="", max_length=100, description="Model of the GPU; '' = none.")
     gpus: int = Field(default=0, ge=0, description="How many.")
     gpu_memory_gb: float = Field(default=0.0, ge=0.0, description="Of one GPU.")
@@ -114,6 +116,7 @@ class HubJobs(HubClient):
                     label=one.pretty_name,
                     cpus=int(_first_number(one.cpu)),
                     memory_gb=_first_number(one.ram),
+                    disk_gb=_disk_gb(one.ephemeral_storage),
                     gpu=gpu.model if gpu else "",
                     gpus=gpus,
                     gpu_memory_gb=_first_number(gpu.vram) / max(gpus, 1) if gpu else 0.0,
@@ -168,7 +171,7 @@ class HubJobs(HubClient):
                     job_id=job_id, namespace=namespace, follow=False, tail=lines
                 )
             )
-        except (HfHubHTTPError, OSError, ValueError, RuntimeError):
+        except (httpx2.HTTPError, OSError, ValueError, RuntimeError, KeyError, TypeError):
             return ""
         return plain("\n".join(str(line).rstrip() for line in found[-lines:]))
 
@@ -229,6 +232,11 @@ def _first_number(text: str) -> float:
     """`24 GB` -> 24; 0 where there is none."""
     found = _NUMBER.search(str(text))
     return float(found[0]) if found else 0.0
+
+
+def _disk_gb(text: str) -> float:
+    """`50 GB` or `1 TB`, as JobHardwareInfo has it."""
+    return _first_number(text) * (1000 if "TB" in str(text).upper() else 1)
 
 
 def _refused(err: HfHubHTTPError, what: str) -> StudioError | None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, hf_hub_download, snapshot_download
-from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, RemoteEntryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
 from distill_studio.core.errors import InvalidInput, NotFound
@@ -19,10 +19,18 @@ from distill_studio.hub.client import ATTEMPTS, HubClient
 _WEIGHTS = ["*.json", "*.jinja", "*.safetensors", "*.model", "*.txt"]
 
 
+class NoSuchFile(NotFound):
+    """The repository is there, the file is not."""
+
+
+class TooLarge(InvalidInput):
+    """A file that is larger than it can be."""
+
+
 class RunRepository(HubClient):
     """Files of a run's repository on the Hub (of kind model)."""
 
-    def files(self, repo_id: str, folder: str) -> dict[str, int]:
+    def files(self, repo_id: str, folder: str, attempts: int = 1) -> dict[str, int]:
         """Paths below a folder with their sizes in bytes; none where it is not there (yet)."""
 
         def ask() -> dict[str, int]:
@@ -32,25 +40,25 @@ class RunRepository(HubClient):
             except EntryNotFoundError:
                 return {}
 
-        return self._safely(repo_id, ask, attempts=1)
+        return self._safely(repo_id, ask, attempts)
 
     def read(self, repo_id: str, path: str, most_bytes: int) -> bytes:
-        """A small file.
+        """A small file; a larger one is not even downloaded.
 
         Raises:
-            InvalidInput: It is larger than `most_bytes`.
+            TooLarge: It is larger than `most_bytes`.
         """
+        found = self._safely(repo_id, lambda: self._api.get_paths_info(repo_id, [path]))
+        if any(isinstance(one, RepoFile) and one.size > most_bytes for one in found):
+            raise TooLarge(f"{path} of {repo_id} is larger than it can be.")
         with tempfile.TemporaryDirectory(prefix="distill-studio-run-") as folder:
-            found = self.fetch(repo_id, path, Path(folder))
-            if found.stat().st_size > most_bytes:
-                raise InvalidInput(f"{path} of {repo_id} is larger than it can be.")
-            return found.read_bytes()
+            return self.fetch(repo_id, path, Path(folder)).read_bytes()
 
     def fetch(self, repo_id: str, path: str, into: Path) -> Path:
         """Download a file of the newest commit to `into/path`.
 
         Raises:
-            NotFound: It is not there.
+            NoSuchFile: It is not there.
         """
 
         def ask() -> str:
@@ -58,8 +66,8 @@ class RunRepository(HubClient):
                 return hf_hub_download(
                     repo_id, path, local_dir=into, endpoint=self._endpoint, token=self._token
                 )
-            except EntryNotFoundError:
-                raise NotFound(f"{repo_id} has no {path}.") from None
+            except RemoteEntryNotFoundError:  # not its kind of no connection
+                raise NoSuchFile(f"{repo_id} has no {path}.") from None
 
         return Path(self._safely(repo_id, ask))
 

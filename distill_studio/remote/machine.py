@@ -3,7 +3,8 @@
 Runs the same worker as the app does, on the packed run, as a child that does not get the token.
 Every minute, if there is something new, the worker's events go to the Hub as one small commit; at
 the end the model and the last events go there in one commit, so that nobody reads "done" before
-the model is there. Exit code 0: done or stopped; 1: failed. HF_TOKEN comes from the environment.
+the model is there. Exit code 0: done or stopped; 1: failed. The token comes through a pipe, from
+`start.py`: what is in the environment of a process, its children can read.
 """
 
 import os
@@ -16,7 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from distill_studio.core.errors import InvalidInput, StudioError
+from distill_studio.core.errors import InvalidInput, NotAllowed, NotFound, StudioError
 from distill_studio.distill.command import CONFIG_FILE, LOG_FILE, SHUTDOWN_ENV, worker_argv
 from distill_studio.distill.config import RunConfig, TeacherRun, load_config
 from distill_studio.distill.events import (
@@ -27,11 +28,11 @@ from distill_studio.distill.events import (
     parse_event,
     read_events,
 )
+from distill_studio.hub.client import ATTEMPTS
 from distill_studio.hub.run_repository import RunRepository
 from distill_studio.remote import records
-from distill_studio.remote.start import digest
+from distill_studio.remote.start import BEGAN_VARIABLE, PIPE_VARIABLE, TOKEN_VARIABLE, digest
 
-TOKEN_VARIABLE = "HF_TOKEN"
 INTERVAL_VARIABLE = "DISTILL_STUDIO_REMOTE_PUSH_S"
 PUSH_EVERY_S = 60.0  # 60 of the 128 commits an hour that the Hub takes
 _LOOK_EVERY_S = 0.5
@@ -43,7 +44,10 @@ _WORKER_ENV = {  # as beside the app: it asks nobody
     "PYTHONUNBUFFERED": "1",
     **SHUTDOWN_ENV,
 }
-_LAST_ATTEMPTS = 8  # the result was paid for: some minutes of a bad Hub are waited out
+_LONGEST_WAIT_S = 60.0  # between two tries of the last commit, each of which waits as well
+_LEAST_PATIENCE_S = 300.0
+_MOST_PATIENCE_S = 86_400.0  # where nobody sets a limit
+_REFUSED_PATIENCE_S = 900.0  # of what the Hub says is wrong, which rarely passes
 
 
 def main(argv: list[str]) -> int:
@@ -51,7 +55,7 @@ def main(argv: list[str]) -> int:
     if len(argv) != 1:
         sys.stderr.write("usage: python -m distill_studio.remote.machine PACKAGE_FOLDER\n")
         return 2
-    token = os.environ.pop(TOKEN_VARIABLE, "")
+    token = piped_token()
     if not token:
         sys.stderr.write(f"{TOKEN_VARIABLE} is not set: a token that may write to the Hub.\n")
         return 2
@@ -59,21 +63,27 @@ def main(argv: list[str]) -> int:
     manifest = records.Manifest.model_validate_json((package / records.MANIFEST).read_bytes())
     hub = RunRepository(token)
     folder = package.parent / "run" / manifest.name
+    if folder.exists() and any(folder.iterdir()):  # its events and checkpoints are another start's
+        sys.stderr.write(f"{folder} holds a run already. Start in an empty folder.\n")
+        return 2
     folder.mkdir(parents=True, exist_ok=True)
     carrier = Carrier(hub, manifest, folder, _interval_s())
     try:
         config = placed(load_config(package / records.RUN), package, hub)
         (folder / CONFIG_FILE).write_text(config.model_dump_json(indent=2), encoding="utf-8")
-        worked = _train(folder, carrier)
+        _train(folder, carrier)
     except StudioError as err:
         _say_failed(folder, err.user_message, err.hint)
-        worked = False
     final = last_final(read_events(folder / EVENTS_FILE)[0])
     if final is None:
         _say_failed(folder, "The training process ended without a last word.", "Look at its log.")
-    is_done = worked and final is not None and final.kind == "done"
-    carrier.finish(made_by(folder) if is_done else {})
-    print(_tail(folder / LOG_FILE).decode("utf-8", "replace")[-4000:])  # noqa: T201  (the Job's log)
+    is_done = final is not None and final.kind == "done"  # however its process ended after that
+    try:
+        carrier.finish(made_by(folder) if is_done else {}, ends_at())
+    except StudioError as err:
+        _say(f"Given up: {err} What was made is in {folder} of this machine.")
+        return 1
+    _say(_tail(folder / LOG_FILE).decode("utf-8", "replace")[-4000:])
     return 0 if final is not None and final.kind in ("done", "stopped") else 1
 
 
@@ -98,6 +108,11 @@ class Carrier:
         self._parts = 0  # that have arrived
         self._waiting: list[bytes] = []  # cut, and sent again as they are: an answer may get lost
         self._next = 0.0
+        self._is_hurried = False
+
+    def hurry(self) -> None:
+        """Somebody wants an end: the last commit is not tried for long."""
+        self._is_hurried = True
 
     def carry(self) -> None:
         """Bring what is new, if it is time; what fails is brought the next time."""
@@ -110,10 +125,16 @@ class Carrier:
         try:
             self._commit({}, attempts=1)
         except StudioError as err:
-            print(f"The Hub did not take the events: {err}", flush=True)  # noqa: T201
+            _say(f"The Hub did not take the events: {told(err)} Trying again.")
 
-    def finish(self, made: dict[str, Path]) -> None:
-        """Bring the rest of the events and what the training made, in one commit."""
+    def finish(self, made: dict[str, Path], ends_at: float) -> None:
+        """Bring the rest of the events and what the training made, in one commit.
+
+        It was paid for: a Hub that fails is asked again until `ends_at` (of time.time()).
+
+        Raises:
+            StudioError: It took it never.
+        """
         marks = {
             path: records.FileMark(sha256=digest(file), size_bytes=file.stat().st_size)
             for path, file in made.items()
@@ -123,7 +144,25 @@ class Carrier:
             place = f"{records.attempt_folder(self._manifest.attempt)}/{records.RESULT}"
             files[place] = records.Result(files=marks).model_dump_json(indent=1).encode()
         self._cut(with_done=True)
-        self._commit(files, attempts=_LAST_ATTEMPTS)
+        began, wait_s = time.time(), 2.0
+        while True:
+            try:
+                self._commit(dict(files), attempts=ATTEMPTS)
+            except StudioError as err:
+                is_wrong = isinstance(err, InvalidInput | NotFound)
+                last = min(ends_at, began + _REFUSED_PATIENCE_S) if is_wrong else ends_at
+                if self._is_hurried or time.time() + wait_s > last:
+                    raise
+                _say(f"The Hub did not take the result: {told(err)} Trying again.")
+            else:
+                return
+            self._rest(wait_s)
+            wait_s = min(_LONGEST_WAIT_S, 2 * wait_s)
+
+    def _rest(self, seconds: float) -> None:
+        until = time.time() + seconds
+        while not self._is_hurried and time.time() < until:
+            time.sleep(min(_LOOK_EVERY_S, seconds))
 
     def _cut(self, *, with_done: bool) -> None:
         """Make a part of the whole lines that are new; "done" waits for the model."""
@@ -172,17 +211,38 @@ def placed(config: RunConfig, package: Path, hub: RunRepository) -> RunConfig:
         fields |= {"teacher": teachers[0], "more_teachers": tuple(teachers[1:])}
     if cache := getattr(config, "cache_folder", ""):
         fields["cache_folder"] = str(package / cache)
+    if device := os.environ.get(records.DEVICE_VARIABLE):  # paid for: without it, it fails at once
+        fields["device"] = device
     return config.model_copy(update=fields)
 
 
+def piped_token() -> str:
+    """The token that `start.py` left in a pipe, once; '' where there is none."""
+    number = os.environ.pop(PIPE_VARIABLE, "")
+    if not number:
+        return ""
+    with os.fdopen(int(number), "rb") as pipe:
+        return pipe.read().decode().strip()
+
+
+def ends_at() -> float:
+    """Until when to try to bring the result: the time limit of the Job, or a day."""
+    began, limit_s = os.environ.get(BEGAN_VARIABLE), os.environ.get(records.LIMIT_VARIABLE)
+    until = time.time() + _MOST_PATIENCE_S
+    if began and limit_s:
+        until = float(began) + float(limit_s)
+    return max(until, time.time() + _LEAST_PATIENCE_S)  # the Hub ends it, when it does
+
+
 def made_by(folder: Path) -> dict[str, Path]:
-    """What a training left, by its path in the repository."""
-    return {
+    """What a training left, by its path in the repository: what the app will take of it."""
+    found = {
         path.relative_to(folder).as_posix(): path
         for name in records.MADE
         for path in sorted((folder / name).rglob("*"))
         if path.is_file() and path.name != "README.md"
     }
+    return {place: path for place, path in found.items() if records.is_made(place)}
 
 
 def _folder_of(place: str, package: Path, hub: RunRepository) -> Path:
@@ -194,8 +254,8 @@ def _folder_of(place: str, package: Path, hub: RunRepository) -> Path:
     return hub.model(model, revision)
 
 
-def _train(folder: Path, carrier: Carrier) -> bool:
-    """Run the worker; True when it ended well. A stop asked of us is asked of it."""
+def _train(folder: Path, carrier: Carrier) -> None:
+    """Run the worker to its end. A stop asked of us is asked of it."""
     hidden = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
     hidden |= _WORKER_ENV
     with (folder / LOG_FILE).open("ab") as log:
@@ -206,12 +266,30 @@ def _train(folder: Path, carrier: Carrier) -> bool:
             stderr=subprocess.STDOUT,
             env=hidden,
         )
+
+        def end(*_: object) -> None:
+            carrier.hurry()
+            worker.terminate()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: worker.terminate())
+            signal.signal(number, end)
         while worker.poll() is None:
             carrier.carry()
             time.sleep(_LOOK_EVERY_S)
-    return worker.returncode == 0
+
+
+def told(err: StudioError) -> str:
+    """In a line of the Job's log."""
+    if not isinstance(err, NotAllowed):
+        return err.user_message
+    return (
+        f"{err.user_message} Nothing comes back with the token that this was started with, while"
+        " it is refused: cancel the Job if it will stay so."
+    )
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201  (the Job's log)
 
 
 def _say_failed(folder: Path, message: str, hint: str) -> None:

@@ -28,6 +28,8 @@ REQUIRED = (
 )
 _ROOT = Path(distill_studio.__file__).resolve().parents[1]
 _SNAPSHOT, _MODELS, _CACHE = "snapshot", "models", "cache"
+_OF_MODELS = (".safetensors", ".json", ".jinja", ".model", ".txt")
+_TEMPLATES = "additional_chat_templates"
 _DATE = (2020, 1, 1, 0, 0, 0)  # of all files in the archive: the same code, the same hash
 
 
@@ -87,7 +89,7 @@ def pack(config: RunConfig, repo: str, attempt: int, from_hub: Mapping[str, str]
             places[folder] = f"{records.HUB_PREFIX}{from_hub[folder]}"
             continue
         places[folder] = f"{_MODELS}/{number}"
-        files |= _below(Path(folder), places[folder])
+        files |= {f"{places[folder]}/{k}": v for k, v in model_files(Path(folder)).items()}
     files |= _snapshot(Path(config.data.folder))
     for store in stored_signals(config):
         files |= _below(store, f"{_CACHE}/{store.name}")
@@ -156,13 +158,40 @@ def code_archive() -> bytes:
     return made.getvalue()
 
 
+def model_files(folder: Path) -> dict[str, Path]:
+    """What of a model's folder is the model, by its path there: whatever else lies there stays.
+
+    Raises:
+        InvalidInput: It has no weights that may travel.
+    """
+    found = [path for path in sorted(folder.iterdir()) if path.name.endswith(_OF_MODELS)]
+    found += sorted((folder / _TEMPLATES).glob("*.jinja"))
+    if not any(path.name.endswith(".safetensors") for path in found):
+        found += sorted(folder.glob("pytorch_model*.bin"))
+    files = {
+        path.relative_to(folder).as_posix(): path
+        for path in found
+        if path.is_file() and not path.name.startswith(".")
+    }
+    if not any(name.endswith((".safetensors", ".bin")) for name in files):
+        raise InvalidInput(
+            f"There are no weights in {folder}.", "Choose a folder of a transformers model."
+        )
+    return files
+
+
 def size_bytes(files: Mapping[str, Path | bytes]) -> int:
     """Of all files."""
     return sum(len(x) if isinstance(x, bytes) else x.stat().st_size for x in files.values())
 
 
+def model_bytes(folder: Path) -> int:
+    """What a model would take in a package."""
+    return size_bytes(model_files(folder))
+
+
 def folder_bytes(folder: Path) -> int:
-    """What a model's folder would take in a package."""
+    """What a folder takes."""
     return sum(path.stat().st_size for path in _below(folder, "").values())
 
 

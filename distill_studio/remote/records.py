@@ -18,6 +18,8 @@ LOG = "log.txt"
 HUB_PREFIX = "hub:"  # of a model's folder in the packed run.json: hub:owner/name@commit
 MADE = ("model", "adapter")  # folders that a training leaves
 SKIP_INSTALL = "DISTILL_STUDIO_REMOTE_INSTALL"  # "skip": the requirements are there already
+LIMIT_VARIABLE = "DISTILL_STUDIO_REMOTE_LIMIT_S"  # after which the Hub ends the Job
+DEVICE_VARIABLE = "DISTILL_STUDIO_REMOTE_DEVICE"  # what must be there; '' = what is found
 MOST_FILES = 1000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
 _ENDINGS = (".safetensors", ".json", ".jinja", ".txt", ".model", ".md")
@@ -53,18 +55,19 @@ class Result(Record):
 
         Only what transformers and peft save is taken: never a pickle, never a path out of the run.
         """
-        for path in self.files:
-            parts = PurePosixPath(path).parts
-            is_fit = (
-                len(parts) in (2, 3)
-                and parts[0] in MADE
-                and "/".join(parts) == path
-                and all(_NAME.fullmatch(part) for part in parts)
-                and path.endswith(_ENDINGS)
-            )
-            if not is_fit:
-                return path[:200]
-        return ""
+        return next((path[:200] for path in self.files if not is_made(path)), "")
+
+
+def is_made(path: str) -> bool:
+    """Whether a training leaves a file of that path: what is sent, and what is taken."""
+    parts = PurePosixPath(path).parts
+    return (
+        len(parts) in (2, 3)
+        and parts[0] in MADE
+        and "/".join(parts) == path
+        and all(_NAME.fullmatch(part) for part in parts)
+        and path.endswith(_ENDINGS)
+    )
 
 
 def attempt_folder(attempt: int) -> str:

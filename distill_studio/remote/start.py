@@ -1,8 +1,9 @@
 """The first program on the other machine: `python package/start.py`. Standard library alone.
 
 Checks every file of the package, unpacks the app's code, installs what it needs (unless
-DISTILL_STUDIO_REMOTE_INSTALL=skip) and becomes `python -m distill_studio.remote.machine`. The
-installer does not see the token.
+DISTILL_STUDIO_REMOTE_INSTALL=skip) and becomes `python -m distill_studio.remote.machine`. First of
+all it starts itself anew without the token, which waits in a pipe from then on: neither the
+installer nor the worker finds it in their environment or in that of the process above them.
 """
 
 import hashlib
@@ -10,12 +11,20 @@ import json
 import os
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
+
+TOKEN_VARIABLE = "HF_TOKEN"
+PIPE_VARIABLE = "DISTILL_STUDIO_REMOTE_TOKEN_PIPE"  # number of what the token is read from
+BEGAN_VARIABLE = "DISTILL_STUDIO_REMOTE_BEGAN"
 
 
 def main() -> int:
     """Returns only when something is wrong: else this process becomes the training."""
+    if TOKEN_VARIABLE in os.environ:
+        _begin_anew()
+    began = f"{time.time():.0f}"
     package = Path(__file__).resolve().parent
     manifest = json.loads((package / "package.json").read_text(encoding="utf-8"))
     for name, mark in manifest["files"].items():
@@ -26,10 +35,9 @@ def main() -> int:
     with zipfile.ZipFile(package / "code.zip") as archive:
         archive.extractall(code)
     if os.environ.get("DISTILL_STUDIO_REMOTE_INSTALL") != "skip":
-        hidden = {name: value for name, value in os.environ.items() if name != "HF_TOKEN"}
         said = [sys.executable, "-m", "pip", "install", "--quiet", "--root-user-action=ignore"]
         wanted = ["-r", str(package / "requirements.txt")]
-        done = subprocess.run([*said, *wanted], env=hidden, check=False)
+        done = subprocess.run([*said, *wanted], check=False)
         if done.returncode:
             sys.stderr.write("The requirements could not be installed.\n")
             return 4
@@ -37,10 +45,22 @@ def main() -> int:
     environment = os.environ | {
         "PYTHONPATH": str(code),
         "PYTHONUNBUFFERED": "1",
+        BEGAN_VARIABLE: began,
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
     command = [sys.executable, "-m", "distill_studio.remote.machine", str(package)]
     os.execve(sys.executable, command, environment)
+
+
+def _begin_anew() -> None:
+    """Become this program without the token in what /proc shows of it."""
+    token = os.environ.pop(TOKEN_VARIABLE)
+    readable, writable = os.pipe()
+    os.write(writable, token.encode())
+    os.close(writable)
+    os.set_inheritable(readable, True)
+    environment = {**os.environ, PIPE_VARIABLE: str(readable)}
+    os.execve(sys.executable, [sys.executable, os.path.abspath(__file__)], environment)
 
 
 def digest(path: Path) -> str:

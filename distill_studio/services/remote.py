@@ -124,6 +124,7 @@ class RemoteService(Service):
         state = RemoteRun(
             kind="job",
             flavor=flavor,
+            gpus=quoted.flavor.gpus,
             usd_per_minute=quoted.flavor.usd_per_minute,
             timeout_s=60 * quoted.limit_minutes,
             image=image,
@@ -189,6 +190,7 @@ class RemoteService(Service):
             raise Conflict(f"The run '{name}' cannot resume: it is {run.state.value}.")
         chosen = self._flavor(actor, flavor or state.flavor)
         changed = {"flavor": chosen.name, "usd_per_minute": chosen.usd_per_minute}
+        changed["gpus"] = chosen.gpus
         if limit_minutes:
             changed["timeout_s"] = 60 * max(1, limit_minutes)
         remote_state.save(self._folder / run.name, state.model_copy(update=changed))

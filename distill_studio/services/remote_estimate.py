@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from pydantic import Field
 
 from distill_studio.core.errors import StudioError
 from distill_studio.core.records import Record, RunState
-from distill_studio.distill.config import RunConfig
+from distill_studio.distill.config import DpoRun, KtoRun, LogitRun, RunConfig
 from distill_studio.distill.estimate import Estimate
 from distill_studio.distill.findings import Finding
 from distill_studio.distill.preflight import check
@@ -34,6 +35,7 @@ _SHARE = (0.05, 0.40)
 _REFERENCE_FLOPS = 420.0 * 6 * 134.5e6  # behind the pre-flight's guess: two cores, distill/estimate
 _CPU_SHARE = (0.3, 1.0)  # of that guess per two virtual cores
 _SET_UP_S = (120.0, 480.0)  # fetching the image, installing, downloading the package
+_INSTALLED_GB = 8.0  # torch with its CUDA libraries, downloaded and unpacked
 _START_S = 20.0  # in the pre-flight's guess, whatever the machine
 _SPREAD = (0.8, 1.3)  # of what was measured there before
 _LEAST_LIMIT_MIN, _MOST_LIMIT_MIN = 10, 7 * 24 * 60
@@ -113,6 +115,17 @@ def _machine_findings(config: RunConfig, took: Estimate, flavor: Flavor) -> list
                 " machine.",
             )
         )
+    taken = _INSTALLED_GB + took.disk_gib * 2**30 / 1e9
+    if flavor.disk_gb and taken > flavor.disk_gb:
+        found.append(
+            Finding(
+                level="error",
+                code="disk",
+                message=f"The libraries, the model and its checkpoints take about {taken:.0f} GB;"
+                f" {flavor.label} has a disk of {flavor.disk_gb:.0f} GB.",
+                hint="Use LoRA, a smaller student, or choose a machine with a larger disk.",
+            )
+        )
     if config.devices > max(1, flavor.gpus):
         found.append(
             Finding(
@@ -165,7 +178,12 @@ def _seconds(
 
 
 def _measured(db: Database, config: RunConfig, flavor: Flavor) -> float | None:
-    """Seconds per update of the newest like run there, held-out figures included."""
+    """Seconds per update of the newest like run there, held-out figures included.
+
+    None also where a pass over all rows comes first: its time is in no figure of a run.
+    """
+    if _reads_first(config):
+        return None
     for run in runs.page(db, limit=200):
         is_there = run.state is RunState.DONE and run.metrics.get("flavor") == flavor.name
         if is_there and _shape(run.config) == _shape(config.model_dump(mode="json")):
@@ -175,12 +193,32 @@ def _measured(db: Database, config: RunConfig, flavor: Flavor) -> float | None:
     return None
 
 
-def _shape(config: dict[str, object]) -> list[object]:
-    """What of a run's settings decides how long an update takes."""
-    names = ("method", "batch_size", "grad_accumulation", "max_length", "quantise", "devices")
-    student = config.get("student")
-    assert isinstance(student, dict)
-    teacher = config.get("teacher")
-    followed = teacher.get("id") if isinstance(teacher, dict) else None
-    what = [student.get("base_id"), student.get("keep_layers"), config.get("lora") is None]
-    return [*(config.get(name) for name in names), *what, followed]
+def _reads_first(config: RunConfig) -> bool:
+    """Whether a teacher's signal or the reference is stored before the first update."""
+    if isinstance(config, DpoRun | KtoRun):
+        return config.reference == "stored" or (config.reference is None and config.lora is None)
+    return isinstance(config, LogitRun) and config.signal == "cache"
+
+
+_ALIKE = (
+    *(
+        "method",
+        "batch_size",
+        "grad_accumulation",
+        "max_length",
+        "over_length",
+        "quantise",
+        "dtype",
+    ),
+    *("devices", "sharding", "lora", "eval_every", "eval_rows", "signal", "features", "reference"),
+    *("answer_tokens", "learn", "reasoning_share", "reasoning_budget"),
+)
+
+
+def _shape(config: dict[str, Any]) -> list[object]:
+    """What of a run's settings decides how long an update takes; the snapshot, for its rows."""
+    student, data = config["student"], config["data"]
+    what = [student["base_id"], student["keep_layers"], data["content_hash"] or data["name"]]
+    followed = [config.get("teacher"), *config.get("more_teachers", ())]
+    teachers = [(one["id"], one["folder"]) for one in followed if one]
+    return [*(config.get(name) for name in _ALIKE), *what, *teachers]

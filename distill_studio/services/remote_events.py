@@ -13,11 +13,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from distill_studio.core.errors import StudioError, Unavailable
+from distill_studio.core.errors import NotFound, StudioError, Unavailable
 from distill_studio.distill.command import LOG_FILE
 from distill_studio.distill.events import EVENTS_FILE, parse_event
 from distill_studio.hub.jobs import plain
-from distill_studio.hub.run_repository import RunRepository
+from distill_studio.hub.run_repository import NoSuchFile, RunRepository, TooLarge
 from distill_studio.remote import records
 from distill_studio.remote.start import digest
 from distill_studio.services.remote_state import RemoteRun, save
@@ -37,7 +37,8 @@ def take_events(hub: RunRepository, state: RemoteRun, folder: Path) -> tuple[Rem
     there = hub.files(state.repo, records.events_folder(state.attempt))
     taken: list[Any] = []
     while (path := records.part_path(state.attempt, state.parts + 1)) in there:
-        events = _checked(hub.read(state.repo, path, MOST_PART_BYTES))
+        is_fit = there[path] <= MOST_PART_BYTES  # else left out, like long lines
+        events = _checked(hub.read(state.repo, path, MOST_PART_BYTES)) if is_fit else []
         size = _append(folder / EVENTS_FILE, state.events_bytes, events)
         update = {"parts": state.parts + 1, "events_bytes": size}
         state = save(folder, state.model_copy(update=update))
@@ -58,31 +59,51 @@ def take_log(hub: RunRepository, state: RemoteRun, folder: Path, more: str = "")
         (folder / LOG_FILE).write_text(text + "\n", encoding="utf-8")
 
 
+class ModelLost(Unavailable):
+    """What was made will never arrive: only a new training helps."""
+
+
+class Damaged(Unavailable):
+    """It did not arrive as it was made; fetched again, it may."""
+
+
 def take_model(hub: RunRepository, state: RemoteRun, folder: Path) -> None:
     """Download what the training made into the run's folder.
 
     Raises:
-        Unavailable: It does not fit on the disk, is not what a training makes, or arrived damaged.
+        ModelLost: It is not there, or not what a training makes.
+        Damaged: It did not arrive as it was made, or its repository is not seen.
+        Unavailable: It does not fit on the disk, or the Hub does not answer.
     """
+    try:
+        _fetch_made(hub, state, folder)
+    except (NoSuchFile, TooLarge) as err:
+        raise ModelLost(err.user_message, _ANEW) from err
+    except NotFound as err:  # no repository, or one that this token does not see
+        raise Damaged(err.user_message, _AGAIN) from err
+
+
+def _fetch_made(hub: RunRepository, state: RemoteRun, folder: Path) -> None:
     place = f"{records.attempt_folder(state.attempt)}/{records.RESULT}"
     try:
         result = records.Result.model_validate_json(hub.read(state.repo, place, _MOST_RESULT_BYTES))
     except ValidationError as err:
-        raise Unavailable("The list of what was made cannot be read.", _WHERE) from err
+        raise ModelLost("The list of what was made cannot be read.", _ANEW) from err
     if unfit := result.unfit():
-        raise Unavailable(f"'{unfit}' is no file that a training makes: not taken.", _WHERE)
+        raise ModelLost(f"'{unfit}' is no file that a training makes: not taken.", _ANEW)
     size = sum(mark.size_bytes for mark in result.files.values())
     if size > shutil.disk_usage(folder).free:
         raise Unavailable(
             f"The model takes {size / 1e9:.1f} GB, more than is free here.",
             "Free some space, then resume: it is on the Hub and is only downloaded.",
         )
+    _compare_sizes(hub, state, result)
     arriving = folder / ".arriving"
     try:
         for path, mark in result.files.items():
             found = hub.fetch(state.repo, path, arriving)
             if found.stat().st_size != mark.size_bytes or digest(found) != mark.sha256:
-                raise Unavailable(f"'{path}' did not arrive as it was made.", _AGAIN)
+                raise Damaged(f"'{path}' did not arrive as it was made.", _AGAIN)
         for name in records.MADE:
             if (arriving / name).is_dir():
                 shutil.rmtree(folder / name, ignore_errors=True)
@@ -90,7 +111,14 @@ def take_model(hub: RunRepository, state: RemoteRun, folder: Path) -> None:
     finally:
         shutil.rmtree(arriving, ignore_errors=True)
     if not (folder / "model" / "config.json").exists():
-        raise Unavailable("There is no whole model among what was made.", _WHERE)
+        raise ModelLost("There is no whole model among what was made.", _ANEW)
+
+
+def _compare_sizes(hub: RunRepository, state: RemoteRun, result: records.Result) -> None:
+    there = {k: v for name in records.MADE for k, v in hub.files(state.repo, name, 5).items()}
+    for path, mark in result.files.items():
+        if there.get(path, mark.size_bytes) != mark.size_bytes:
+            raise Damaged(f"'{path}' did not arrive as it was made.", _AGAIN)
 
 
 def figures(metrics: dict[str, Any]) -> dict[str, Any]:
@@ -108,8 +136,8 @@ def explained(err: StudioError, secret: str) -> str:
     return text.replace(secret, "[token]") if secret else text
 
 
-_WHERE = "Look at the repository of the run on the Hub."
-_AGAIN = "Resume: it is downloaded again, nothing is trained twice."
+_ANEW = "Look at the repository of the run on the Hub. Resume trains it anew, paid once more."
+_AGAIN = "Resume: it is downloaded again, not trained twice. If that fails too, Resume trains anew."
 
 
 def _checked(data: bytes) -> list[Any]:

@@ -27,16 +27,21 @@ def packed_bytes(config: RunConfig) -> int:
     """What a package would take, but for the app's code.
 
     Raises:
-        InvalidInput: Its models are too large to travel; says the way out.
+        InvalidInput: Its models or stored signals are too large to travel; says the way out.
     """
     there = from_hub(config)
     own = [Path(folder) for folder in package.models_of(config) if folder not in there]
-    models = sum(package.folder_bytes(folder) for folder in own)
+    models = sum(package.model_bytes(folder) for folder in own)
     if models > MOST_PACKED_BYTES:
         raise InvalidInput(
             f"Models of this machine of {models / 1e9:.0f} GB would have to be sent along.",
             "Push them to the Hub and choose them by their id there: the other machine then takes"
             " them from there.",
         )
-    others = [Path(config.data.folder), *package.stored_signals(config)]
-    return models + sum(package.folder_bytes(folder) for folder in others)
+    stored = sum(package.folder_bytes(store) for store in package.stored_signals(config))
+    if models + stored > MOST_PACKED_BYTES:
+        raise InvalidInput(
+            f"The stored signal takes {stored / 1e9:.0f} GB, which would have to be sent along.",
+            "Keep fewer ids or draws per token, or let the teacher be asked at each update.",
+        )
+    return models + stored + package.folder_bytes(Path(config.data.folder))

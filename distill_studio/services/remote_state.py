@@ -21,6 +21,7 @@ class RemoteRun(Record):
 
     kind: Where = Field(description="A Hugging Face Job, or any machine with a command.")
     flavor: str = Field(default="", description="Of a Job: the machine.")
+    gpus: int = Field(default=0, description="Of that machine; 0 = none, or not said.")
     usd_per_minute: float = Field(default=0.0, description="Its price when it was ordered.")
     timeout_s: int = Field(default=0, description="After which the Hub ends it.")
     image: str = Field(default="", description="Docker image of the Job.")
@@ -38,6 +39,8 @@ class RemoteRun(Record):
     begins_at: int = Field(default=0, description="Where this attempt's events begin, bytes.")
     events_bytes: int = Field(default=0, description="Length of events.jsonl with these parts.")
     is_over: bool = Field(default=False, description="This attempt has ended.")
+    misses: int = Field(default=0, description="How often its model did not arrive well.")
+    is_lost: bool = Field(default=False, description="Its model cannot come: only training anew.")
 
     @property
     def usd(self) -> float:
@@ -64,6 +67,8 @@ class RemoteRun(Record):
                 "attempt_usd": 0.0,
                 "parts": 0,
                 "is_over": False,
+                "misses": 0,
+                "is_lost": False,
             }
         )
 

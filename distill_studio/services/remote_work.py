@@ -28,14 +28,17 @@ from distill_studio.core.records.base import utc_now
 from distill_studio.distill.command import CONFIG_FILE
 from distill_studio.distill.config import RunConfig, load_config
 from distill_studio.distill.events import EVENTS_FILE, last_final, read_events
+from distill_studio.hub.client import ENDPOINT_VARIABLE, PUBLIC_HUB, endpoint
 from distill_studio.hub.jobs import HubJobs, JobOrder, JobView
 from distill_studio.hub.repository import HubRepository, Upload
 from distill_studio.hub.run_repository import RunRepository
 from distill_studio.remote import package, records
-from distill_studio.remote.machine import TOKEN_VARIABLE
+from distill_studio.remote.start import TOKEN_VARIABLE
 from distill_studio.services import hub_tokens, remote_state
 from distill_studio.services.jobs import JobContext, NeedsKey
 from distill_studio.services.remote_events import (
+    Damaged,
+    ModelLost,
     explained,
     figures,
     take_events,
@@ -114,7 +117,7 @@ class _Journey:
             return self._go()
         except NotAllowed as err:  # revoked, or no right: what runs there runs on
             if self._state.hub_job:
-                told = f"{explained(err, self._token)} The Job trains on: {self._state.url}"
+                told = f"{explained(err, self._token)} {_REFUSED.format(url=self._state.url)}"
                 self._update(error=told)
                 raise NeedsKey(err.user_message, err.hint, hub_tokens.HUB) from err
             raise self._failed(err) from err
@@ -175,7 +178,7 @@ class _Journey:
                 flavor=self._state.flavor,
                 timeout_s=self._state.timeout_s,
                 secrets={TOKEN_VARIABLE: self._token},
-                environment={"HF_HUB_DISABLE_TELEMETRY": "1"},
+                environment=environment(self._state),
             )
         )
         self._keep(hub_job=view.id, url=view.url, stage=view.stage)
@@ -261,6 +264,8 @@ class _Journey:
         try:
             take_model(self._hub, self._state, self._folder)
         except StudioError as err:
+            misses = self._state.misses + isinstance(err, Damaged)
+            self._keep(misses=misses, is_lost=isinstance(err, ModelLost) or misses > 1)
             raise self._failed(err) from err
         metrics = figures(final.metrics) | self._meter()
         self._end(RunState.DONE, metrics=metrics)
@@ -285,9 +290,9 @@ class _Journey:
         self._update(state=state, ended_at=utc_now(), **fields)
 
     def _has_ended_well(self) -> bool:
-        """Trained and paid for, but not brought home yet."""
+        """Trained and paid for, but not brought home yet, which still may go well."""
         final = last_final(self._events())
-        return final is not None and final.kind == "done"
+        return final is not None and final.kind == "done" and not self._state.is_lost
 
     def _events(self) -> list[Any]:
         return read_events(self._folder / EVENTS_FILE, self._state.begins_at)[0]
@@ -310,19 +315,34 @@ class _Journey:
         table.update(self._db, self._run.name, **fields)
 
 
+def environment(state: RemoteRun) -> dict[str, str]:
+    """Variables of the Job that everybody may see."""
+    found = {"HF_HUB_DISABLE_TELEMETRY": "1", records.LIMIT_VARIABLE: str(state.timeout_s)}
+    if state.gpus:
+        found[records.DEVICE_VARIABLE] = "cuda"
+    if endpoint() != PUBLIC_HUB:
+        found[ENDPOINT_VARIABLE] = endpoint()
+    return found
+
+
 def command(state: RemoteRun) -> str:
     """What another machine with Python runs, as a line for a POSIX shell; holds no secret.
 
-    The package is that of one commit: what was checked is what runs.
+    The package is that of one commit: what was checked is what runs. Its folder is new and nobody
+    else's, so that the program which gets the token is nobody else's either.
     """
     skip = f'[ "${records.SKIP_INSTALL}" = skip ]'
-    install = f"python -m pip install --quiet huggingface_hub=={huggingface_hub.__version__}"
-    folder = '"${TMPDIR:-/tmp}/distill-run"'
+    client = f"huggingface_hub=={huggingface_hub.__version__}"
+    install = f"env -u {TOKEN_VARIABLE} python -m pip install --quiet {client}"
+    where = ""
+    if endpoint() != PUBLIC_HUB:
+        where = f"export {ENDPOINT_VARIABLE}={shlex.quote(endpoint())} && "
     return (
-        f"{{ {skip} || {install}; }}"
-        f" && hf download {shlex.quote(state.repo)} --revision {state.commit}"
-        f" --include '{records.PACKAGE}/*' --local-dir {folder} --quiet"
-        f" && exec python {folder}/{records.PACKAGE}/{records.START}"
+        f'{where}there=$(mktemp -d "${{TMPDIR:-/tmp}}/distill-run.XXXXXXXX")'
+        f" && {{ {skip} || {install}; }}"
+        f" && hf download {shlex.quote(state.repo)} --revision {shlex.quote(state.commit)}"
+        f""" --include '{records.PACKAGE}/*' --local-dir "$there" --quiet"""
+        f' && exec python "$there/{records.PACKAGE}/{records.START}"'
     )
 
 
@@ -356,6 +376,10 @@ def _fit(name: str) -> str:
     return "-".join(part for part in kept.split("-") if part)[:60]
 
 
+_REFUSED = (
+    "The Job trains on and is paid: {url}. It holds the token that it was started with: if that is"
+    " the one refused, its model cannot come back. Stop cancels it."
+)
 _CARD = """---
 tags:
 - distill-studio

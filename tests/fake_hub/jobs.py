@@ -184,7 +184,8 @@ async def start(hub: "FakeHub", request: Request, namespace: str) -> Response:
     folder = Path(tempfile.mkdtemp(prefix="fake-hub-job-"))
     job = hub.jobs[job_id] = FakeJob(job_id, namespace, order, folder)
     if hub.runs_jobs:
-        environment = hub.environment() | hub.job_environment
+        own = {k: v for k, v in hub.environment().items() if k != "HF_ENDPOINT"}  # the order says
+        environment = own | hub.job_environment
         given = (environment, hub.longest_job_s)
         job.thread = threading.Thread(target=job.run, args=given, daemon=True)
         job.thread.start()

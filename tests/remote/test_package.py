@@ -24,7 +24,7 @@ from distill_studio.distill.config import (
     load_config,
 )
 from distill_studio.remote import package, records, start
-from distill_studio.services.remote_models import from_hub
+from distill_studio.services.remote_models import from_hub, packed_bytes
 from tests.tiny_model import completions, write_snapshot
 
 PACKAGE = Path(distill_studio.__file__).parent
@@ -44,7 +44,7 @@ def a_run(tmp_path: Path) -> LogitRun:
     student = folder(tmp_path / "home" / "student", config__json=b"{}", model__safetensors=b"w")
     commit = "a" * 40
     cached = tmp_path / "cache" / "models--big--teacher" / "snapshots" / commit
-    teacher = folder(cached, config__json=b"{}")
+    teacher = folder(cached, config__json=b"{}", model__safetensors=b"w")
     return LogitRun(
         name="r",
         student=StudentConfig(base_folder=str(student), base_id=str(student)),
@@ -74,6 +74,35 @@ def test_a_package_names_no_folder_of_this_machine(tmp_path: Path) -> None:
     manifest = records.Manifest.model_validate_json(files["package/package.json"])
     assert (manifest.repo, manifest.attempt) == ("ann/r", 2)
     assert {f"package/{name}" for name in manifest.files} | {"package/package.json"} == set(files)
+
+
+def test_of_a_models_folder_the_model_travels_alone(tmp_path: Path) -> None:
+    model = folder(
+        tmp_path / "m", config__json=b"{}", model__safetensors=b"w", notes__pdf=b"x" * 99
+    )
+    folder(model / "checkpoint-50", optimizer__pt=b"o", model__safetensors=b"w")
+    folder(model / "private", diary__txt=b"me")
+    folder(model / "additional_chat_templates", rag__jinja=b"t")
+    (model / ".env").write_text("KEY=1")
+    (model / "pytorch_model.bin").write_bytes(b"pickle")
+    names = {"config.json", "model.safetensors", "additional_chat_templates/rag.jinja"}
+    assert set(package.model_files(model)) == names
+    assert package.model_bytes(model) == 4
+    (model / "model.safetensors").unlink()
+    assert "pytorch_model.bin" in package.model_files(model)
+    (model / "pytorch_model.bin").unlink()
+    with pytest.raises(InvalidInput, match="no weights"):
+        package.model_files(model)
+
+
+def test_a_stored_signal_that_is_too_large_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = folder(tmp_path / "store", rows__bin=b"x" * 5000)
+    monkeypatch.setattr("distill_studio.remote.package.stored_signals", lambda _: [store])
+    monkeypatch.setattr("distill_studio.services.remote_models.MOST_PACKED_BYTES", 4000)
+    with pytest.raises(InvalidInput, match="stored signal"):
+        packed_bytes(a_run(tmp_path))
 
 
 def test_the_same_code_makes_the_same_archive() -> None:

@@ -229,6 +229,7 @@ def test_events_come_in_through_a_bad_hour_of_the_hub(far: Far) -> None:
 
 
 def test_the_meter_counts_begun_minutes(far: Far) -> None:
+    assert far.job.order["environment"]["DISTILL_STUDIO_REMOTE_DEVICE"] == "cuda"
     far.job.stage, far.job.started = "RUNNING", far.job.started or time.time() - 70
     until(lambda: far.run.metrics.get("paid_minutes") == 2, 60)
     status = far.workspace.remote.status(Actor(user="v", role=Role.VIEWER), "far")
@@ -291,6 +292,7 @@ def test_stop_cancels_and_a_token_that_is_refused_waits_for_another(far: Far) ->
     until(lambda: far.workspace.jobs.get(far.owner, job_id).state is JobState.NEEDS_KEY, 60)
     assert far.run.state is RunState.RUNNING
     assert TOKEN not in far.run.error
+    assert "its model cannot come back. Stop cancels it." in far.run.error
     far.workspace.hub.token(far.owner, far.hub.user("ann", "hf_another"))
     until(lambda: far.workspace.jobs.get(far.owner, job_id).state is JobState.RUNNING, 60)
     far.hub.fail("/cancel$", 503, times=7)  # more than are tried again at once
@@ -340,6 +342,22 @@ def test_foreign_lines_are_checked_and_cut(far: Far) -> None:
     far.ends("CANCELED")
 
 
+def test_what_is_too_large_is_not_downloaded(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("distill_studio.services.remote_events.MOST_PART_BYTES", 5000)
+    far.says(Note(message="x" * 60_000))
+    far.says(BEGUN, Step(step=1, total=3, loss=2.5, lr=0.1))
+    until(lambda: far.run.metrics.get("step") == 1, 60)
+    assert far.job.stage == "SCHEDULING", "the Job goes on"
+    put(next(iter(far.hub.repos.values())), {"model/model.safetensors": b"w" * 100_000})
+    marks = {"model/model.safetensors": {"sha256": "0" * 64, "size_bytes": 7}}
+    result = json.dumps({"files": marks}).encode()
+    far.says(Done(metrics={}), **{"ATTEMPT__result.json": result})
+    assert "did not arrive as it was made" in far.ends().error
+    asked = [path for method, path in far.hub.requests if method == "GET" and "/resolve/" in path]
+    assert any(path.endswith("000002.jsonl") for path in asked)
+    assert not any(path.endswith(("000001.jsonl", ".safetensors")) for path in asked)
+
+
 @pytest.mark.parametrize(
     ("files", "said"),
     [
@@ -377,6 +395,29 @@ def test_a_damaged_model_is_fetched_again_and_nothing_trains_twice(far: Far) -> 
     assert (model / "model.safetensors").read_bytes() == b"weights"
 
 
+def test_a_model_that_never_comes_is_trained_anew(far: Far) -> None:
+    far.says(BEGUN, Done(metrics={"steps": 3}))  # and no list of what was made
+    run = far.ends()
+    assert run.state is RunState.FAILED
+    assert "Resume trains it anew" in run.error
+    far.workspace.distill.resume(far.owner, "far")
+    until(lambda: len(far.hub.jobs) == 2, 60)
+    until(lambda: far.run.state is RunState.RUNNING, 60)
+    far.parts = 0
+    far.makes(MODEL, wrong="other bytes")
+    assert "downloaded again" in far.ends().error
+    for jobs in (2, 3):  # once it is fetched again, then trained anew
+        far.workspace.distill.resume(far.owner, "far")
+        until(lambda: len(far.hub.jobs) == 3 or is_over(far.run), 60)
+        assert len(far.hub.jobs) == jobs
+        if jobs == 2:
+            far.over()
+    until(lambda: far.run.state is RunState.RUNNING, 60)
+    far.parts = 0
+    far.makes(MODEL)
+    assert far.ends().state is RunState.DONE
+
+
 def test_another_machine_runs_the_copied_command(
     workspace: Workspace, owner: Actor, snapshot: str, tiny: str, hub: FakeHub
 ) -> None:
@@ -386,6 +427,8 @@ def test_another_machine_runs_the_copied_command(
     assert status is not None
     assert f"hf download {status.repo} --revision " in status.command
     assert TOKEN not in status.command
+    assert "env -u HF_TOKEN python -m pip install" in status.command
+    assert status.command.startswith(f"export HF_ENDPOINT={hub.url} && there=$(mktemp -d ")
     with pytest.raises(Conflict, match="it is running"):
         workspace.distill.resume(owner, "far")
     workspace.distill.stop(owner, "far")
@@ -404,5 +447,6 @@ def test_a_run_that_ended_there_makes_the_next_quote_a_measured_one(
     assert found.minutes == (10, 21)  # 60 updates of 10 s, .8 to 1.3 times, 2 to 8 minutes before
     other = far.workspace.remote.estimate(far.owner, alike, "a10g-largex2")
     assert not other.is_measured
-    longer = spec(snapshot, tiny, max_steps=60, max_length=128)
-    assert not far.workspace.remote.estimate(far.owner, longer, "a10g-small").is_measured
+    for fields in ({"max_length": 128}, {"eval_every": 1}, {"eval_rows": 1}, {"lora_r": 2}):
+        unlike = spec(snapshot, tiny, max_steps=60, **fields)
+        assert not far.workspace.remote.estimate(far.owner, unlike, "a10g-small").is_measured
