@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, hf_hub_download, snapshot_download
-from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, RemoteEntryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
 from distill_studio.core.errors import InvalidInput, NotFound
@@ -58,7 +58,7 @@ class RunRepository(HubClient):
                 return hf_hub_download(
                     repo_id, path, local_dir=into, endpoint=self._endpoint, token=self._token
                 )
-            except EntryNotFoundError:
+            except RemoteEntryNotFoundError:  # the local one means that nobody answered
                 raise NotFound(f"{repo_id} has no {path}.") from None
 
         return Path(self._safely(repo_id, ask))
