@@ -146,9 +146,10 @@ class JobsService(Service):
 
     def resume_all(self) -> None:
         """Queue again what a former process left unfinished. Called once, at the app's start."""
-        for job in reversed(
-            table.page(self.db, states=[JobState.QUEUED, JobState.RUNNING], limit=10_000)
-        ):
+        for job in reversed(table.page(self.db, states=_ACTIVE, limit=10_000)):
+            kind = self._kinds.get(job.kind)
+            if job.state is JobState.NEEDS_KEY and (kind is None or kind.stopping is None):
+                continue  # it waits for a person; of the others something may run elsewhere
             token = self._enqueue(job, Actor(user=job.user, role=Role.OWNER))
             if job.cancel_requested:
                 token.cancel()

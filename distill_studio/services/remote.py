@@ -201,6 +201,21 @@ class RemoteService(Service):
             changed["timeout_s"] = 60 * within_limits(limit_minutes)
         return self.workspace.distill.go_on(actor, name, changed)
 
+    # -- for other services ---------------------------------------------------------------
+
+    def refuse_paid(self) -> None:
+        """While a Job of some run may run, its runs are kept.
+
+        Raises:
+            Conflict: One may, and costs money.
+        """
+        for folder in self._folder.iterdir() if self._folder.exists() else ():
+            if remote_state.may_run(folder):
+                raise Conflict(
+                    f"The Job of the run '{folder.name}' may still run, and cost money.",
+                    "Give its token, if it waits for one, and stop the run first.",
+                )
+
     # -- inside ---------------------------------------------------------------------------
 
     def _enter(self, actor: Actor, spec: TrainSpec, state: RemoteRun) -> Run:

@@ -47,6 +47,7 @@ class RemoteRun(Record):
     running_s: float = Field(default=0.0, description="Seconds that this attempt has run.")
     attempt_usd: float = Field(default=0.0, description="Cost of this attempt so far.")
     earlier_usd: float = Field(default=0.0, description="Cost of the attempts before.")
+    earlier_minutes: int = Field(default=0, description="Paid for in the attempts before.")
     parts: int = Field(default=0, description="Of the events, that are here.")
     begins_at: int = Field(default=0, description="Where this attempt's events begin, bytes.")
     events_bytes: int = Field(default=0, description="Length of events.jsonl with these parts.")
@@ -84,6 +85,11 @@ class RemoteRun(Record):
         """Cost so far, all attempts."""
         return self.earlier_usd + self.attempt_usd
 
+    @property
+    def paid_minutes(self) -> int:
+        """Begun minutes so far, all attempts."""
+        return self.earlier_minutes + math.ceil(self.running_s / 60)
+
     def ran(self, seconds: float) -> RemoteRun:
         """After so many seconds of this attempt; each begun minute is paid."""
         paid = math.ceil(seconds / 60) * self.usd_per_minute
@@ -95,6 +101,7 @@ class RemoteRun(Record):
             update={
                 "attempt": self.attempt + 1,
                 "earlier_usd": self.usd,
+                "earlier_minutes": self.paid_minutes,
                 "begins_at": self.events_bytes,
                 "commit": "",
                 "hub_job": "",

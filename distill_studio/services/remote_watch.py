@@ -6,7 +6,6 @@ person stops it, and where nobody wants it any more; never because something wen
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -304,7 +303,7 @@ class Watch:
             return {"flavor": "another machine"}
         return {
             "flavor": self._state.flavor,
-            "paid_minutes": math.ceil(self._state.running_s / 60),
+            "paid_minutes": self._state.paid_minutes,
             "usd": round(self._state.usd, 4),
         }
 
@@ -335,5 +334,4 @@ def _why(view: JobView, state: RemoteRun, log: str) -> Unavailable:
 
 def meter_text(state: RemoteRun) -> str:
     """`4 min on a10g-small, $0.07 so far`."""
-    minutes = math.ceil(state.running_s / 60)
-    return f"{minutes} min on {state.flavor}, ${state.usd:.2f} so far"
+    return f"{state.paid_minutes} min on {state.flavor}, ${state.usd:.2f} so far"

@@ -111,6 +111,8 @@ def test_a_repository_that_is_gone_ends_the_watching_and_a_stop_the_job(far: Far
     assert far.job.stage == "SCHEDULING"
     with pytest.raises(Conflict, match="may still run"):
         far.workspace.distill.delete(far.owner, "far")
+    with pytest.raises(Conflict, match="may still run"):
+        far.workspace.studio.delete_workspace(far.owner, "main")
     far.workspace.distill.stop(far.owner, "far")
     assert far.over().state is RunState.STOPPED
     assert far.job.stage == "CANCELED"
@@ -154,6 +156,7 @@ def test_a_job_too_many_is_cancelled(
     first.close()
     hub.jobs["f" * 24] = FakeJob("f" * 24, "ann", far.job.order, far.job.folder)
     second = build_studio(settings)
+    second.workspace("main")
     until(lambda: hub.jobs["f" * 24].stage == "CANCELED", 60)
     assert next(iter(hub.jobs.values())).stage == "SCHEDULING"
     second.close()
@@ -199,3 +202,23 @@ def test_machine_and_limit_change_with_a_new_attempt_alone(tmp_path: Path) -> No
     assert (asked.flavor, asked.attempt, asked.wanted) == ("cpu-basic", 2, 2)
     assert not asked.is_over
     assert not asked.may_run
+
+
+def test_a_job_that_waits_for_a_token_is_tried_again_at_the_next_start(
+    settings: Settings, owner: Actor, tiny: str, hub: FakeHub
+) -> None:
+    first = build_studio(settings)
+    far = begun(first.workspace("main"), owner, tiny, hub)
+    until(lambda: far.run.state is RunState.RUNNING, 60)
+    waits(far)
+    first.close()
+    hub.user("ann", TOKEN)
+    second = build_studio(settings)
+    far.workspace = second.workspace("main")
+    until(lambda: job_state(far) is JobState.RUNNING, 60)
+    second.close()
+
+
+def test_minutes_are_of_all_attempts() -> None:
+    state = RemoteRun(kind="job", usd_per_minute=0.1).ran(61).again().ran(30)
+    assert (state.paid_minutes, state.usd) == (3, pytest.approx(0.3))
