@@ -125,16 +125,24 @@ class HubJobs(HubClient):
             )
         return sorted(made, key=lambda one: one.usd_per_minute)
 
-    def start(self, order: JobOrder) -> JobView:
+    def start(self, order: JobOrder, attempts: int = ATTEMPTS) -> JobView:
         """Start a Job, or find the one that was started for the same label.
 
         Raises:
             NotAllowed: The token may not, or nobody pays.
             Unavailable: No way to the Hub, also after waiting.
         """
-        return self._asked(
-            f"a Job on {order.flavor}", lambda: self._labelled(order) or self._posted(order)
-        )
+
+        def ask() -> JobView:
+            found = self._labelled(order.namespace, order.label)
+            return found[0] if found else self._posted(order)
+
+        return self._asked(f"a Job on {order.flavor}", ask, attempts)
+
+    def labelled(self, namespace: str, label: str) -> list[JobView]:
+        """The Jobs that were started for a label, those that may still run first; one try."""
+        what = f"the Jobs of {namespace}"
+        return self._asked(what, lambda: self._labelled(namespace, label), attempts=1)
 
     def look(self, namespace: str, job_id: str) -> JobView:
         """How a Job stands now; one try.
@@ -175,11 +183,10 @@ class HubJobs(HubClient):
             return ""
         return plain("\n".join(str(line).rstrip() for line in found[-lines:]))
 
-    def _labelled(self, order: JobOrder) -> JobView | None:
-        wanted = {LABEL: order.label}
-        found = self._api.list_jobs(labels=wanted, namespace=order.namespace)
-        same = (one for one in found if (one.labels or {}).get(LABEL) == order.label)
-        return next((_view(one) for one in same), None)
+    def _labelled(self, namespace: str, label: str) -> list[JobView]:
+        found = self._api.list_jobs(labels={LABEL: label}, namespace=namespace)
+        same = [_view(one) for one in found if (one.labels or {}).get(LABEL) == label]
+        return sorted(same, key=lambda one: one.is_over)
 
     def _posted(self, order: JobOrder) -> JobView:
         made = self._api.run_job(

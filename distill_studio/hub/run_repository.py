@@ -66,7 +66,7 @@ class RunRepository(HubClient):
                 return hf_hub_download(
                     repo_id, path, local_dir=into, endpoint=self._endpoint, token=self._token
                 )
-            except RemoteEntryNotFoundError:  # not its kind of no connection
+            except RemoteEntryNotFoundError:  # the local one means that nobody answered
                 raise NoSuchFile(f"{repo_id} has no {path}.") from None
 
         return Path(self._safely(repo_id, ask))

@@ -44,6 +44,7 @@ from distill_studio.distill.students import (
     student_choices,
 )
 from distill_studio.distill.token_view import TokenRow, token_view
+from distill_studio.services import remote_state
 from distill_studio.services.base import Service
 from distill_studio.services.distill_servers import (
     ask_server,
@@ -196,7 +197,9 @@ class DistillService(Service):
         actor.require(Role.REVIEWER)
         run = self._get(name)
         if run.state not in (RunState.QUEUED, RunState.RUNNING):
-            raise Conflict(f"The run '{name}' does not run: it is {run.state.value}.")
+            if run.state is RunState.DONE or not remote_state.may_run(self._folder / name):
+                raise Conflict(f"The run '{name}' does not run: it is {run.state.value}.")
+            run = self._stop_there(actor, run)
         self.workspace.jobs.cancel(actor, run.job_id)
         return self._get(name)
 
@@ -210,7 +213,15 @@ class DistillService(Service):
             Conflict: It runs, is done, or its batch is one row already.
         """
         actor.require(Role.REVIEWER)
-        if (self._folder / name / REMOTE_FILE).exists():
+        return self.go_on(actor, name, {}, lighter)
+
+    def go_on(
+        self, actor_: Actor, name: str, changed: Mapping[str, Any], lighter: bool = False
+    ) -> Run:
+        """`resume`; `changed` is of a run on another machine, see `remote_state.ask_again`."""
+        folder, actor = self._folder / name, actor_
+        is_there = (folder / REMOTE_FILE).exists()
+        if is_there:
             actor.require(Role.OWNER)  # it is paid with the owner's token
         with self._starting:
             run = self._get(name)
@@ -219,6 +230,8 @@ class DistillService(Service):
             require_folders(run.config)
             if lighter:
                 self._make_lighter(name)
+            if is_there:
+                remote_state.ask_again(folder, changed)
             with self.db.write():
                 job_id = self._submit(actor, name, run.method)
                 table.update(
@@ -239,6 +252,11 @@ class DistillService(Service):
             run = self._get(name)
             if run.state in (RunState.QUEUED, RunState.RUNNING) or self._has_worker(run):
                 raise Conflict(f"The run '{name}' still runs.", "Stop it first.")
+            if remote_state.may_run(folder):
+                raise Conflict(
+                    f"The Job of the run '{name}' may still run, and cost money.",
+                    "Stop the run first: its Job is cancelled, and the Hub asked whether it is.",
+                )
             target = self._trash_path(name)
             self.workspace.studio.models.forget(folder)
             if folder.exists():
@@ -375,6 +393,14 @@ class DistillService(Service):
     def _has_worker(self, run: Run) -> bool:
         folder = self._folder / run.name
         return living_worker(folder, stored_child(run)) is not None or is_locked(folder)
+
+    def _stop_there(self, actor: Actor, run: Run) -> Run:
+        """A job that cancels what a run has left on another machine."""
+        with self._starting, self.db.write():
+            remote_state.ask_stop(self._folder / run.name)
+            job_id = self._submit(actor, run.name, run.method)
+            table.update(self.db, run.name, state=RunState.QUEUED, job_id=job_id, ended_at=None)
+        return self._get(run.name)
 
     def _make_lighter(self, name: str) -> None:
         path = self._folder / name / commands.CONFIG_FILE

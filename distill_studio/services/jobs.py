@@ -88,6 +88,9 @@ _ACTIVE = [JobState.QUEUED, JobState.RUNNING, JobState.NEEDS_KEY]
 class _Kind:
     handler: Handler
     lane: Lane
+    least: Role
+    stopping: Callable[[Job], None] | None
+    resuming: Callable[[Job], None] | None
 
 
 class JobsService(Service):
@@ -104,13 +107,26 @@ class JobsService(Service):
 
     # -- for services ---------------------------------------------------------------------
 
-    def register(self, kind: str, handler: Handler, lane: Lane = "io") -> None:
-        """Say which function runs jobs of `kind`, and in which lane.
+    def register(
+        self,
+        kind: str,
+        handler: Handler,
+        lane: Lane = "io",
+        *,
+        least: Role = Role.REVIEWER,
+        stopping: Callable[[Job], None] | None = None,
+        resuming: Callable[[Job], None] | None = None,
+    ) -> None:
+        """Say which function runs jobs of `kind`, in which lane, and what it must hear.
+
+        Who resumes one needs the role `least`. `resuming` is told before, and may refuse.
+        `stopping` is told of a stop, whatever the job waits for; its handler then runs, again if
+        need be, and ends what it has begun elsewhere: it raises `Cancelled` when that is done.
 
         `compute` runs one job at a time in the whole app, `io` eight, `flow` (jobs that wait for
         other jobs) four, `watch` (jobs that wait for another machine, for hours) sixteen.
         """
-        self._kinds[kind] = _Kind(handler, lane)
+        self._kinds[kind] = _Kind(handler, lane, least, stopping, resuming)
 
     def submit(self, actor_: Actor, kind: str, title: str, params: dict[str, Any]) -> Job:
         """Queue a job and return it."""
@@ -130,9 +146,10 @@ class JobsService(Service):
 
     def resume_all(self) -> None:
         """Queue again what a former process left unfinished. Called once, at the app's start."""
-        for job in reversed(
-            table.page(self.db, states=[JobState.QUEUED, JobState.RUNNING], limit=10_000)
-        ):
+        for job in reversed(table.page(self.db, states=_ACTIVE, limit=10_000)):
+            kind = self._kinds.get(job.kind)
+            if job.state is JobState.NEEDS_KEY and (kind is None or kind.stopping is None):
+                continue  # it waits for a person; of the others something may run elsewhere
             token = self._enqueue(job, Actor(user=job.user, role=Role.OWNER))
             if job.cancel_requested:
                 token.cancel()
@@ -180,16 +197,25 @@ class JobsService(Service):
     def cancel(self, actor: Actor, job_id: str) -> Job:
         """Ask a job to stop; what it has made stays."""
         actor.require(Role.REVIEWER)
+        kind = self._kinds.get((job := self.get(actor, job_id)).kind)
+        is_told = is_waiting = False
+        if kind is not None and kind.stopping is not None and job.state in _ACTIVE:
+            kind.stopping(job)
+            is_told = True
         with self.db.write(), self._lock:
             job = self.get(actor, job_id)
             token = self._tokens.get(job_id)
             if token is not None:
                 token.cancel()
-            if job.state is JobState.RUNNING and token is not None:
+            if token is not None and (job.state is JobState.RUNNING or is_told):
                 table.update(self.db, job_id, cancel_requested=True)
+            elif job.state in _ACTIVE and is_told:
+                is_waiting = True
             elif job.state in _ACTIVE:
                 self._tokens.pop(job_id, None)  # when its turn comes it is not begun
                 table.update(self.db, job_id, state=JobState.CANCELLED, ended_at=utc_now())
+        if is_waiting:
+            self._enqueue(job, actor, is_again=True)
         return self.get(actor, job_id)
 
     def resume(self, actor: Actor, job_id: str) -> Job:
@@ -198,6 +224,10 @@ class JobsService(Service):
         job = self.get(actor, job_id)
         if job.kind not in self._kinds:
             raise InvalidInput(f"Jobs of kind {job.kind} cannot be resumed.")
+        kind = self._kinds[job.kind]
+        actor.require(kind.least)
+        if kind.resuming is not None:
+            kind.resuming(job)
         self._enqueue(job, actor, is_again=True)
         return self.get(actor, job_id)
 

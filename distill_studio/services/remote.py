@@ -23,7 +23,7 @@ from distill_studio.hub.repository import page_of
 from distill_studio.remote.package import refuse_served
 from distill_studio.services import hub_tokens, remote_state
 from distill_studio.services.base import Service
-from distill_studio.services.remote_estimate import RemoteQuote, quote
+from distill_studio.services.remote_estimate import RemoteQuote, quote, within_limits
 from distill_studio.services.remote_models import packed_bytes
 from distill_studio.services.remote_state import REMOTE_FILE, REMOTE_KIND, RemoteRun, Where
 from distill_studio.services.remote_work import RemoteTraining, command
@@ -65,7 +65,14 @@ class RemoteService(Service):
         self._known: tuple[float, list[Flavor]] = (0.0, [])
         self._asking = threading.Lock()
         training = RemoteTraining(workspace, self._folder)
-        workspace.jobs.register(REMOTE_KIND, training.run, lane="watch")
+        workspace.jobs.register(
+            REMOTE_KIND,
+            training.run,
+            lane="watch",
+            least=Role.OWNER,
+            stopping=training.stopping,
+            resuming=training.resuming,
+        )
 
     # -- operations -----------------------------------------------------------------------
 
@@ -175,7 +182,8 @@ class RemoteService(Service):
     def resume(self, actor: Actor, name: str, flavor: str = "", limit_minutes: int = 0) -> Run:
         """Start a run that ended early again, on another machine or with a longer limit.
 
-        It begins from the first update, but where only its model was not brought home.
+        It begins from the first update. Where a Job of it may still run that one is followed, and
+        where only its model was not brought home that is fetched: machine and limit then stay.
 
         Raises:
             NotFound: It is no run on a rented machine.
@@ -192,9 +200,23 @@ class RemoteService(Service):
         changed = {"flavor": chosen.name, "usd_per_minute": chosen.usd_per_minute}
         changed["gpus"] = chosen.gpus
         if limit_minutes:
-            changed["timeout_s"] = 60 * max(1, limit_minutes)
-        remote_state.save(self._folder / run.name, state.model_copy(update=changed))
-        return self.workspace.distill.resume(actor, name)
+            changed["timeout_s"] = 60 * within_limits(limit_minutes)
+        return self.workspace.distill.go_on(actor, name, changed)
+
+    # -- for other services ---------------------------------------------------------------
+
+    def refuse_paid(self) -> None:
+        """While a Job of some run may run, its runs are kept.
+
+        Raises:
+            Conflict: One may, and costs money.
+        """
+        for folder in self._folder.iterdir() if self._folder.exists() else ():
+            if remote_state.may_run(folder):
+                raise Conflict(
+                    f"The Job of the run '{folder.name}' may still run, and cost money.",
+                    "Give its token, if it waits for one, and stop the run first.",
+                )
 
     # -- inside ---------------------------------------------------------------------------
 

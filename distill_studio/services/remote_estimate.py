@@ -78,7 +78,7 @@ def quote(db: Database, config: RunConfig, flavor: Flavor, limit_minutes: int = 
         seconds, is_measured = _seconds(db, config, report.estimate, flavor)
     minutes = (math.ceil(seconds[0] / 60), math.ceil(seconds[1] / 60))
     limit = limit_minutes or max(30, 5 * math.ceil(minutes[1] * 1.5 / 5))
-    limit = min(max(limit, _LEAST_LIMIT_MIN), _MOST_LIMIT_MIN)
+    limit = within_limits(limit)
     is_refused = any(one.level == "error" for one in findings)
     return RemoteQuote(
         flavor=flavor,
@@ -90,6 +90,11 @@ def quote(db: Database, config: RunConfig, flavor: Flavor, limit_minutes: int = 
         limit_usd=limit * flavor.usd_per_minute,
         sent_bytes=0 if is_refused else packed_bytes(config),
     )
+
+
+def within_limits(minutes: int) -> int:
+    """A time limit that the Hub and this page take."""
+    return min(max(minutes, _LEAST_LIMIT_MIN), _MOST_LIMIT_MIN)
 
 
 def _travel_findings(config: RunConfig) -> list[Finding]:

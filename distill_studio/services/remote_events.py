@@ -20,7 +20,7 @@ from distill_studio.hub.jobs import plain
 from distill_studio.hub.run_repository import NoSuchFile, RunRepository, TooLarge
 from distill_studio.remote import records
 from distill_studio.remote.start import digest
-from distill_studio.services.remote_state import RemoteRun, save
+from distill_studio.services.remote_state import RemoteRun, change
 
 MOST_PART_BYTES = 20_000_000
 _MOST_LINE_BYTES = 100_000
@@ -38,10 +38,12 @@ def take_events(hub: RunRepository, state: RemoteRun, folder: Path) -> tuple[Rem
     taken: list[Any] = []
     while (path := records.part_path(state.attempt, state.parts + 1)) in there:
         is_fit = there[path] <= MOST_PART_BYTES  # else left out, like long lines
-        events = _checked(hub.read(state.repo, path, MOST_PART_BYTES)) if is_fit else []
+        try:
+            events = _checked(hub.read(state.repo, path, MOST_PART_BYTES)) if is_fit else []
+        except NotFound as err:  # it is in the list: the Hub's stores do not agree yet
+            raise Unavailable(f"{path} cannot be read yet.") from err
         size = _append(folder / EVENTS_FILE, state.events_bytes, events)
-        update = {"parts": state.parts + 1, "events_bytes": size}
-        state = save(folder, state.model_copy(update=update))
+        state = change(folder, parts=state.parts + 1, events_bytes=size)
         taken += events
     if taken:
         take_log(hub, state, folder)

@@ -1,52 +1,45 @@
-"""The job that watches a training on another machine: send, start, follow, bring home.
+"""The job of a training on another machine: send, order, then follow (`remote_watch`).
 
 Whatever happens to the app, the next start goes on from `remote.json`: a Job that runs is found
-again and never started twice, events that are here are not read twice.
+again and never started twice, none is ordered that nobody asked for, a stop is not forgotten.
 """
 
 from __future__ import annotations
 
-import math
 import shlex
-import time
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import huggingface_hub
 
 from distill_studio.core.actor import Role
 from distill_studio.core.errors import (
     Cancelled,
+    Conflict,
     InvalidInput,
     NotAllowed,
     NotFound,
     StudioError,
     Unavailable,
 )
-from distill_studio.core.records import Run, RunState
+from distill_studio.core.records import Job, JobState, Run, RunState
 from distill_studio.core.records.base import utc_now
 from distill_studio.distill.command import CONFIG_FILE
 from distill_studio.distill.config import RunConfig, load_config
-from distill_studio.distill.events import EVENTS_FILE, last_final, read_events
 from distill_studio.hub.client import ENDPOINT_VARIABLE, PUBLIC_HUB, endpoint
-from distill_studio.hub.jobs import HubJobs, JobOrder, JobView
+from distill_studio.hub.jobs import JobOrder, JobView
 from distill_studio.hub.repository import HubRepository, Upload
-from distill_studio.hub.run_repository import RunRepository
 from distill_studio.remote import package, records
 from distill_studio.remote.start import TOKEN_VARIABLE
 from distill_studio.services import hub_tokens, remote_state
 from distill_studio.services.jobs import JobContext, NeedsKey
-from distill_studio.services.remote_events import (
-    Damaged,
-    ModelLost,
-    explained,
-    figures,
-    take_events,
-    take_log,
-    take_model,
-)
+from distill_studio.services.remote_events import explained
 from distill_studio.services.remote_models import from_hub
 from distill_studio.services.remote_state import RemoteRun
+from distill_studio.services.remote_watch import Watch
 from distill_studio.services.training import report_event
 from distill_studio.store import runs as table
 
@@ -55,7 +48,6 @@ if TYPE_CHECKING:
 
 POLL_S = 10.0
 _LONGEST_POLL_S = 120.0  # while the Hub does not answer
-_TIMEOUT_SLACK_S = 20.0
 
 
 class RemoteTraining:
@@ -70,9 +62,11 @@ class RemoteTraining:
         self._workspace = workspace
         self._db = workspace.db
         self._folder = runs_folder
+        self._guard = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
 
     def run(self, context: JobContext) -> dict[str, Any]:
-        """Train elsewhere to the end; returns the final figures.
+        """Bring the world in line with what was asked for; returns the final figures.
 
         Raises:
             Cancelled: Stopped on request, or the app closes (the Job trains on).
@@ -80,62 +74,118 @@ class RemoteTraining:
             Unavailable: The training failed, or its machine ended it; says why.
         """
         name = str(context.params["run"])
+        with self._turn(name):  # never two at once for a run
+            run = table.get(self._db, name)
+            if run is None:
+                raise NotFound(f"There is no run '{name}' any more.")
+            if run.job_id != context.job.id:
+                raise Conflict(f"Another job has gone on with the run '{name}' since.")
+            if run.state is RunState.DONE:
+                return run.metrics
+            state = remote_state.load(self._folder / name)
+            if state is None:
+                raise NotFound(f"The run '{name}' does not say where it trains.")
+            if state.is_over and run.state not in (RunState.QUEUED, RunState.RUNNING):
+                raise _told_before(run)  # the app was closed before the job was told
+            if state.is_stopped and not state.may_run:
+                remote_state.change(self._folder / name, is_over=True)
+                table.update(self._db, name, state=RunState.STOPPED, ended_at=utc_now())
+                raise Cancelled("Stopped on request.")
+            remote_state.change(self._folder / name, is_over=False)  # its end was not written
+            token = self._token(context, state)
+            return _Journey(
+                self._workspace, run, self._folder / name, token, context, (POLL_S, _LONGEST_POLL_S)
+            ).go()
+
+    def stopping(self, job: Job) -> None:
+        """Somebody stops a job, whatever it waits for: remembered until the Hub has said so."""
+        name = str(job.params["run"])
         run = table.get(self._db, name)
-        if run is None:
-            raise NotFound(f"There is no run '{name}' any more.")
-        if run.state is RunState.DONE:
-            return run.metrics
-        context.actor.require(Role.OWNER)  # whoever resumes the job pays with the owner's token
-        hub_tokens.of_job(self._workspace, context.params)
-        token = hub_tokens.needed(self._workspace)
-        return _Journey(self._workspace, run, self._folder / name, token, context).go()
+        if run is not None and run.job_id == job.id and run.state is not RunState.DONE:
+            remote_state.ask_stop(self._folder / name)
+
+    def resuming(self, job: Job) -> None:
+        """Somebody resumes a job: one that waits goes on, of others the run is resumed.
+
+        Raises:
+            Conflict: It has ended; to begin anew costs money, and is asked for by the run's name.
+        """
+        if job.state in (JobState.CANCELLED, JobState.FAILED, JobState.DONE):
+            raise Conflict(
+                "A training on another machine is not resumed by its job.",
+                f"Resume the run '{job.params['run']}' on the Distill page (distill_resume).",
+            )
+
+    def _token(self, context: JobContext, state: RemoteRun) -> str:
+        try:
+            hub_tokens.of_job(self._workspace, context.params)
+            return hub_tokens.needed(self._workspace)
+        except NeedsKey as err:
+            if state.may_run:
+                told = f"{err.user_message} {_still_there(state)}"
+                table.update(self._db, str(context.params["run"]), error=told)
+                raise NeedsKey(told, err.hint, err.teacher) from err
+            raise
+
+    @contextmanager
+    def _turn(self, name: str) -> Iterator[None]:
+        with self._guard:
+            lock = self._locks.setdefault(name, threading.Lock())
+        with lock:
+            yield
 
 
-class _Journey:
+class _Journey(Watch):
     """One run's way to another machine and back."""
 
-    def __init__(
-        self, workspace: Workspace, run: Run, folder: Path, token: str, context: JobContext
-    ) -> None:
-        state = remote_state.load(folder)
-        if state is None:
-            raise NotFound(f"The run '{run.name}' does not say where it trains.")
-        self._db = workspace.db
-        self._jobs = workspace.jobs
-        self._run = run
-        self._folder = folder
-        self._token = token
-        self._context = context
-        self._state = state
-        self._hub = RunRepository(token)
-        self._machines = HubJobs(token)
-        self._seen: dict[str, Any] = {}
-        self._wait_s = POLL_S
-
     def go(self) -> dict[str, Any]:
+        """From where it is to its end."""
         try:
             return self._go()
         except NotAllowed as err:  # revoked, or no right: what runs there runs on
-            if self._state.hub_job:
-                told = f"{explained(err, self._token)} {_REFUSED.format(url=self._state.url)}"
-                self._update(error=told)
-                raise NeedsKey(err.user_message, err.hint, hub_tokens.HUB) from err
-            raise self._failed(err) from err
-        except (InvalidInput, NotFound) as err:
-            self._cancel_there()
-            raise self._failed(err) from err
+            if self.is_ended or not self._state.may_run:
+                raise self.failed(err) from err
+            told = f"{explained(err, self._token)} {_still_there(self._state)} {_KEEPS_ITS_TOKEN}"
+            self._update(error=told)
+            raise NeedsKey(err.user_message, err.hint, hub_tokens.HUB) from err
+        except (InvalidInput, NotFound, Conflict) as err:
+            raise self.failed(err) from err
+        except Cancelled:  # while it was sent
+            if not (self.is_ended or self._jobs.is_shutting_down or self._state.may_run):
+                self.end(RunState.STOPPED)
+            raise
 
     def _go(self) -> dict[str, Any]:
-        if self._state.is_over and not self._has_ended_well():
-            self._keep(**self._state.again().model_dump())
+        self._check_account()
+        self.obey()
         if not self._state.commit:
             self._send()
-        if self._state.kind == "job" and not self._state.hub_job:
+        if self._state.kind == "job":
             self._order()
         self._update(state=RunState.RUNNING, error="", ended_at=None, pid=None, pid_started=None)
         for event in self._events():
             report_event(event, self._seen, self._context)
-        return self._follow()
+        return self.follow()
+
+    def _check_account(self) -> None:
+        """Another's token sees nothing of a Job, which must not be taken for its end.
+
+        Raises:
+            NeedsKey: It is a token of somebody else.
+        """
+        owner = self._state.namespace
+        while True:
+            try:
+                user = self._machines.account(attempts=2).user
+                break
+            except Unavailable as err:
+                if not self._state.may_run:
+                    raise
+                self.wait_for_hub(err)
+        if owner and user != owner:
+            told = f"The run's repository and Job are of {owner}; this is a token of {user}."
+            self._update(error=f"{told} {_still_there(self._state)}".strip())
+            raise NeedsKey(told, f"Give a token of {owner}.", hub_tokens.HUB)
 
     # -- there ----------------------------------------------------------------------------
 
@@ -167,152 +217,54 @@ class _Journey:
         )
 
     def _order(self) -> None:
-        """Start the Job, once: a start whose answer was lost is found by its label."""
-        self._context.cancel.raise_if_cancelled()
-        view = self._machines.start(
-            JobOrder(
-                namespace=self._state.namespace,
-                label=f"{self._run.id}-{self._state.attempt}",
-                image=self._state.image,
-                command=["sh", "-c", command(self._state)],
-                flavor=self._state.flavor,
-                timeout_s=self._state.timeout_s,
-                secrets={TOKEN_VARIABLE: self._token},
-                environment=environment(self._state),
-            )
-        )
-        self._keep(hub_job=view.id, url=view.url, stage=view.stage)
-        self._context.log(f"Started the Job {view.id} on {self._state.flavor}: {view.url}")
+        """Start the Job, once: a start whose answer was lost is found by its label.
 
-    # -- following ------------------------------------------------------------------------
-
-    def _follow(self) -> dict[str, Any]:
-        """Until the training has had its last word, or its machine has."""
-        while True:
-            if self._context.cancel.is_cancelled:
-                self._stop()
-                continue
-            try:
-                view = self._look()
-                self._take()  # after the look: of a Job that is over, all that it said
-                self._wait_s = POLL_S
-            except Unavailable as err:  # the Hub's bad hour is not the training's
-                self._context.log(f"{explained(err, self._token)} Asking again.")
-                self._wait_s = min(_LONGEST_POLL_S, 2 * self._wait_s)
-                view = None
-            final = last_final(self._events())
-            if final is not None and (view is None or view.is_over or final.kind == "done"):
-                return self._conclude(final)
-            if view is not None and view.is_over:
-                self._ended_there(view)
-            self._context.cancel.wait(self._wait_s)
-
-    def _look(self) -> JobView | None:
-        if not self._state.hub_job:
-            return None
-        view = self._machines.look(self._state.namespace, self._state.hub_job)
-        ran = self._state.ran(max(view.running_s or 0.0, self._state.running_s))
-        self._keep(**(ran.model_dump() | {"stage": view.stage}))
-        self._update(metrics=self._seen | self._meter())
-        return view
-
-    def _take(self) -> None:
-        self._state, events = take_events(self._hub, self._state, self._folder)
-        for event in events:
-            report_event(event, self._seen, self._context)
-        if self._state.kind == "job":
-            note = f"{self._state.stage.lower()}, {meter_text(self._state)}"
-            at = int(self._seen.get("step", 0))
-            self._context.progress(at, self._seen.get("total"), note)
-
-    def _stop(self) -> None:
-        """Cancel the Job and say so; without effect while the app closes.
-
-        Where the Hub does not answer it is asked again at the next look: until then it is paid.
+        One too many is cancelled.
         """
-        if self._jobs.is_shutting_down:
-            raise Cancelled("The app closes; the training goes on there.")
-        self._context.progress(int(self._seen.get("step", 0)), None, "Cancelling the Job.")
-        try:
-            if self._state.hub_job:
-                self._machines.cancel(self._state.namespace, self._state.hub_job)
-            self._look()
-            self._take()
-        except Unavailable as err:
-            self._context.log(f"{explained(err, self._token)} Asking again.")
-            time.sleep(self._wait_s)
-            return
-        self._end(RunState.STOPPED)
-        raise Cancelled("Stopped on request.")
-
-    def _cancel_there(self) -> None:
-        if self._state.hub_job and not self._state.is_over:
+        while not self._state.hub_job:
+            self.obey()
             try:
-                self._machines.cancel(self._state.namespace, self._state.hub_job)
+                found = self._machines.labelled(self._state.namespace, self.label)
+                self._take_over(found[0] if found else self._posted())
+            except NotAllowed:
+                raise
             except StudioError as err:
-                self._context.log(f"The Job was not cancelled: {explained(err, self._token)}")
-
-    # -- the end --------------------------------------------------------------------------
-
-    def _conclude(self, final: Any) -> dict[str, Any]:  # noqa: ANN401  (Done, Failed or Stopped)
-        if final.kind == "stopped":
-            self._end(RunState.STOPPED)
-            raise Cancelled("It was stopped there.")
-        if final.kind == "failed":
-            raise self._failed(Unavailable(final.message[:1000], final.hint[:1000]))
-        self._context.progress(int(self._seen.get("step", 0)), None, "Downloading the model.")
+                if not self._state.may_run:
+                    raise
+                self.wait_for_hub(err)
         try:
-            take_model(self._hub, self._state, self._folder)
+            self.cancel_surplus()
         except StudioError as err:
-            misses = self._state.misses + isinstance(err, Damaged)
-            self._keep(misses=misses, is_lost=isinstance(err, ModelLost) or misses > 1)
-            raise self._failed(err) from err
-        metrics = figures(final.metrics) | self._meter()
-        self._end(RunState.DONE, metrics=metrics)
-        return metrics
+            self._context.log(f"Other Jobs were not looked for: {explained(err, self._token)}")
 
-    def _ended_there(self, view: JobView) -> NoReturn:
-        """The Job is over, and the training said nothing of an end before: why."""
-        log = self._machines.log_tail(self._state.namespace, self._state.hub_job)
-        take_log(self._hub, self._state, self._folder, log.replace(self._token, "[token]"))
-        if view.stage == "CANCELED":
-            self._end(RunState.STOPPED, error="The Job was cancelled on the Hub.")
-            raise Cancelled("The Job was cancelled on the Hub.")
-        raise self._failed(_why(view, self._state, log.replace(self._token, "[token]")))
+    def _posted(self) -> JobView:
+        """Order it: who asked for this attempt pays."""
+        self._context.actor.require(Role.OWNER)
+        was_ordered = self._state.is_ordered
+        self._keep(is_ordered=True)
+        try:
+            return self._machines.start(self._job_order(), attempts=1)
+        except Unavailable:  # it may have been taken
+            raise
+        except StudioError:
+            self._keep(is_ordered=was_ordered)
+            raise
 
-    def _failed(self, err: StudioError) -> StudioError:
-        self._end(RunState.FAILED, error=explained(err, self._token))
-        return err
+    def _job_order(self) -> JobOrder:
+        return JobOrder(
+            namespace=self._state.namespace,
+            label=self.label,
+            image=self._state.image,
+            command=["sh", "-c", command(self._state)],
+            flavor=self._state.flavor,
+            timeout_s=self._state.timeout_s,
+            secrets={TOKEN_VARIABLE: self._token},
+            environment=environment(self._state),
+        )
 
-    def _end(self, state: RunState, **fields: Any) -> None:  # noqa: ANN401
-        self._keep(is_over=True)
-        fields = {"metrics": self._seen | self._meter()} | fields
-        self._update(state=state, ended_at=utc_now(), **fields)
-
-    def _has_ended_well(self) -> bool:
-        """Trained and paid for, but not brought home yet, which still may go well."""
-        final = last_final(self._events())
-        return final is not None and final.kind == "done" and not self._state.is_lost
-
-    def _events(self) -> list[Any]:
-        return read_events(self._folder / EVENTS_FILE, self._state.begins_at)[0]
-
-    def _meter(self) -> dict[str, Any]:
-        if self._state.kind != "job":
-            return {"flavor": "another machine"}
-        return {
-            "flavor": self._state.flavor,
-            "paid_minutes": math.ceil(self._state.running_s / 60),
-            "usd": round(self._state.usd, 4),
-        }
-
-    def _keep(self, **fields: Any) -> None:  # noqa: ANN401
-        changed = RemoteRun(**(self._state.model_dump() | fields))
-        if changed != self._state:
-            self._state = remote_state.save(self._folder, changed)
-
-    def _update(self, **fields: Any) -> None:  # noqa: ANN401
-        table.update(self._db, self._run.name, **fields)
+    def _take_over(self, view: JobView) -> None:
+        self._keep(hub_job=view.id, url=view.url, stage=view.stage, is_ordered=True)
+        self._context.log(f"Started the Job {view.id} on {self._state.flavor}: {view.url}")
 
 
 def environment(state: RemoteRun) -> dict[str, str]:
@@ -346,28 +298,18 @@ def command(state: RemoteRun) -> str:
     )
 
 
-def meter_text(state: RemoteRun) -> str:
-    """`4 min on a10g-small, $0.07 so far`."""
-    minutes = math.ceil(state.running_s / 60)
-    return f"{minutes} min on {state.flavor}, ${state.usd:.2f} so far"
+def _told_before(run: Run) -> StudioError:
+    if run.state is RunState.STOPPED:
+        return Cancelled(run.error or "Stopped on request.")
+    return Unavailable(run.error or "It has ended.", "Resume the run.")
 
 
-def _why(view: JobView, state: RemoteRun, log: str) -> Unavailable:
-    last = next((line for line in reversed(log.splitlines()) if line.strip()), "")[:300]
-    is_late = "timeout" in view.message.lower() or (
-        0 < state.timeout_s <= state.running_s + _TIMEOUT_SLACK_S
-    )
-    if is_late:
-        return Unavailable(
-            f"The Job reached its time limit of {state.timeout_s / 60:g} minutes.",
-            "Start it again with a longer limit (On a rented GPU): from the first update.",
-        )
-    said = f" The Hub says: {view.message}" if view.message else ""
-    printed = f" Its last line: {last}" if last else ""
-    return Unavailable(
-        f"The Job ended ({view.stage}) before the training had a last word.{said}{printed}",
-        f"Look at its log below and at {state.url}.",
-    )
+def _still_there(state: RemoteRun) -> str:
+    if not state.may_run:
+        return ""
+    if state.is_stopped:
+        return f"The Job is cancelled as soon as a token is there. It may run: {state.url}"
+    return f"The Job trains on: {state.url}"
 
 
 def _fit(name: str) -> str:
@@ -376,9 +318,9 @@ def _fit(name: str) -> str:
     return "-".join(part for part in kept.split("-") if part)[:60]
 
 
-_REFUSED = (
-    "The Job trains on and is paid: {url}. It holds the token that it was started with: if that is"
-    " the one refused, its model cannot come back. Stop cancels it."
+_KEEPS_ITS_TOKEN = (
+    "It holds the token that it was started with: if that is the one refused, its model cannot come"
+    " back. Stop cancels it."
 )
 _CARD = """---
 tags:

@@ -122,6 +122,7 @@ class Studio:
                 raise Conflict(
                     f"A job in '{name}' is still stopping.", "Wait a moment and delete it again."
                 )
+            workspace.remote.refuse_paid()
             workspace.close()
             self._open.pop(name, None)
             self.models.forget(workspace.folder)

@@ -149,8 +149,11 @@ def test_only_owners_rent(
     run = wait_for(workspace, owner, "far", is_over, 60)
     with pytest.raises(NotAllowed):
         workspace.distill.resume(reviewer, "far")
-    job = workspace.jobs.wait(owner, workspace.jobs.resume(reviewer, run.job_id).id, 60)
-    assert job.state is JobState.FAILED
+    workspace.jobs.wait(owner, run.job_id, 60)
+    with pytest.raises(NotAllowed):
+        workspace.jobs.resume(reviewer, run.job_id)
+    with pytest.raises(Conflict, match="not resumed by its job"):
+        workspace.jobs.resume(owner, run.job_id)
     workspace.distill.delete(owner, "far")
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(NeedsKey, match="no token"):

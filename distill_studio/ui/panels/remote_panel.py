@@ -171,10 +171,14 @@ class _View:
     ) -> tuple[Any, ...]:
         """Start a run that ended early there again, on this machine and with this limit."""
         opened, actor = self._ui.open(request, workspace)
+        before = opened.remote.status(actor, name)
         opened.remote.resume(actor, name, flavor or "", _minutes(limit))
         status = opened.remote.status(actor, name)
         assert status is not None
-        gr.Info(f"It starts as a Job again, for {usd(status.limit_usd)} at most.")
+        if before is not None and before.job_url and before.attempt == status.attempt:
+            gr.Info("It goes on with the Job that it has: nothing is ordered anew.")
+        else:
+            gr.Info(f"It starts as a Job again, for {usd(status.limit_usd)} at most.")
         return self._runs.view(request, workspace, name)
 
     def send(self, request: gr.Request, workspace: str, *values: Any) -> tuple[Any, ...]:  # noqa: ANN401
@@ -203,6 +207,6 @@ def _chosen(flavor: str | None) -> str:
 
 def _minutes(text: str | None) -> int:
     given = (text or "").strip()
-    if given and not given.isdigit():
+    if given and not (given.isascii() and given.isdigit() and len(given) < 10):
         raise InvalidInput(f"'{given[:50]}' is no number of minutes.")
     return int(given or 0)
