@@ -22,6 +22,7 @@ def frozen(studio, place, tmp_path: Path, hub: FakeHub, monkeypatch: pytest.Monk
     hub.runs_jobs = False
     monkeypatch.setenv("HF_TOKEN", hub.user("ann", "hf_in_the_environment"))
     monkeypatch.setattr("distill_studio.services.remote_work.POLL_S", 0.1)
+    monkeypatch.setattr("distill_studio.services.remote_work._LONGEST_POLL_S", 0.2)
     file = tmp_path / "pairs.jsonl"
     rows = [{"prompt": f"What is {n}?", "answer": f"It is {n}."} for n in range(12)]
     file.write_text("\n".join(json.dumps(row) for row in rows))
@@ -46,7 +47,7 @@ def test_prices_a_check_and_a_job(studio, frozen: None, tiny: str, hub: FakeHub)
 
 
 def test_elsewhere_prints_the_command(studio, frozen: None, tiny: str, hub: FakeHub) -> None:
-    hub.fail("/tree/", 404, times=-1, after=60)  # the wait has an end
+    hub.fail("/tree/", after=60, act=hub.repos.clear)  # the wait has an end
     asked = ("train", "snap", "--student", tiny, "--steps", "3", "--name", "far")
     ran = studio(*asked, "--on", "elsewhere", code=1)
     assert "hf download ann/distill-far-" in ran.err
