@@ -104,12 +104,12 @@ def test_a_failing_url_costs_no_request(stubs: list[StubServer], broken: Answer)
 
 
 def test_an_unreachable_url_and_a_stalling_one(stubs: list[StubServer]) -> None:
-    stubs[0].behave = lambda body: Answer(completion("late"), delay_s=3)
+    stubs[0].behave = lambda body: Answer(completion("late"), delay_s=30)
     began = time.monotonic()
     urls = (NOBODY, stubs[0].url, stubs[1].url)
     replies = ask(OpenAIChatModel(teacher(*urls, timeout_s=0.5)), 30)
     assert all(reply.is_ok for reply in replies)
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 25  # nobody waited for the one that stalls
 
 
 def test_a_request_fails_only_when_no_url_serves_it(stubs: list[StubServer]) -> None:
