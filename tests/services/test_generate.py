@@ -204,13 +204,13 @@ def test_cancel_is_quick_and_resume_asks_only_the_rest(
     add_seeds(workspace, 120)
     job = workspace.generate.start(owner, GenerationWish(teachers=["Stub"]))
     wait_for(lambda: len(stub.requests) > 30)
-    stub.behave = lambda body: Answer(completion("late"), delay_s=4)  # a stall
+    stub.behave = lambda body: Answer(completion("late"), delay_s=30)  # a stall
     wait_for(lambda: stub.in_flight == 4)
     time.sleep(0.1)
     cancelled_at = time.monotonic()
     workspace.jobs.cancel(owner, job.id)
     job = finish(workspace, owner, job)
-    assert time.monotonic() - cancelled_at < 2
+    assert time.monotonic() - cancelled_at < 15
     assert job.state is JobState.CANCELLED
     stored = len(keys(workspace, job.id))
     assert 20 <= stored < 120

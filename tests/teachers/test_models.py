@@ -75,9 +75,7 @@ def test_the_chat_model_is_unpacked_once(starter_cache):
     folder = resolve_model(CHAT, starter_cache)
     weights = folder / "model.safetensors"
     made_at = weights.stat().st_mtime_ns
-    start = time.perf_counter()
     assert resolve_model(CHAT, starter_cache) == folder
-    assert time.perf_counter() - start < 0.1
     assert weights.stat().st_mtime_ns == made_at
     assert weights.stat().st_size == pytest.approx(134_515_008 * 2, rel=0.01)  # bf16
     assert not list(folder.parent.glob(f".{CHAT}-*"))  # no draft left behind

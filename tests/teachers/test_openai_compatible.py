@@ -213,13 +213,13 @@ def test_bounded_in_flight_and_lazy(stub: StubServer) -> None:
 
 
 def test_cancel_ends_open_requests_at_once(stub: StubServer) -> None:
-    stub.behave = lambda body: Answer(completion("late"), delay_s=1.5)
+    stub.behave = lambda body: Answer(completion("late"), delay_s=15)
     cancel = CancelToken()
     cancel.cancel()
     started = time.monotonic()
     with pytest.raises(Cancelled):
         generate(OpenAIChatModel(teacher(stub.url)), [request()], cancel)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 12
 
 
 @pytest.mark.parametrize(

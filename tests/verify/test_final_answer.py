@@ -48,4 +48,4 @@ def test_a_long_hostile_text_takes_no_time():
     started = time.monotonic()
     for text in ("\\boxed{" * 50_000, "{" * 100_000, "#### " * 20_000, "answer is " * 20_000):
         final_answer(text)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 15  # were it quadratic, minutes
