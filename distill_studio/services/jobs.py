@@ -26,7 +26,7 @@ from distill_studio.store.database import Row
 
 logger = logging.getLogger(__name__)
 
-LANE_WORKERS: dict[Lane, int] = {"compute": 1, "io": 8, "flow": 4, "watch": 16}
+LANE_WORKERS: dict[Lane, int] = {"compute": 1, "io": 8, "flow": 4, "watch": 64}
 _WRITE_EVERY_S = 0.25
 
 

@@ -1,4 +1,4 @@
-"""Worker threads of the app, a fixed number per lane, shared by all workspaces."""
+"""Worker threads of the app, so many per lane at most, shared by all workspaces."""
 
 import logging
 import queue
@@ -9,28 +9,60 @@ from typing import Literal
 logger = logging.getLogger(__name__)
 
 Lane = Literal["compute", "io", "flow", "watch"]
+Work = Callable[[], None]
 
 
 class Lanes:
-    """First come, first served, in each lane. Threads are daemons: they never hold up an exit."""
+    """First come, first served, in each lane.
+
+    A thread starts when there is work that no idle one takes, and ends with `close`. Threads are
+    daemons (those of `concurrent.futures` are not): they never hold up an exit.
+    """
 
     def __init__(self, workers: Mapping[Lane, int]) -> None:
-        self._queues: dict[Lane, queue.SimpleQueue[Callable[[], None]]] = {}
-        for lane, count in workers.items():
-            self._queues[lane] = queue.SimpleQueue()
-            for number in range(count):
-                threading.Thread(
-                    target=self._work, args=(lane,), name=f"{lane}-{number}", daemon=True
-                ).start()
+        self._lanes = {lane: _Lane(lane, most) for lane, most in workers.items()}
 
-    def submit(self, lane: Lane, work: Callable[[], None]) -> None:
+    def submit(self, lane: Lane, work: Work) -> None:
         """Run `work` on a thread of `lane` when one is free; what it raises is logged."""
-        self._queues[lane].put(work)
+        self._lanes[lane].submit(work)
 
-    def _work(self, lane: Lane) -> None:
-        while True:
-            work = self._queues[lane].get()
+    def close(self) -> None:
+        """End each thread after what it does now; work that waits or comes later never runs."""
+        for lane in self._lanes.values():
+            lane.close()
+
+
+class _Lane:
+    def __init__(self, name: Lane, most: int) -> None:
+        self._name = name
+        self._most = most
+        self._waiting: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._is_closed = False
+
+    def submit(self, work: Work) -> None:
+        with self._lock:
+            if self._is_closed:
+                return
+            self._waiting.put(work)
+            if not self._idle.acquire(blocking=False) and self._threads < self._most:
+                name = f"{self._name}-{self._threads}"
+                self._threads += 1
+                threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def close(self) -> None:
+        with self._lock:
+            self._is_closed = True
+            for _ in range(self._threads):
+                self._waiting.put(None)
+
+    def _run(self) -> None:
+        while (work := self._waiting.get()) is not None and not self._is_closed:
             try:
                 work()
-            except Exception:  # one failure must not end the lane's only thread
-                logger.exception("work in lane %s failed", lane)
+            except Exception:  # one failure must not end the thread
+                logger.exception("work in lane %s failed", self._name)
+            del work  # and all that it holds, while this waits
+            self._idle.release()

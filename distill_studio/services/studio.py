@@ -171,6 +171,7 @@ class Studio:
             for workspace in self._open.values():
                 workspace.close()
             self._open.clear()
+            self.lanes.close()
             self.models.close()
             self.verifier.close()
             self.accounts.close()

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -226,6 +227,60 @@ def test_a_dead_process_leaves_a_job_that_can_be_revived(workspace, owner):
     jobs_table.insert(workspace.db, orphan)
     workspace.jobs.revive(owner, orphan)
     assert workspace.jobs.wait(owner, orphan.id).result == {"ran": True}
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def _threads(lane: str) -> int:
+    return sum(one.name.startswith(f"{lane}-") for one in threading.enumerate())
+
+
+def test_a_lane_has_the_threads_that_it_needs_and_no_more_and_none_in_the_end():
+    lane = "lane-of-this-test"
+    lanes = Lanes({lane: 3})
+    assert _threads(lane) == 0
+    for _ in range(5):  # one after the other: one thread does
+        done = threading.Event()
+        lanes.submit(lane, done.set)
+        assert done.wait(5)
+        wait_until(lambda: lanes._lanes[lane]._idle._value == 1)
+    assert _threads(lane) == 1
+    go, begun = threading.Event(), []
+    for number in range(7):
+        lanes.submit(lane, lambda number=number: (begun.append(number), go.wait(10)))
+    wait_until(lambda: len(begun) == 3)
+    assert _threads(lane) == 3
+    go.set()
+    wait_until(lambda: len(begun) == 7)
+    assert sorted(begun) == list(range(7))
+    lanes.close()
+    wait_until(lambda: _threads(lane) == 0)
+    lanes.submit(lane, lambda: begun.append("late"))
+    assert "late" not in begun
+
+
+def test_a_closed_studio_leaves_no_thread_of_a_lane(settings, owner):
+    before = set(threading.enumerate())
+    studio = build_studio(settings)
+    jobs = studio.workspace("main").jobs
+    jobs.register("noop", lambda context: {})
+    jobs.wait(owner, jobs.submit(owner, "noop", "", {}).id)
+    studio.close()
+    lanes = ("compute-", "io-", "flow-", "watch-")
+    wait_until(
+        lambda: (
+            not [
+                one
+                for one in threading.enumerate()
+                if one not in before and one.name.startswith(lanes)
+            ]
+        )
+    )
 
 
 def test_a_lane_outlives_work_that_raises():
