@@ -23,7 +23,7 @@ from distill_studio.hub.repository import page_of
 from distill_studio.remote.package import refuse_served
 from distill_studio.services import hub_tokens, remote_state
 from distill_studio.services.base import Service
-from distill_studio.services.remote_estimate import RemoteQuote, quote, within_limits
+from distill_studio.services.remote_estimate import RemoteQuote, checked_limit, quote
 from distill_studio.services.remote_models import packed_bytes
 from distill_studio.services.remote_state import REMOTE_FILE, REMOTE_KIND, RemoteRun, Where
 from distill_studio.services.remote_work import RemoteTraining, command
@@ -200,7 +200,7 @@ class RemoteService(Service):
         changed = {"flavor": chosen.name, "usd_per_minute": chosen.usd_per_minute}
         changed["gpus"] = chosen.gpus
         if limit_minutes:
-            changed["timeout_s"] = 60 * within_limits(limit_minutes)
+            changed["timeout_s"] = 60 * checked_limit(limit_minutes)
         return self.workspace.distill.go_on(actor, name, changed)
 
     # -- for other services ---------------------------------------------------------------

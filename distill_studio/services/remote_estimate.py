@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from distill_studio.core.errors import StudioError
+from distill_studio.core.errors import InvalidInput, StudioError
 from distill_studio.core.records import Record, RunState
 from distill_studio.distill.config import DpoRun, KtoRun, LogitRun, RunConfig
 from distill_studio.distill.estimate import Estimate
@@ -67,6 +67,9 @@ def quote(db: Database, config: RunConfig, flavor: Flavor, limit_minutes: int = 
         config: The run, with folders of this machine.
         flavor: The machine.
         limit_minutes: Time limit; 0 = one and a half times the most that is expected.
+
+    Raises:
+        InvalidInput: The limit cannot be.
     """
     there = config.model_copy(update={"device": "cuda" if flavor.gpus else "cpu"})
     report = check(there)
@@ -77,8 +80,8 @@ def quote(db: Database, config: RunConfig, flavor: Flavor, limit_minutes: int = 
         findings += _machine_findings(config, report.estimate, flavor)
         seconds, is_measured = _seconds(db, config, report.estimate, flavor)
     minutes = (math.ceil(seconds[0] / 60), math.ceil(seconds[1] / 60))
-    limit = limit_minutes or max(30, 5 * math.ceil(minutes[1] * 1.5 / 5))
-    limit = within_limits(limit)
+    wide = min(max(30, 5 * math.ceil(minutes[1] * 1.5 / 5)), _MOST_LIMIT_MIN)
+    limit = checked_limit(limit_minutes) if limit_minutes else wide
     is_refused = any(one.level == "error" for one in findings)
     return RemoteQuote(
         flavor=flavor,
@@ -92,9 +95,18 @@ def quote(db: Database, config: RunConfig, flavor: Flavor, limit_minutes: int = 
     )
 
 
-def within_limits(minutes: int) -> int:
-    """A time limit that the Hub and this page take."""
-    return min(max(minutes, _LEAST_LIMIT_MIN), _MOST_LIMIT_MIN)
+def checked_limit(minutes: int) -> int:
+    """A time limit that somebody asked for, in minutes.
+
+    Raises:
+        InvalidInput: It is too short to load anything, or longer than a Job should be.
+    """
+    if not _LEAST_LIMIT_MIN <= minutes <= _MOST_LIMIT_MIN:
+        raise InvalidInput(
+            f"A Job cannot have {minutes:,} minutes.",
+            f"Give {_LEAST_LIMIT_MIN} (it fetches and installs first) to {_MOST_LIMIT_MIN:,}.",
+        )
+    return minutes
 
 
 def _travel_findings(config: RunConfig) -> list[Finding]:

@@ -59,6 +59,11 @@ def test_price_meter_curve_cancel(
     expect(account).to_contain_text("Paid by ann", timeout=LONG_MS)
     rent = page.locator("#distill-remote-rent")
     expect(rent).to_be_disabled()
+    limit = "#distill-remote-limit input, #distill-remote-limit textarea"
+    enter(page.locator(limit), "5")
+    page.locator("#distill-remote-look").click()
+    expect(page.get_by_text("A Job cannot have 5 minutes")).to_be_visible(timeout=LONG_MS)
+    enter(page.locator(limit), "")
     page.locator("#distill-remote-look").click()
     quote = page.locator("#distill-remote-quote")
     expect(quote).to_contain_text("the Hub ends it: $", timeout=LONG_MS)
@@ -85,7 +90,14 @@ def test_price_meter_curve_cancel(
     expect(body).to_contain_text("stopped", timeout=LONG_MS)
     assert job.stage == "CANCELED"
 
-    enter(page.locator("#distill-remote-limit input, #distill-remote-limit textarea"), "45")
+    enter(page.locator(limit), "45")
+    asked: list[str] = []
+    page.once("dialog", lambda one: (asked.append(one.message), one.dismiss()))
+    page.locator("#distill-remote-again").click()
+    page.wait_for_timeout(1_500)
+    assert "45 minutes at most" in asked[0]
+    assert len(hub.jobs) == 1  # who says no pays nothing
+    page.once("dialog", lambda one: one.accept())
     page.locator("#distill-remote-again").click()
     expect(body).to_contain_text("start 2", timeout=LONG_MS)
     expect(body).to_contain_text("ends after 45 minutes", timeout=LONG_MS)

@@ -9,7 +9,7 @@ import pytest
 
 from distill_studio.bootstrap import build_studio
 from distill_studio.core.actor import Actor, Role
-from distill_studio.core.errors import Conflict, NotAllowed
+from distill_studio.core.errors import Conflict, InvalidInput, NotAllowed
 from distill_studio.core.records import JobState, RunState
 from distill_studio.core.settings import Settings
 from distill_studio.distill.events import Step
@@ -202,6 +202,16 @@ def test_machine_and_limit_change_with_a_new_attempt_alone(tmp_path: Path) -> No
     assert (asked.flavor, asked.attempt, asked.wanted) == ("cpu-basic", 2, 2)
     assert not asked.is_over
     assert not asked.may_run
+
+
+@pytest.mark.parametrize("minutes", [5, 99_999_999, -1])
+def test_a_limit_that_cannot_be_is_refused_and_nothing_is_ordered(far: Far, minutes: int) -> None:
+    far.workspace.distill.stop(far.owner, "far")
+    far.over()
+    with pytest.raises(InvalidInput, match="cannot have"):
+        far.workspace.remote.resume(far.owner, "far", limit_minutes=minutes)
+    assert far.run.state is RunState.STOPPED
+    assert len(far.hub.jobs) == 1
 
 
 def test_a_job_that_waits_for_a_token_is_tried_again_at_the_next_start(

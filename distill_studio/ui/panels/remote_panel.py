@@ -22,6 +22,12 @@ _INTRO = (
     " the model at the end. Stages and grids train here."
 )
 
+_CONFIRM_AGAIN = """(...args) => { const [machine, minutes] = args.slice(-2);
+if (!confirm(`Start the run below again on ${machine || 'its machine'}, for `
+  + `${minutes || 'as many as before'} minutes at most? Each begun minute is paid on the Hub.`))
+  throw new Error('kept');
+return args; }"""
+
 
 @dataclass(frozen=True)
 class RemotePanel:
@@ -57,7 +63,7 @@ class RemotePanel:
             text.input(_unquoted, None, [self.quote, self.rent], **QUIET)
         self.rent.click(guarded(view.rent), asked, [name, *runs.outputs], **SAYING)
         chosen = [*here, runs.chosen, self.flavor, self.limit]
-        self.again.click(guarded(view.again), chosen, runs.outputs, **SAYING)
+        self.again.click(guarded(view.again), chosen, runs.outputs, js=_CONFIRM_AGAIN, **SAYING)
         sent = [*here, *self.form.inputs]
         self.send.click(guarded(view.send), sent, [name, *runs.outputs], **SAYING)
 
