@@ -39,6 +39,7 @@ from distill_studio.distill.events import (
     read_events,
 )
 from distill_studio.distill.failures import drop_reserve, explain, give_way, is_whole, make_reserve
+from distill_studio.distill.freed_memory import keep_freed_memory
 from distill_studio.distill.ranks import Ranks
 from distill_studio.distill.results import final_metrics
 from distill_studio.distill.student import (
@@ -71,6 +72,7 @@ def main(argv: list[str]) -> int:
         return 2
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything is on this machine by now
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    keep_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     if ranks.is_first:
         _write_process_file(folder)
