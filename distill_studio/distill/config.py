@@ -23,6 +23,7 @@ METHOD_LABELS = {
     "logit": "Logit distillation",
     "on_policy": "On-policy distillation",
 }
+MOST_SEED = 2**32 - 1  # numpy takes no larger one
 DataFormat = Literal["messages", "prompt_completion", "preference", "unpaired"]
 DpoLoss = Literal["sigmoid", "ipo", "robust"]
 Reference = Literal["adapter_off", "stored"]
@@ -93,7 +94,7 @@ class BaseRun(Record):
     eval_every: int = Field(default=20, ge=1, description="Updates between held-out losses.")
     eval_rows: int = Field(default=64, ge=1, description="At most so many held-out rows.")
     save_every: int = Field(default=50, ge=1, description="Updates between checkpoints.")
-    seed: int = Field(default=17, ge=0, description="Order of rows, adapters.")
+    seed: int = Field(default=17, ge=0, le=MOST_SEED, description="Order of rows, adapters.")
     dtype: Literal["auto", "bf16", "fp32"] = Field(
         default="auto", description="auto: what this machine multiplies faster, measured."
     )

@@ -368,6 +368,8 @@ def passes_of_lighter(method: str, batch: int) -> int:
 def lighter_config(config: RunConfig) -> RunConfig:
     """The same updates in smaller batches: half the rows at once, twice as many passes.
 
+    Not quite the same for KTO: a row is compared with another one of its batch, which is smaller.
+
     Raises:
         Conflict: The batch is as small as it can be already.
     """

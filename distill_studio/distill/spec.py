@@ -10,7 +10,14 @@ from pydantic import Field, model_validator
 
 from distill_studio.core.errors import InvalidInput
 from distill_studio.core.records.base import Record
-from distill_studio.distill.config import DivergenceName, DpoLoss, FeatureLoss, Method, Reference
+from distill_studio.distill.config import (
+    MOST_SEED,
+    DivergenceName,
+    DpoLoss,
+    FeatureLoss,
+    Method,
+    Reference,
+)
 
 _ANSWERS = ("sft", "logit")
 _LOGIT = ("logit",)
@@ -74,7 +81,7 @@ class TrainSpec(Record):
     eval_every: int | None = Field(default=None, ge=1, description="Updates.")
     eval_rows: int | None = Field(default=None, ge=1, description="Held-out rows.")
     save_every: int | None = Field(default=None, ge=1, description="Updates.")
-    seed: int | None = Field(default=None, ge=0, description="Order of rows.")
+    seed: int | None = Field(default=None, ge=0, le=MOST_SEED, description="Order of rows.")
     dtype: Literal["auto", "bf16", "fp32"] | None = Field(default=None, description="Numbers.")
     quantise: Literal["none", "nf4"] | None = Field(
         default=None, description="nf4: frozen weights in four bits (QLoRA; needs a GPU)."
