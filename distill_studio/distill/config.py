@@ -62,9 +62,9 @@ class LoraConfig(Record):
     alpha: int = Field(default=32, ge=1, le=2048, description="Scale; the update is alpha / r.")
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0, description="On the adapter's input.")
     target_modules: tuple[str, ...] = Field(
-        default=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
-        min_length=1,
-        description="Names of the linear layers that get an adapter.",
+        default=(),
+        description="Names of the linear layers that get an adapter; none = all but the output"
+        " layer, whatever the architecture calls them.",
     )
 
 

@@ -326,7 +326,8 @@ def build_config(
     lora = None
     if spec.weights == "lora":
         rank = spec.lora_r or 16
-        lora = LoraConfig(r=rank, alpha=spec.lora_alpha or 2 * rank)
+        names = tuple((spec.lora_layers or "").replace(",", " ").split())
+        lora = LoraConfig(r=rank, alpha=spec.lora_alpha or 2 * rank, target_modules=names)
     fields = values | chosen
     if spec.dpo_loss is not None:
         fields["loss"] = spec.dpo_loss

@@ -65,6 +65,12 @@ class TrainSpec(Record):
     weights: Literal["lora", "full"] = Field(default="lora", description="What is trained.")
     lora_r: int | None = Field(default=None, ge=1, le=512, description="Rank.")
     lora_alpha: int | None = Field(default=None, ge=1, le=2048, description="Scale.")
+    lora_layers: str | None = Field(
+        default=None,
+        max_length=2000,
+        description="Names of linear layers that get an adapter, 'q_proj, v_proj'; '' or None ="
+        " all but the output layer.",
+    )
     max_length: int | None = Field(default=None, ge=8, le=1_048_576, description="Tokens.")
     over_length: Literal["cut", "drop"] | None = Field(default=None, description="Longer rows.")
     learning_rate: float | None = Field(default=None, gt=0.0, le=1.0, description="Peak.")

@@ -36,6 +36,7 @@ def test_every_preset_makes_a_run(method: str, preset: str) -> None:
     assert parse_config(config.model_dump_json()) == config
     assert config.lora
     assert config.lora.alpha == 2 * config.lora.r
+    assert config.lora.target_modules == ()  # all linear layers, whatever their names
 
 
 def test_own_values_replace_the_preset() -> None:
@@ -63,6 +64,13 @@ def test_fields_of_another_method_cannot_be_set() -> None:
         parse_config(text)
     with pytest.raises(InvalidInput, match=r"run\.json"):
         parse_config("{}")
+
+
+def test_layers_that_get_an_adapter_can_be_named() -> None:
+    spec = TrainSpec(snapshot="d", lora_layers="qkv_proj, o_proj")
+    config = build_config(spec, "r", STUDENT, DATA)
+    assert config.lora
+    assert config.lora.target_modules == ("qkv_proj", "o_proj")
 
 
 def test_a_seed_is_one_that_numpy_takes() -> None:
