@@ -26,11 +26,10 @@ def assistant(text: str) -> dict[str, str]:
     return {"role": "assistant", "content": text}
 
 
-def build_tiny_model(folder: Path, *, layers: int = 3) -> Path:
-    """Write the model and its tokenizer; fast enough for unit tests."""
-    import torch
+def tiny_tokenizer() -> Any:
+    """A ChatML tokenizer of some hundred tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -46,6 +45,15 @@ def build_tiny_model(folder: Path, *, layers: int = 3) -> Path:
         tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>"
     )
     fast.chat_template = TEMPLATE
+    return fast
+
+
+def build_tiny_model(folder: Path, *, layers: int = 3) -> Path:
+    """Write the model and its tokenizer; fast enough for unit tests."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    fast = tiny_tokenizer()
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(fast),

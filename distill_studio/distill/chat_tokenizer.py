@@ -69,11 +69,6 @@ class ChatTokenizer:
         special = {k: _content(v) for k, v in config.items() if k.endswith("_token") and v}
         return cls(Tokenizer.from_file(str(file)), _template(folder, config), special)
 
-    @property
-    def vocab_size(self) -> int:
-        """Number of ids, added tokens included."""
-        return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
-
     def vocabulary(self) -> dict[str, int]:
         """Every token and its id, added tokens included."""
         return dict(self._tokenizer.get_vocab(with_added_tokens=True))

@@ -23,6 +23,7 @@ METHOD_LABELS = {
     "logit": "Logit distillation",
     "on_policy": "On-policy distillation",
 }
+MOST_SEED = 2**32 - 1  # numpy takes no larger one
 DataFormat = Literal["messages", "prompt_completion", "preference", "unpaired"]
 DpoLoss = Literal["sigmoid", "ipo", "robust"]
 Reference = Literal["adapter_off", "stored"]
@@ -61,9 +62,9 @@ class LoraConfig(Record):
     alpha: int = Field(default=32, ge=1, le=2048, description="Scale; the update is alpha / r.")
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0, description="On the adapter's input.")
     target_modules: tuple[str, ...] = Field(
-        default=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
-        min_length=1,
-        description="Names of the linear layers that get an adapter.",
+        default=(),
+        description="Names of the linear layers that get an adapter; none = all but the output"
+        " layer, whatever the architecture calls them.",
     )
 
 
@@ -93,7 +94,7 @@ class BaseRun(Record):
     eval_every: int = Field(default=20, ge=1, description="Updates between held-out losses.")
     eval_rows: int = Field(default=64, ge=1, description="At most so many held-out rows.")
     save_every: int = Field(default=50, ge=1, description="Updates between checkpoints.")
-    seed: int = Field(default=17, ge=0, description="Order of rows, adapters.")
+    seed: int = Field(default=17, ge=0, le=MOST_SEED, description="Order of rows, adapters.")
     dtype: Literal["auto", "bf16", "fp32"] = Field(
         default="auto", description="auto: what this machine multiplies faster, measured."
     )

@@ -86,19 +86,20 @@ def pick_dtype(wanted: str, device: str) -> "torch.dtype":
     return min(seconds, key=lambda dtype: seconds[dtype])
 
 
-def pick_attention(device: str, dtype: "torch.dtype") -> str:
-    """The attention that transformers is asked for.
+def pick_attention(device: str, dtype: "torch.dtype") -> str | None:
+    """The attention that transformers is asked for; None leaves it the choice.
 
     FlashAttention 2 where it is installed and can run: on NVIDIA GPUs from compute capability 8
-    (Ampere) on, in half precision. Everywhere else torch's own fused kernel.
+    (Ampere) on, in half precision. Everywhere else torch's own fused kernel, which transformers
+    takes by itself, but for architectures that cannot use it, such as Gemma 2.
     """
     import torch
 
     if not device.startswith("cuda") or dtype not in (torch.bfloat16, torch.float16):
-        return "sdpa"
+        return None
     is_there = importlib.util.find_spec("flash_attn") is not None
     major, _ = torch.cuda.get_device_capability(device)
-    return "flash_attention_2" if is_there and major >= 8 else "sdpa"
+    return "flash_attention_2" if is_there and major >= 8 else None
 
 
 def quantisation(wanted: str, device: str, has_lora: bool) -> object | None:

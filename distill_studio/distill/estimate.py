@@ -52,13 +52,18 @@ def model_facts(folder: Path, keep_layers: int | None = None) -> ModelFacts:
         raise NotFound(f"There is no model in {folder}.", "Choose another student.")
     config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     config = config.get("text_config") or config
-    hidden = int(config.get("hidden_size") or 0)
-    layers = min(keep_layers or 10**9, int(config.get("num_hidden_layers") or 0))
-    vocab = int(config.get("vocab_size") or 0)
-    heads = int(config.get("num_attention_heads") or 1)
-    head_dim = int(config.get("head_dim") or hidden // heads)
-    kv_heads = int(config.get("num_key_value_heads") or heads)
-    inner = int(config.get("intermediate_size") or 4 * hidden)
+
+    def first(*names: str) -> int:
+        found = next((config[name] for name in names if config.get(name)), 0)
+        return int(max(found) if isinstance(found, list) else found)  # one for each layer
+
+    hidden = first("hidden_size", "n_embd")  # the second names are GPT-2's
+    layers = min(keep_layers or 10**9, first("num_hidden_layers", "n_layer"))
+    vocab = first("vocab_size")
+    heads = first("num_attention_heads", "n_head") or 1
+    head_dim = first("head_dim") or hidden // heads
+    kv_heads = first("num_key_value_heads") or heads
+    inner = first("intermediate_size", "n_inner") or 4 * hidden
     per_layer = hidden * head_dim * (2 * heads + 2 * kv_heads) + 3 * hidden * inner + 2 * hidden
     embeddings = vocab * hidden * (1 if config.get("tie_word_embeddings") else 2)
     return ModelFacts(
@@ -66,7 +71,7 @@ def model_facts(folder: Path, keep_layers: int | None = None) -> ModelFacts:
         layers=layers,
         hidden=hidden,
         vocab=vocab,
-        context=int(config.get("max_position_embeddings") or 0),
+        context=first("max_position_embeddings", "n_positions"),
         parameters=layers * per_layer + embeddings + hidden,
     )
 

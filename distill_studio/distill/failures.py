@@ -21,6 +21,11 @@ LIGHTER = (
     "Resume with half the batch: the updates stay the same, in twice as many passes. Or start"
     " anew with a lower longest length, LoRA or a smaller student."
 )
+LIGHTER_KTO = (
+    "Resume with half the batch: each update learns from the same answers, in twice as many passes."
+    " KTO compares the answers of a batch with each other, so its updates come out a little"
+    " otherwise. Or start anew with a lower longest length, LoRA or a smaller student."
+)
 _RESERVE_BYTES = 64 * 1024
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _NO_SPACE_WORDS = ("no space left on device", "disk quota exceeded", "(os error 28)")
@@ -29,13 +34,15 @@ _SHORT_WRITE_WORDS = ("pytorchstreamwriter failed", "inline_container.cc")
 _NO_MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory")
 
 
-def explain(err: BaseException, folder: Path | None = None) -> Failed:
+def explain(err: BaseException, folder: Path | None = None, method: str = "") -> Failed:
     """A failure in the user's words.
 
     Args:
         err: What was raised.
         folder: Of the run; where torch says only that a write failed, its disk is looked at.
+        method: Of the run, where it is known.
     """
+    lighter = LIGHTER_KTO if method == "kto" else LIGHTER
     chain = list(_chain(err))
     for one in chain:
         if isinstance(one, StudioError):
@@ -46,9 +53,9 @@ def explain(err: BaseException, folder: Path | None = None) -> Failed:
     for one in chain:
         text = str(one).lower()
         if _is_gpu_memory(one, text):
-            return Failed(message=NO_GPU_MEMORY, hint=LIGHTER)
+            return Failed(message=NO_GPU_MEMORY, hint=lighter)
         if isinstance(one, MemoryError) or any(words in text for words in _NO_MEMORY_WORDS):
-            return Failed(message=NO_MEMORY, hint=LIGHTER)
+            return Failed(message=NO_MEMORY, hint=lighter)
     return Failed(
         message=f"{type(err).__name__}: {str(err)[:500]}",
         hint="The log of this run shows where it happened.",

@@ -3,6 +3,7 @@
 Start from `check(config, ...)`, then `refuse(report)`.
 """
 
+import functools
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,6 @@ from distill_studio.distill.data import (
 )
 from distill_studio.distill.estimate import (
     Estimate,
-    ModelFacts,
     estimate,
     model_facts,
 )
@@ -34,6 +34,8 @@ from distill_studio.distill.findings import Finding
 from distill_studio.distill.labels import label_findings
 from distill_studio.distill.preference_checks import preference_findings
 from distill_studio.distill.reasoning import encode_answer, reasoning_findings
+from distill_studio.distill.rows import TolerantReader
+from distill_studio.distill.student_checks import student_findings
 from distill_studio.distill.teacher_checks import store_findings, teacher_findings
 
 LOOKED_AT = 1000  # rows that pre-flight tokenises; it says so when there are more
@@ -82,7 +84,7 @@ def check(
     findings += _split_findings(train, held_out)
     folder = Path(config.student.base_folder)
     facts = model_facts(folder)
-    findings += _student_findings(config, facts)
+    findings += student_findings(config, facts)
     tokenizer = ChatTokenizer.load(folder)
     if not tokenizer.has_template:
         findings.append(_no_template())
@@ -90,30 +92,26 @@ def check(
     findings += found + label_findings(config) + preference_findings(config)
     if any(f.level == "error" for f in findings):
         return Report(findings, None)
-    refused: list[tuple[int, InvalidInput]] = []
+    reader = TolerantReader(functools.partial(row_shape, tokenizer, config))
     try:
-        looked_at = _sample(config)
-        shapes, readable = [], []
-        for number, row in enumerate(looked_at):
-            try:
-                shapes.append(row_shape(tokenizer, config, row))
-                readable.append(row)
-            except InvalidInput as err:
-                refused.append((number, err))
-        if refused and not shapes:
-            raise refused[0][1]
+        found_rows = list(reader.all_of(iter_rows(Path(config.data.folder), "train", LOOKED_AT)))
+        if reader.first is not None and not found_rows:
+            raise reader.first.error
     except StudioError as err:
         findings.append(
             Finding(level="error", code="unreadable", message=err.user_message, hint=err.hint)
         )
         return Report(findings, None)
-    findings += _refused_findings(refused, len(looked_at))
+    readable, shapes = [row for row, _ in found_rows], [shape for _, shape in found_rows]
+    findings += _refused_findings(reader, "rows looked at")
+    if held_out:
+        findings += _held_out_findings(tokenizer, config)
     findings += reasoning_findings(tokenizer, config, readable)
     findings += length_findings(config, shapes, train)
     usable = [s for s in shapes if is_usable(config, s)]
     if not usable or any(f.level == "error" for f in findings):
         return Report(findings, None)
-    rows = round(train * len(usable) / len(looked_at))
+    rows = round(train * len(usable) / reader.seen)
     learned = sum(s.learned for s in usable) / len(usable) * rows
     took = estimate(
         config,
@@ -248,30 +246,6 @@ def _split_findings(train: int, held_out: int) -> list[Finding]:
     return []
 
 
-def _student_findings(config: RunConfig, facts: ModelFacts) -> list[Finding]:
-    findings = []
-    keep = config.student.keep_layers
-    if keep is not None and keep > facts.layers:
-        message = f"The student has {facts.layers} layers; {keep} cannot be kept."
-        hint = f"Choose at most {facts.layers}."
-        findings.append(Finding(level="error", code="too_many_layers", message=message, hint=hint))
-    elif keep is not None and keep < facts.layers:
-        findings.append(
-            Finding(
-                level="info",
-                code="pruned",
-                message=f"{facts.layers - keep} of {facts.layers} layers are dropped first; the"
-                " student speaks badly until it has trained for a while.",
-                hint="Expect to need more steps than with all layers.",
-            )
-        )
-    if facts.context and config.max_length > facts.context:
-        message = f"The student reads at most {facts.context} tokens."
-        hint = f"Set the longest length to {facts.context} or less."
-        findings.append(Finding(level="error", code="over_context", message=message, hint=hint))
-    return findings
-
-
 def _no_template() -> Finding:
     return Finding(
         level="error",
@@ -281,23 +255,28 @@ def _no_template() -> Finding:
     )
 
 
-def _sample(config: RunConfig) -> list[Row]:
-    return list(iter_rows(Path(config.data.folder), "train", LOOKED_AT))
-
-
-def _refused_findings(refused: list[tuple[int, InvalidInput]], looked_at: int) -> list[Finding]:
-    if not refused:
+def _refused_findings(reader: TolerantReader[RowShape], what: str) -> list[Finding]:
+    if reader.first is None:
         return []
-    number, err = refused[0]
+    first = reader.first
     return [
         Finding(
             level="warning",
             code="refused_rows",
-            message=f"{len(refused)} of the {looked_at:,} rows looked at are left out; the first is"
-            f" row {number + 1}: {err.user_message}",
-            hint=err.hint,
+            message=f"{reader.refused} of the {reader.seen:,} {what} are left out; the first is"
+            f" row {first.number + 1}: {first.error.user_message}",
+            hint=first.error.hint,
         )
     ]
+
+
+def _held_out_findings(tokenizer: ChatTokenizer, config: RunConfig) -> list[Finding]:
+    """Held-out rows are read as those that train: what is refused is left out there, too."""
+    reader = TolerantReader(functools.partial(row_shape, tokenizer, config))
+    count = min(config.eval_rows, LOOKED_AT)
+    for _ in reader.all_of(iter_rows(Path(config.data.folder), "validation", count)):
+        pass
+    return _refused_findings(reader, "held-out rows looked at")
 
 
 def _resource_findings(

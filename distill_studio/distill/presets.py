@@ -326,7 +326,8 @@ def build_config(
     lora = None
     if spec.weights == "lora":
         rank = spec.lora_r or 16
-        lora = LoraConfig(r=rank, alpha=spec.lora_alpha or 2 * rank)
+        names = tuple((spec.lora_layers or "").replace(",", " ").split())
+        lora = LoraConfig(r=rank, alpha=spec.lora_alpha or 2 * rank, target_modules=names)
     fields = values | chosen
     if spec.dpo_loss is not None:
         fields["loss"] = spec.dpo_loss
@@ -367,6 +368,8 @@ def passes_of_lighter(method: str, batch: int) -> int:
 
 def lighter_config(config: RunConfig) -> RunConfig:
     """The same updates in smaller batches: half the rows at once, twice as many passes.
+
+    Not quite the same for KTO: a row is compared with another one of its batch, which is smaller.
 
     Raises:
         Conflict: The batch is as small as it can be already.

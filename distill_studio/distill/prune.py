@@ -5,11 +5,19 @@ tokens (ShortGPT, arXiv:2403.03853, eq. 1; also how Minitron ranks depth). The p
 model speaks badly until it is trained: the price of a third less time and memory.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from distill_studio.core.errors import InvalidInput
+
+# Names in the configs of transformers 5.23: lists of layers by number, first layers by count, and
+# lists of other things.
+_INDICES = ("mlp_only_layers", "moe_layers", "rope_scaling_layers")
+_BELOW = ("max_window_layers", "first_k_dense_replace", "num_dense_layers")
+_ALIKE = 0.02  # of the largest logit: kernels and bf16 differ by less, other wiring by more
+_OF_NO_LAYER = re.compile(r"(_tokens?_ids?|_tokens|_words_ids|architectures|_at_inference)$")
 
 
 @dataclass(frozen=True)
@@ -100,9 +108,26 @@ def keep_layers(model: Any, kept: Sequence[int]) -> None:  # noqa: ANN401
             if hasattr(module, "layer_idx"):
                 module.layer_idx = number
     config = model.config.get_text_config()
-    config.num_hidden_layers = len(kept)
-    if getattr(config, "layer_types", None):
-        config.layer_types = [config.layer_types[i] for i in kept]
+    for name, value in config_of_kept(config.to_dict(), kept, len(layers)).items():
+        setattr(config, name, value)
+
+
+def config_of_kept(fields: Mapping[str, Any], kept: Sequence[int], of: int) -> dict[str, Any]:
+    """What changes in a config when the layers `kept` of `of` stay: their number, and all that says
+    something of a layer by its place.
+
+    A list of `of` entries is taken for one entry per layer, unless its name says otherwise: three
+    ids may end an answer of a model of three layers.
+    """
+    changed: dict[str, Any] = {"num_hidden_layers": len(kept)}
+    for name, value in fields.items():
+        if name in _INDICES and isinstance(value, list | tuple):
+            changed[name] = [place for place, layer in enumerate(kept) if layer in value]
+        elif name in _BELOW and isinstance(value, int):
+            changed[name] = sum(layer < value for layer in kept)
+        elif isinstance(value, list | tuple) and len(value) == of and not _OF_NO_LAYER.search(name):
+            changed[name] = [value[layer] for layer in kept]
+    return changed
 
 
 def decoder_layers(model: Any) -> Any:  # noqa: ANN401
@@ -118,3 +143,19 @@ def decoder_layers(model: Any) -> Any:  # noqa: ANN401
             "Train it with all its layers, and without hidden states.",
         )
     return layers
+
+
+def refuse_rewired(before_BTV: Any, after_BTV: Any, model_type: str) -> None:  # noqa: ANN401
+    """Compare what a pruned model says before it is saved and after it is loaded again.
+
+    Raises:
+        InvalidInput: It says something else: its architecture sets layers up by their place in a
+            way that is not known here.
+    """
+    most = float((before_BTV.float() - after_BTV.float()).abs().max())
+    if not most <= _ALIKE * max(float(before_BTV.float().abs().max()), 1.0):
+        raise InvalidInput(
+            f"Models of type {model_type} set their layers up by their place: with fewer layers"
+            " they are another model when they are loaded again.",
+            "Train it with all its layers.",
+        )

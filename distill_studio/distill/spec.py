@@ -10,7 +10,14 @@ from pydantic import Field, model_validator
 
 from distill_studio.core.errors import InvalidInput
 from distill_studio.core.records.base import Record
-from distill_studio.distill.config import DivergenceName, DpoLoss, FeatureLoss, Method, Reference
+from distill_studio.distill.config import (
+    MOST_SEED,
+    DivergenceName,
+    DpoLoss,
+    FeatureLoss,
+    Method,
+    Reference,
+)
 
 _ANSWERS = ("sft", "logit")
 _LOGIT = ("logit",)
@@ -58,6 +65,12 @@ class TrainSpec(Record):
     weights: Literal["lora", "full"] = Field(default="lora", description="What is trained.")
     lora_r: int | None = Field(default=None, ge=1, le=512, description="Rank.")
     lora_alpha: int | None = Field(default=None, ge=1, le=2048, description="Scale.")
+    lora_layers: str | None = Field(
+        default=None,
+        max_length=2000,
+        description="Names of linear layers that get an adapter, 'q_proj, v_proj'; '' or None ="
+        " all but the output layer.",
+    )
     max_length: int | None = Field(default=None, ge=8, le=1_048_576, description="Tokens.")
     over_length: Literal["cut", "drop"] | None = Field(default=None, description="Longer rows.")
     learning_rate: float | None = Field(default=None, gt=0.0, le=1.0, description="Peak.")
@@ -74,7 +87,7 @@ class TrainSpec(Record):
     eval_every: int | None = Field(default=None, ge=1, description="Updates.")
     eval_rows: int | None = Field(default=None, ge=1, description="Held-out rows.")
     save_every: int | None = Field(default=None, ge=1, description="Updates.")
-    seed: int | None = Field(default=None, ge=0, description="Order of rows.")
+    seed: int | None = Field(default=None, ge=0, le=MOST_SEED, description="Order of rows.")
     dtype: Literal["auto", "bf16", "fp32"] | None = Field(default=None, description="Numbers.")
     quantise: Literal["none", "nf4"] | None = Field(
         default=None, description="nf4: frozen weights in four bits (QLoRA; needs a GPU)."

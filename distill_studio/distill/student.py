@@ -1,17 +1,21 @@
 """The student before and after training: load it, prune it, save what was learned."""
 
+import functools
+import itertools
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from distill_studio.core.errors import InvalidInput
 from distill_studio.distill.chat_tokenizer import ChatTokenizer
 from distill_studio.distill.config import RunConfig
-from distill_studio.distill.data import encode_preference, encode_sft, iter_rows
+from distill_studio.distill.data import iter_rows
 from distill_studio.distill.device import pick_attention
 from distill_studio.distill.events import EventWriter, Note, Pruned
 from distill_studio.distill.layer_pairs import MAPS
+from distill_studio.distill.rows import TolerantReader, read_ids
 from distill_studio.distill.trainers.setup import Setup
 
 _PRUNE_ROWS = 8
@@ -27,7 +31,9 @@ def load_model(
     """A causal LM from a folder, in `dtype`, on `device`."""
     from transformers import AutoModelForCausalLM
 
-    options: dict[str, Any] = {"dtype": dtype, "attn_implementation": pick_attention(device, dtype)}
+    options: dict[str, Any] = {"dtype": dtype}
+    if (attention := pick_attention(device, dtype)) is not None:
+        options["attn_implementation"] = attention
     if quantised is not None:  # packed while it is read: it cannot move afterwards
         options |= {"quantization_config": quantised, "device_map": {"": device}}
         return AutoModelForCausalLM.from_pretrained(base, **options)
@@ -59,30 +65,48 @@ def student_folder(
     import torch
     from transformers import AutoTokenizer
 
-    from distill_studio.distill.prune import prune
+    from distill_studio.distill.prune import prune, refuse_rewired
 
     writer.write(Note(message=f"Dropping layers until {keep} are left."))
     model = load_model(base, dtype, device)
     chat = ChatTokenizer.load(base)
     batches_BT = [
-        torch.tensor([ids[:_PRUNE_TOKENS]], device=device) for ids in _some_rows(config, chat)
+        torch.tensor([ids[:_PRUNE_TOKENS]], device=device) for ids in some_rows(config, chat)
     ]
     report = prune(model, batches_BT, keep)
     unfinished = folder / "student.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
+    said = _logits(model, batches_BT[0])
     model.to(stored_dtype(base)).save_pretrained(unfinished)
     AutoTokenizer.from_pretrained(base).save_pretrained(unfinished)
+    model_type = model.config.model_type
+    del model  # one of them at a time
+    refuse_rewired(said, _logits(load_model(unfinished, dtype, device), batches_BT[0]), model_type)
     unfinished.rename(target)
     writer.write(Pruned(kept=report.kept, of=report.of, influence=report.influence))
     return target
 
 
-def _some_rows(config: RunConfig, chat: ChatTokenizer) -> list[list[int]]:
-    rows = iter_rows(Path(config.data.folder), "train", _PRUNE_ROWS)
-    if config.data.format != "preference":
-        return [encode_sft(chat, row).input_ids for row in rows]
-    pairs = [encode_preference(chat, row) for row in rows]
-    return [pair.prompt_ids + pair.chosen_ids for pair in pairs]
+def some_rows(config: RunConfig, chat: ChatTokenizer) -> list[list[int]]:
+    """Tokens of the first rows that can be read.
+
+    Raises:
+        InvalidInput: There is none.
+    """
+    reader = TolerantReader(functools.partial(read_ids, chat, config))
+    rows = reader.all_of(iter_rows(Path(config.data.folder), "train"))
+    found = list(itertools.islice((ids for _, ids in rows if ids), _PRUNE_ROWS))
+    if not found:
+        nothing = InvalidInput("No row has any text.", "Freeze rows that have an answer.")
+        raise nothing if reader.first is None else reader.first.error
+    return found
+
+
+def _logits(model: Any, ids_BT: Any) -> Any:  # noqa: ANN401
+    import torch
+
+    with torch.no_grad():
+        return model.eval()(input_ids=ids_BT, use_cache=False).logits
 
 
 def stored_dtype(base: Path) -> Any:  # noqa: ANN401

@@ -6,6 +6,7 @@ from distill_studio.distill.estimate import ModelFacts, store_bytes
 from distill_studio.distill.findings import Finding
 from distill_studio.distill.layer_pairs import chosen_pairs, pairs_text
 from distill_studio.distill.pairing import Pairing, check_pairing
+from distill_studio.distill.student_checks import feature_layer_findings
 from distill_studio.distill.students import RUN_PREFIX
 
 
@@ -94,6 +95,9 @@ def _feature_findings(config: LogitRun, pairing: Pairing) -> list[Finding]:
     if config.features is None:
         return []
     ours, theirs = pairing.student, pairing.teacher
+    unreachable = feature_layer_findings(config, ours, theirs)
+    if unreachable:
+        return unreachable
     layers = config.student.keep_layers or ours.layers
     pairs = chosen_pairs(config.features.pairs, layers, theirs.layers)
     how = "cosine" if config.features.loss == "cosine" else "mean squared error"

@@ -81,16 +81,18 @@ def main(argv: list[str]) -> int:
         signal.signal(number, lambda *_: stop.set())
     writer = EventWriter(folder / EVENTS_FILE) if ranks.is_first else SilentWriter()
     begins_at = (folder / EVENTS_FILE).stat().st_size if (folder / EVENTS_FILE).exists() else 0
+    method = ""
     try:
         if ranks.is_first:
             make_reserve(folder)
         config = load_config(path)
+        method = config.method
         device = one_gpu(config.device, ranks.world, os.environ)
         train(config.model_copy(update={"device": device}), folder, writer, stop, ranks)
     except Cancelled:
         writer.write(Stopped(step=0))
     except Exception as err:
-        failed = explain(err, folder)  # half a checkpoint still fills the disk
+        failed = explain(err, folder, method)  # half a checkpoint still fills the disk
         give_way(folder)
         logger.exception("the training failed")
         _tell(failed, folder, begins_at)

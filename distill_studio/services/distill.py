@@ -206,8 +206,8 @@ class DistillService(Service):
     def resume(self, actor: Actor, name: str, lighter: bool = False) -> Run:
         """Go on from the last checkpoint.
 
-        With `lighter`, an update reads smaller batches in more passes: the same rows and the same
-        gradient in about half the memory.
+        With `lighter`, an update reads smaller batches in more passes: the same rows and, but for
+        KTO, which compares the rows of a batch, the same gradient in about half the memory.
 
         Raises:
             Conflict: It runs, is done, or its batch is one row already.

@@ -138,12 +138,14 @@ class NeighbourExport:
             lora_r=run.lora.r,
             lora_alpha=run.lora.alpha,
             lora_dropout=run.lora.dropout,
-            lora_modules=list(run.lora.target_modules),
+            lora_modules=list(run.lora.target_modules or _LLAMA_LAYERS),
             **same,
             **extra,
         )
 
 
+# Not all of these tools know a word for "all linear layers"; these are the names of Llama's kind.
+_LLAMA_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _SAME = {
     "max_length",
     "learning_rate",

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from distill_studio.core.actor import Actor, Role
-from distill_studio.core.errors import Cancelled, Conflict, InvalidInput, NotFound, Unavailable
+from distill_studio.core.errors import (
+    Cancelled,
+    Conflict,
+    InvalidInput,
+    NotFound,
+    StudioError,
+    Unavailable,
+)
 from distill_studio.core.records import JobState, Plan, PlanKind, Record, Run, RunState
 from distill_studio.distill.config import METHOD_LABELS
 from distill_studio.distill.findings import Finding
@@ -96,12 +103,16 @@ class PlansService(Service):
     ) -> PlanView:
         """Train once for each combination of the grid's values, one after the other.
 
+        All of them are checked before the first begins; one that cannot work is refused by name.
         Fields of a grid: learning_rate, alpha, beta, temperature, feature_weight, sft_weight,
         lora_r, max_steps, seed.
         """
         actor.require(Role.REVIEWER)
         specs = grid_specs(name, spec, grid)
-        _refuse(self.workspace.distill.preflight(actor, specs[0]), "")
+        for number, one in enumerate(specs, 1):
+            values = ", ".join(f"{field} {getattr(one, field):.12g}" for field in grid)
+            who = f"Combination {number} of {len(specs)} ({values}): "
+            _refuse(self.workspace.distill.preflight(actor, one), who)
         return self._start(actor, name, PlanKind.GRID, specs, grid)
 
     def page(self, actor: Actor, after: str = "", limit: int = 50) -> list[PlanView]:
@@ -149,23 +160,37 @@ class PlansService(Service):
 
     def _run(self, context: JobContext) -> dict[str, Any]:
         plan = self._get(str(context.params["plan"]))
-        failed = []
+        failed: dict[str, str] = {}
         for index, values in enumerate(plan.specs):
             name = plan.run_name(index)
             context.progress(index, len(plan.specs), f"Training {name}.")
-            self._begin(context, name, TrainSpec(**values))
-            run = self._wait(context, name)
-            if run.state is RunState.STOPPED:
-                raise Cancelled(f"{name} was stopped.")
-            if run.state is RunState.DONE:
+            error = self._trained(context, name, TrainSpec(**values))
+            if not error:
                 continue
             if plan.kind is PlanKind.STAGES:
                 hint = "Resume the plan: it goes on from the last checkpoint of this stage."
-                raise Unavailable(f"Stage {index + 1} ({name}) failed: {run.error}", hint)
-            context.log(f"{name} failed: {run.error}")
-            failed.append(name)
+                raise Unavailable(f"Stage {index + 1} ({name}) failed: {error}", hint)
+            context.log(f"{name} failed: {error}")
+            failed[name] = error
         context.progress(len(plan.specs), len(plan.specs), "")
-        return {"runs": len(plan.specs), "failed": failed}
+        return {"runs": len(plan.specs), "failed": list(failed), "errors": failed}
+
+    def _trained(self, context: JobContext, name: str, spec: TrainSpec) -> str:
+        """Train one run to its end; returns why it failed, '' where it did not.
+
+        Raises:
+            Cancelled: It was stopped, or the plan.
+        """
+        try:
+            self._begin(context, name, spec)
+        except Cancelled:
+            raise
+        except StudioError as err:  # it was checked with the plan, but things change
+            return str(err)
+        run = self._wait(context, name)
+        if run.state is RunState.STOPPED:
+            raise Cancelled(f"{name} was stopped.")
+        return "" if run.state is RunState.DONE else run.error or "It did not say why."
 
     def _begin(self, context: JobContext, name: str, spec: TrainSpec) -> None:
         """Start a run, or have it go on where it stopped; one that trains or is done is left."""
@@ -245,6 +270,8 @@ class PlansService(Service):
         viewer = Actor(user="app", role=Role.VIEWER)
         job = self.workspace.jobs.get(viewer, plan.job_id) if plan.job_id else None
         rows = [self._row(plan, index, values) for index, values in enumerate(plan.specs)]
+        if job and not job.state.is_active:
+            rows = _with_errors(rows, job.result.get("errors", {}))
         measure = None
         if plan.kind is PlanKind.GRID:
             measure = measure_of(rows[0].method, list(plan.grid))
@@ -280,6 +307,16 @@ class PlansService(Service):
             metrics=run.metrics if run else {},
             error=run.error if run else "",
         )
+
+
+def _with_errors(rows: list[PlanRow], errors: dict[str, str]) -> list[PlanRow]:
+    """The rows; one that could not even begin, of which there is no run, says why."""
+    return [
+        row.model_copy(update={"state": "failed", "error": errors[row.run]})
+        if row.state == "waiting" and row.run in errors
+        else row
+        for row in rows
+    ]
 
 
 def _refuse(findings: list[Finding], who: str) -> None:

@@ -87,9 +87,9 @@ class Side:
 class Bench:
     """Models, rows and configs."""
 
-    def __init__(self, work: Path, updates: int, dtype: str) -> None:
+    def __init__(self, work: Path, updates: int, dtype: str, student: str = STUDENT) -> None:
         self.work, self.updates, self.dtype = work, updates, dtype
-        self.base = resolve_model(STUDENT, work / "models")
+        self.base = resolve_model(student, work / "models")
         self.chat = ChatTokenizer.load(self.base)
         self.tokenizer = AutoTokenizer.from_pretrained(self.base)
         rows = (updates + 2) * BATCH
@@ -240,7 +240,7 @@ def stored(bench: Bench, layers: int, rounds: int) -> dict[str, Any]:
         batch = next(batches)
         where_BT = learned_positions(batch["labels"])
         start = time.perf_counter()
-        teacher.hidden(batch, where_BT)
+        teacher.read(batch, where_BT)
         return time.perf_counter() - start
 
     sides = {"online": Side(online, bench.updates).step, "cache": Side(cache, bench.updates).step}
@@ -263,11 +263,12 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--dtype", choices=["bf16", "fp32"], default="bf16")
     parser.add_argument("--only", nargs="+", default=["sft", "dpo", "logit-24", "logit-15"])
+    parser.add_argument("--student", default=STUDENT, help="a model's folder, of over 24 layers")
     parser.add_argument("--json", action="store_true", help="only the figures")
     args = parser.parse_args()
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
-        bench = Bench(Path(name), args.rounds + 3, args.dtype)
+        bench = Bench(Path(name), args.rounds + 3, args.dtype, args.student)
         measures: dict[str, Callable[[], dict[str, Any]]] = {
             "sft": functools.partial(overhead, bench, "sft", args.rounds),
             "dpo": functools.partial(overhead, bench, "dpo", args.rounds),

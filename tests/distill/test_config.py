@@ -1,10 +1,12 @@
 """run.json, presets and the registry of trainers."""
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from distill_studio.core.errors import InvalidInput
 from distill_studio.distill.config import (
+    MOST_SEED,
     RUN_CONFIGS,
     DataConfig,
     DpoRun,
@@ -34,6 +36,7 @@ def test_every_preset_makes_a_run(method: str, preset: str) -> None:
     assert parse_config(config.model_dump_json()) == config
     assert config.lora
     assert config.lora.alpha == 2 * config.lora.r
+    assert config.lora.target_modules == ()  # all linear layers, whatever their names
 
 
 def test_own_values_replace_the_preset() -> None:
@@ -61,3 +64,22 @@ def test_fields_of_another_method_cannot_be_set() -> None:
         parse_config(text)
     with pytest.raises(InvalidInput, match=r"run\.json"):
         parse_config("{}")
+
+
+def test_layers_that_get_an_adapter_can_be_named() -> None:
+    spec = TrainSpec(snapshot="d", lora_layers="qkv_proj, o_proj")
+    config = build_config(spec, "r", STUDENT, DATA)
+    assert config.lora
+    assert config.lora.target_modules == ("qkv_proj", "o_proj")
+
+
+def test_a_seed_is_one_that_numpy_takes() -> None:
+    config = build_config(TrainSpec(snapshot="d", seed=MOST_SEED), "r", STUDENT, DATA)
+    np.random.RandomState(config.seed)  # as transformers' `set_seed` seeds it
+    with pytest.raises(ValueError, match="Seed must be"):
+        np.random.RandomState(MOST_SEED + 1)
+    with pytest.raises(ValidationError, match="seed"):
+        TrainSpec(snapshot="d", seed=MOST_SEED + 1)
+    text = config.model_dump_json().replace(str(MOST_SEED), str(MOST_SEED + 1))
+    with pytest.raises(InvalidInput, match=r"run\.json: sft\.seed: .* 4294967295"):
+        parse_config(text)

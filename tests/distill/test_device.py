@@ -75,9 +75,9 @@ def test_a_cpu_is_measured(monkeypatch: pytest.MonkeyPatch, faster: torch.dtype)
     [
         ((8, 0), ("flash_attn",), torch.bfloat16, "flash_attention_2"),
         ((9, 0), ("flash_attn",), torch.float16, "flash_attention_2"),
-        ((7, 5), ("flash_attn",), torch.float16, "sdpa"),
-        ((8, 0), ("flash_attn",), torch.float32, "sdpa"),
-        ((8, 0), (), torch.bfloat16, "sdpa"),
+        ((7, 5), ("flash_attn",), torch.float16, None),
+        ((8, 0), ("flash_attn",), torch.float32, None),
+        ((8, 0), (), torch.bfloat16, None),
     ],
 )
 def test_attention(
@@ -85,11 +85,11 @@ def test_attention(
     capability: tuple[int, int],
     packages: tuple[str, ...],
     dtype: torch.dtype,
-    attention: str,
+    attention: str | None,
 ) -> None:
     gpu(capability, True, *packages)
     assert choices.pick_attention("cuda:0", dtype) == attention
-    assert choices.pick_attention("cpu", dtype) == "sdpa"
+    assert choices.pick_attention("cpu", dtype) is None
 
 
 def test_four_bits_need_a_gpu_a_package_and_lora(gpu: Any) -> None:

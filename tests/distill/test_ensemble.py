@@ -78,7 +78,7 @@ def held_out_kl(
     theirs = [load(teacher["folder"], dtype=torch.float32) for teacher in teachers]
     total_weight = sum(teacher["weight"] for teacher in teachers)
     chat = ChatTokenizer.load(student)
-    width = chat.vocab_size
+    width = len(chat.vocabulary())
     kl = count = 0.0
     for row in iter_rows(Path(config.data.folder), "validation"):
         encoded = encode_sft(chat, row)

@@ -382,3 +382,20 @@ def test_kto_keeps_two_rows_at_a_time() -> None:
 
     assert [passes_of_lighter("kto", batch) for batch in (1, 2, 3, 4, 6)] == [0, 0, 0, 2, 2]
     assert [passes_of_lighter("sft", batch) for batch in (1, 2, 3, 4, 9)] == [0, 2, 3, 2, 3]
+
+
+@pytest.mark.parametrize("method", ["sft", "kto"])
+def test_what_a_lighter_resume_changes_is_said(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """KTO compares the rows of a batch, so that smaller batches make other updates."""
+
+    def short(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(worker, "train", short)
+    failed = run_worker(make_run(method))[-1]
+    assert (failed.kind, failed.message) == ("failed", failures.NO_MEMORY)
+    assert "half the batch" in failed.hint
+    assert ("the updates stay the same" in failed.hint) == (method == "sft")
+    assert ("updates come out a little otherwise" in failed.hint) == (method == "kto")

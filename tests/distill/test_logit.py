@@ -232,7 +232,7 @@ def test_preflight_of_a_good_pair(
     config = make_config("logit", teacher=teacher)
     assert codes(config) == ["padded", "estimate"]
     assert isinstance(config, LogitRun)
-    assert check_pairing(config).width == ChatTokenizer.load(tiny_model).vocab_size
+    assert check_pairing(config).width == len(ChatTokenizer.load(tiny_model).vocabulary())
     stored = make_config("logit", teacher=teacher, signal="cache", top_k=10)
     assert "MiB" in next(f.message for f in check(stored).findings if f.code == "store")
     assert "own_teacher" in codes(make_config("logit"), "warning")

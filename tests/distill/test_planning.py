@@ -59,6 +59,7 @@ def test_a_grid_is_every_combination_once() -> None:
         ({"learning_rate": []}, "each value once"),
         ({"seed": [float(n) for n in range(65)]}, "65 runs"),
         ({"seed": [1.0, 1.5]}, "whole number"),
+        ({"seed": [1.0, 2.0**32]}, "seed: Input should be less than or equal to 4294967295"),
         ({"learning_rate": [1e-4, -1.0]}, "learning_rate: Input should be greater"),
         ({"temperature": [1.0, 2.0]}, "temperature belongs to"),
     ],

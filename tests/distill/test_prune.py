@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 
 from distill_studio.core.errors import InvalidInput
-from distill_studio.distill.prune import block_influence, keep_layers, layers_to_keep, prune
+from distill_studio.distill.prune import (
+    block_influence,
+    config_of_kept,
+    keep_layers,
+    layers_to_keep,
+    prune,
+    refuse_rewired,
+)
 
 
 def test_the_most_influential_layers_stay_in_order() -> None:
@@ -57,3 +64,36 @@ def test_the_pruned_model_saves_loads_and_uses_its_cache(tiny_model: Path, tmp_p
     cached = again.generate(ids, max_new_tokens=6, do_sample=False)
     plain = again.generate(ids, max_new_tokens=6, do_sample=False, use_cache=False)
     assert cached.tolist() == plain.tolist()
+
+
+def test_what_a_config_says_of_layers_by_their_place_follows() -> None:
+    fields = {
+        "num_hidden_layers": 4,
+        "layer_types": ["full", "slide", "full", "slide"],
+        "no_rope_layers": (1, 1, 1, 0),
+        "eos_token_id": [5, 6, 7, 8],  # as many as layers, by chance
+        "mlp_only_layers": [0, 3],
+        "max_window_layers": 3,
+        "first_k_dense_replace": 1,
+        "rope_parameters": {"long_factor": [1.0, 2.0, 3.0, 4.0]},
+        "sizes": [1, 2, 3],
+    }
+    assert config_of_kept(fields, [1, 3], 4) == {
+        "num_hidden_layers": 2,
+        "layer_types": ["slide", "slide"],
+        "no_rope_layers": [1, 0],
+        "mlp_only_layers": [1],
+        "max_window_layers": 1,
+        "first_k_dense_replace": 0,
+    }
+
+
+def test_another_wiring_is_told_from_rounding() -> None:
+    import torch
+
+    said = torch.linspace(-20, 20, 60).view(1, 3, 20)
+    refuse_rewired(said, said.bfloat16(), "llama")
+    with pytest.raises(InvalidInput, match="Models of type odd set their layers up"):
+        refuse_rewired(said, said.roll(1, -1), "odd")
+    with pytest.raises(InvalidInput):
+        refuse_rewired(said, said * float("nan"), "odd")

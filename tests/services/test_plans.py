@@ -8,7 +8,7 @@ import pytest
 
 from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import Conflict, InvalidInput, NotAllowed, NotFound
-from distill_studio.core.records import JobState, RunState
+from distill_studio.core.records import JobState, Run, RunState
 from distill_studio.distill.spec import TrainSpec
 from distill_studio.services import operations
 from distill_studio.services.plans import PlanView
@@ -119,11 +119,42 @@ def test_a_grid_is_one_table_and_a_failed_run_does_not_end_it(
     assert workspace.jobs.get(owner, again.plan.job_id).result["failed"] == ["g-2"]
 
 
+def test_a_run_that_cannot_begin_does_not_end_a_grid(
+    workspace: Workspace, owner: Actor, tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was fine when the plan was checked, and is not when its run's turn comes."""
+    freeze_some(workspace, owner)
+    plans = workspace.plans
+    refused = {"g-2"}
+
+    def start(_: Actor, one: TrainSpec) -> None:
+        if one.name in refused:
+            raise InvalidInput("The disk is full.", "Free some space.")
+        run = Run(name=one.name, method="sft", snapshot_id="s", state=RunState.DONE)
+        runs.insert(workspace.db, run)
+
+    monkeypatch.setattr(workspace.distill, "start", start)
+    plans.sweep(owner, "g", spec(tiny), {"seed": [1, 2, 3]})
+    done = wait(workspace, owner, "g")
+    assert (done.state, done.error) == (JobState.DONE, "")
+    assert [row.state for row in done.rows] == ["done", "failed", "done"]
+    assert [row.error for row in done.rows] == ["", "The disk is full. Free some space.", ""]
+    assert workspace.jobs.get(owner, done.plan.job_id).result["failed"] == ["g-2"]
+    refused.clear()
+    plans.resume(owner, "g")
+    again = wait(workspace, owner, "g")
+    assert [(row.state, row.error) for row in again.rows] == [("done", "")] * 3
+
+
 def test_what_cannot_work_is_refused_before_anything_starts(
     workspace: Workspace, owner: Actor, tiny: str
 ) -> None:
     freeze_some(workspace, owner)
     plans = workspace.plans
+    features = {"feature_weight": [0.0, 1.0, 2.0], "seed": [1.0]}
+    said = r"Combination 2 of 3 \(feature_weight 1, seed 1\): A stored teacher signal holds no"
+    with pytest.raises(InvalidInput, match=said):
+        plans.sweep(owner, "g", spec(tiny, "logit", keep_layers=2, signal="cache"), features)
     with pytest.raises(InvalidInput, match="Stage 2: DPO learns from preference rows"):
         plans.stages(owner, "p", [spec(tiny), spec(tiny, "dpo")])
     last = spec(tiny, "on_policy", answer_tokens=8)

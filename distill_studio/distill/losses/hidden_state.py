@@ -22,22 +22,20 @@ def cosine_distance(student_NG: Tensor, teacher_NG: Tensor) -> tuple[Tensor, int
     return (1.0 - cosine_N).sum(), student_NG.shape[0]
 
 
-def mean_squared_error(
-    student_NG: Tensor, teacher_NG: Tensor, *, normalised: bool = True
-) -> tuple[Tensor, int]:
+def mean_squared_error(student_NG: Tensor, teacher_NG: Tensor) -> tuple[Tensor, int]:
     """(sum over tokens of the squared error per dimension, token count).
+
+    Each state is brought to mean 0 and variance 1 first, so that a few huge dimensions, as language
+    models have, do not outweigh all others.
 
     Args:
         student_NG: Projected.
         teacher_NG: The teacher's; no gradient flows to it.
-        normalised: Bring each state to mean 0 and variance 1 first, so that a few huge
-            dimensions, as language models have, do not outweigh all others.
     """
     student_NG, teacher_NG = _alike(student_NG, teacher_NG)
-    if normalised:
-        width = student_NG.shape[-1:]
-        student_NG = functional.layer_norm(student_NG, width)
-        teacher_NG = functional.layer_norm(teacher_NG, width)
+    width = student_NG.shape[-1:]
+    student_NG = functional.layer_norm(student_NG, width)
+    teacher_NG = functional.layer_norm(teacher_NG, width)
     return (student_NG - teacher_NG).square().mean(-1).sum(), student_NG.shape[0]
 
 

@@ -95,10 +95,6 @@ class CachedTeacher:
         log_tail_N = self._joined(rows, "log_tail", places, device)[:, at]
         return TopK(ids_NK, log_probs_NK / temperature - log_z_N.unsqueeze(1), log_tail_N)
 
-    def tokens(self, number: int) -> int:
-        """Learned tokens of a row."""
-        return int(self._row(number)["tokens"])
-
     def verify(
         self, teacher: AnyTeacher, rows: Sequence[Encoded], sample: int = 4, seed: int = 0
     ) -> float:

@@ -107,7 +107,7 @@ def build(setup: Setup) -> KTOTrainer:
         train_dataset=train,
         eval_dataset=validation,
         processing_class=setup.tokenizer,
-        peft_config=peft_config(config.lora),
+        peft_config=peft_config(config.lora, setup.model),
         callbacks=setup.callbacks,
     )
 

@@ -221,7 +221,7 @@ def build(setup: Setup) -> LogitTrainer:
         train_dataset=train,
         eval_dataset=validation,
         processing_class=setup.tokenizer,
-        peft_config=peft_config(config.lora),
+        peft_config=peft_config(config.lora, setup.model),
         callbacks=setup.callbacks,
         signal=signal,
         config=config,

@@ -1,5 +1,7 @@
 """What every trainer adapter is given, and the arguments that all methods share."""
 
+import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,14 +14,15 @@ from distill_studio.distill.data import (
     Row,
     count_rows,
     cut,
+    encode_prompt,
     iter_rows,
     last_user_text,
-    prompt_messages,
     split_path,
 )
 from distill_studio.distill.estimate import total_steps
 from distill_studio.distill.ranks import Ranks, even_share
 from distill_studio.distill.reasoning import encode_answer
+from distill_studio.distill.rows import Refused, TolerantReader
 from distill_studio.distill.trainers.mapped import MAPPED_FROM, mapped_rows
 
 ROWS_FILE = "rows.arrow"  # in the run's folder, while it trains
@@ -67,14 +70,13 @@ class Setup:
 
     def sample_prompts(self) -> list[tuple[str, list[int]]]:
         """(last user turn, token ids up to the answer) of the held-out rows to answer."""
-        found: list[tuple[str, list[int]]] = []
-        for row in self.rows("validation"):
-            if len(found) == self.config.samples:
-                break
-            ids = self.chat.encode(self.chat.render(prompt_messages(row), answer_next=True))
-            if len(ids) <= 4 * self.config.max_length:
-                found.append((last_user_text(row), ids))
-        return found
+        reader = TolerantReader(functools.partial(encode_prompt, self.chat))
+        short = (
+            (last_user_text(row), ids)
+            for row, ids in reader.all_of(self.rows("validation"))
+            if ids and len(ids) <= 4 * self.config.max_length
+        )
+        return list(itertools.islice(short, self.config.samples))
 
 
 def answer_tokens(setup: Setup, config: AnswerRun, row: Row) -> dict[str, Any] | None:
@@ -102,8 +104,8 @@ def encode_splits(
     """
     import datasets
 
-    encode = _Tolerant(encode, setup.say)
-    held_out = [row for raw in setup.rows("validation") if (row := encode(raw)) is not None]
+    encode = reader = TolerantReader(encode, functools.partial(_tell_refused, setup.say))
+    held_out = [row for _, row in reader.all_of(setup.rows("validation"))]
     keep, _ = even_share(len(held_out), setup.config.batch_size, setup.ranks.world)
     held_out = held_out[:keep]
     setup.validation_rows = len(held_out)
@@ -120,8 +122,8 @@ def encode_splits(
     train = _encoded(setup, encode, total)
     setup.train_rows, setup.left_out = len(train), total - len(train)
     if not len(train):
-        if encode.first is not None:
-            raise encode.first
+        if reader.first is not None:
+            raise reader.first.error
         raise InvalidInput(
             f"None of the {total} rows can be learned in {setup.config.max_length} tokens.",
             "Raise the longest length, or freeze shorter rows.",
@@ -129,25 +131,9 @@ def encode_splits(
     return train, validation
 
 
-class _Tolerant:
-    """Encodes rows; one that the chat template refuses is left out, and the first is told."""
-
-    def __init__(
-        self, encode: Callable[[Row], dict[str, Any] | None], say: Callable[[str], None]
-    ) -> None:
-        self._encode, self._say = encode, say
-        self.first: InvalidInput | None = None
-
-    def __call__(self, row: Row) -> dict[str, Any] | None:
-        """Fields for the trainer; None where nothing is learned."""
-        try:
-            return self._encode(row)
-        except InvalidInput as err:
-            if self.first is None:
-                self.first = err
-                which = f'"{last_user_text(row)[:60]}"'
-                self._say(f"Rows like {which} are left out: {err.user_message}")
-            return None
+def _tell_refused(say: Callable[[str], None], refused: Refused) -> None:
+    which = f'"{last_user_text(refused.row)[:60]}"'
+    say(f"Rows like {which} are left out: {refused.error.user_message}")
 
 
 def _encoded(setup: Setup, encode: Callable[[Row], dict[str, Any] | None], total: int) -> Any:  # noqa: ANN401

@@ -82,6 +82,6 @@ def build(setup: Setup) -> SFTTrainer:
         train_dataset=train,
         eval_dataset=validation,
         processing_class=setup.tokenizer,
-        peft_config=peft_config(config.lora),
+        peft_config=peft_config(config.lora, setup.model),
         callbacks=setup.callbacks,
     )

@@ -289,12 +289,10 @@ def test_hidden_state_losses_by_hand() -> None:
     teacher = torch.tensor([[6.0, 8.0], [0.0, 2.0]], dtype=torch.float64)
     total, tokens = cosine_distance(student, teacher)
     assert (float(total), tokens) == (pytest.approx(1.0), 2)
-    total, _ = mean_squared_error(student, teacher, normalised=False)
-    assert float(total) == pytest.approx((9 + 16) / 2 + (1 + 4) / 2)
-    normalised, _ = mean_squared_error(5 * student + 2, teacher)
-    assert float(normalised) == pytest.approx(
-        float(mean_squared_error(student, teacher)[0]), abs=1e-3
-    )
+    total, _ = mean_squared_error(student, teacher)  # of (-1, 1) and (-1, 1); (1, -1) and (-1, 1)
+    assert float(total) == pytest.approx((4 + 4) / 2, abs=1e-3)
+    moved, _ = mean_squared_error(5 * student + 2, teacher)
+    assert float(moved) == pytest.approx(float(total), abs=1e-3)
 
 
 def test_hidden_states_learn_through_a_projection_and_the_teacher_does_not() -> None:

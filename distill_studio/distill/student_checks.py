@@ -1,0 +1,82 @@
+"""Pre-flight of the student: its layers, those with an adapter, how much it reads. Torch-free."""
+
+from pathlib import Path
+
+from distill_studio.core.errors import InvalidInput
+from distill_studio.distill.config import LogitRun, RunConfig
+from distill_studio.distill.estimate import ModelFacts
+from distill_studio.distill.findings import Finding
+from distill_studio.distill.layer_names import has_layer_list, matrix_names, refuse_unknown
+
+
+def student_findings(config: RunConfig, facts: ModelFacts) -> list[Finding]:
+    """What the student cannot do, and what pruning means for it."""
+    findings = _layer_findings(config, facts) + _adapter_findings(config)
+    if facts.context and config.max_length > facts.context:
+        message = f"The student reads at most {facts.context} tokens."
+        hint = f"Set the longest length to {facts.context} or less."
+        findings.append(Finding(level="error", code="over_context", message=message, hint=hint))
+    return findings
+
+
+def _layer_findings(config: RunConfig, facts: ModelFacts) -> list[Finding]:
+    keep = config.student.keep_layers
+    if keep is None:
+        return []
+    if keep > facts.layers:
+        message = f"The student has {facts.layers} layers; {keep} cannot be kept."
+        hint = f"Choose at most {facts.layers}."
+        return [Finding(level="error", code="too_many_layers", message=message, hint=hint)]
+    if not has_layer_list(Path(config.student.base_folder)):
+        return [out_of_reach("student", facts.model_type)]
+    if keep == facts.layers:
+        return []
+    return [
+        Finding(
+            level="info",
+            code="pruned",
+            message=f"{facts.layers - keep} of {facts.layers} layers are dropped first; the"
+            " student speaks badly until it has trained for a while.",
+            hint="Expect to need more steps than with all layers.",
+        )
+    ]
+
+
+def feature_layer_findings(
+    config: LogitRun, student: ModelFacts, teacher: ModelFacts
+) -> list[Finding]:
+    """Refuse hidden states of a model whose layers cannot be reached."""
+    sides = (
+        ("student", config.student.base_folder, student),
+        ("teacher", config.teacher.folder, teacher),
+    )
+    return [
+        out_of_reach(who, facts.model_type)
+        for who, folder, facts in sides
+        if folder and not has_layer_list(Path(folder))
+    ]
+
+
+def out_of_reach(who: str, model_type: str) -> Finding:
+    """For pruning and hidden states; the training itself says the same in `prune.py`."""
+    return Finding(
+        level="error",
+        code="layers_out_of_reach",
+        message=f"The layers of the {who}, a model of type {model_type}, cannot be reached here.",
+        hint="Train it with all its layers, and without hidden states.",
+    )
+
+
+def _adapter_findings(config: RunConfig) -> list[Finding]:
+    """Named layers that the student has not."""
+    if config.lora is None or not config.lora.target_modules:
+        return []
+    known = matrix_names(Path(config.student.base_folder))
+    try:
+        if known:
+            refuse_unknown(config.lora.target_modules, known)
+    except InvalidInput as err:
+        return [
+            Finding(level="error", code="no_such_layer", message=err.user_message, hint=err.hint)
+        ]
+    return []
