@@ -157,13 +157,16 @@ class HubJobs(HubClient):
         )
 
     def cancel(self, namespace: str, job_id: str) -> None:
-        """Ask the Hub to end a Job; one that has ended stays as it is."""
+        """Ask the Hub to end a Job; one that has ended stays as it is.
+
+        That it took the request does not say that the Job has ended: `look` does.
+        """
 
         def ask() -> None:
             try:
                 self._api.cancel_job(job_id=job_id, namespace=namespace)
             except HfHubHTTPError as err:
-                if err.response.status_code not in (400, 409):  # it has ended meanwhile
+                if err.response.status_code not in (400, 409):  # it has ended, perhaps
                     raise
 
         self._asked(f"the Job {job_id}", ask)

@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from distill_studio.services.workspace import Workspace
 
 _TIMEOUT_SLACK_S = 20.0
-_GONE = 2  # answers in a row that say so
+_GONE = 2  # answers in a row that say so: one may be a lag, or an outage
+_ALONE = 3  # lists in a row without another Job of the attempt: it may show a lost start late
 _REFUSED = 20  # refusals in a row, of what a Job that is over has left
 _ENDS_WITHIN = 12  # looks after its last word
 _SILENT_S = 7 * 24 * 3600.0  # that another machine may be
@@ -89,6 +90,9 @@ class Watch:
         self._wait_s = self._poll_s
         self._gone: dict[str, int] = {}
         self._refused: dict[str, int] = {}
+        self._absent = 0  # how often in a row neither its Job nor another was there
+        self._alone = 0
+        self._told = ""
         self._error: StudioError | None = None
         self.is_ended = False
 
@@ -116,14 +120,17 @@ class Watch:
 
     def wait_for_hub(self, err: StudioError) -> None:
         """Say what went wrong and wait, longer each time; a stop is obeyed all the same."""
-        if self._jobs.is_shutting_down:
-            raise Cancelled("The app closes; the training goes on there.")
         self._context.log(f"{explained(err, self._token)} Asking again.")
         self._wait_s = min(self._longest_s, 2 * self._wait_s)
+        self._pause(self._wait_s)
+
+    def _pause(self, seconds: float) -> None:
+        if self._jobs.is_shutting_down:
+            raise Cancelled("The app closes; the training goes on there.")
         if self._context.cancel.is_cancelled:
-            time.sleep(self._wait_s)
+            time.sleep(seconds)
         else:
-            self._context.cancel.wait(self._wait_s)
+            self._context.cancel.wait(seconds)
 
     def _stop(self) -> NoReturn:
         """Cancel what runs, and ask until the Hub has confirmed it: until then it is paid."""
@@ -131,26 +138,50 @@ class Watch:
         while True:
             try:
                 self._cancel_all()
-                break
-            except NotFound:
-                break
+                if self._is_settled():
+                    break
             except NotAllowed:  # waits for a token, and obeys then
                 raise
             except StudioError as err:
                 self.wait_for_hub(err)
-        for call in (self._look, self._take):
-            with suppress(StudioError):
-                call()
+            else:
+                self._pause(self._poll_s)
+        with suppress(StudioError):
+            self._take()
         self.end(RunState.STOPPED)
         raise Cancelled("Stopped on request.")
 
     def _cancel_all(self) -> None:
         if self._state.hub_job:
-            self._machines.cancel(self._state.namespace, self._state.hub_job)
-        elif self._state.is_ordered and not self.cancel_surplus():
-            time.sleep(self._poll_s)  # ordered just now, perhaps: the list may not show it yet
+            with suppress(NotFound):  # which proves nothing
+                self._machines.cancel(self._state.namespace, self._state.hub_job)
         if self._state.is_ordered:
             self.cancel_surplus()
+
+    def _is_settled(self) -> bool:
+        """Whether the Hub has confirmed that no Job of this attempt runs.
+
+        Its end is seen, or twice in a row neither the Job nor another of its label is there.
+
+        Raises:
+            StudioError: The Hub does not answer.
+        """
+        if not self._state.is_ordered:
+            return True
+        view = None
+        with suppress(NotFound):
+            view = self._look()
+        found = self._machines.labelled(self._state.namespace, self.label)
+        own = view or next((one for one in found if one.id == self._state.hub_job), None)
+        others = [one for one in found if one.id != self._state.hub_job]
+        if any(not one.is_over for one in (*others, *([own] if own else []))):
+            self._absent = 0
+            return False
+        if own is not None:
+            self._absent = 0
+            return True
+        self._absent += 1
+        return self._absent >= _GONE
 
     def cancel_surplus(self) -> int:
         """Cancel the Jobs of this attempt but the one that is followed; returns how many."""
@@ -168,21 +199,40 @@ class Watch:
         """Until the training has had its last word, or its machine has."""
         while True:
             self.obey()
+            self._cancel_others()
+            parts = self._state.parts
             view = self._tried("job", self._look)
             is_read = self._tried("repository", self._take) is not None  # after: all that it said
             final = last_final(self._events())
             if final is not None and final.kind == "done":
                 return self._bring_home(final)
-            is_gone = self._gone.get("job", 0) >= _GONE
+            is_gone = self._is_gone(is_heard=self._state.parts > parts)
             is_over = is_gone or not self._state.hub_job or (view is not None and view.is_over)
             if is_over and final is not None:
                 self._conclude(final)
             if is_over and is_read and self._state.hub_job:
                 self._ended_there(view)
             self._give_up(is_over)
+            if is_read:
+                self._tell("")
             is_well = is_read and (view is not None or not self._state.hub_job)
             self._wait_s = self._poll_s if is_well else min(self._longest_s, 2 * self._wait_s)
             self._context.cancel.wait(self._wait_s)
+
+    def _is_gone(self, *, is_heard: bool) -> bool:
+        """Whether the Hub does not know the Job any more, as often as it is asked."""
+        if is_heard or not self._gone.get("job", 0):
+            self._gone["job"] = self._absent = 0
+        if self._gone["job"] < _GONE:
+            return False
+        self._tried("jobs", self._is_settled)
+        return self._absent >= _GONE
+
+    def _cancel_others(self) -> None:
+        """A start whose answer was lost may show late: what is one too many is paid."""
+        if self._state.hub_job and self._alone < _ALONE:
+            found = self._tried("jobs", self.cancel_surplus)
+            self._alone = self._alone + 1 if found == 0 else 0
 
     def _tried(self, what: str, call: Callable[[], T]) -> T | None:
         """What the Hub says; None where it does not answer, or not as it should."""
@@ -202,10 +252,12 @@ class Watch:
         """End the watching where there is nothing to see any more; what may run is not touched."""
         err = self._error
         if err is not None and self._gone.get("repository", 0) >= _GONE:
-            if self._state.may_run:
-                told = f"{err.user_message} Its Job may still run, and cost money."
-                raise self.failed(Unavailable(told, f"Stop the run, or look at {self._state.url}."))
-            raise self.failed(err)
+            told = f"{err.user_message} Its Job may still run, and cost money."
+            hint = f"Stop the run, or look at {self._state.url}."
+            if self._state.may_run and not is_over:
+                self._tell(f"{told} {hint}")
+                return
+            raise self.failed(Unavailable(told, hint) if self._state.may_run else err)
         if err is not None and is_over and self._refused.get("repository", 0) >= _REFUSED:
             raise self.failed(err, is_over=False)
         events = self._folder / EVENTS_FILE
@@ -275,8 +327,9 @@ class Watch:
     def _ended_there(self, view: JobView | None) -> NoReturn:
         """The Job is over, and the training said nothing of an end before: why."""
         if view is None:
-            gone = NotFound("The Hub does not know the Job any more.", "Resume to begin anew.")
-            raise self.failed(gone, is_over=True)
+            told = "The Hub does not know the Job any more."
+            hint = "Stop the run: once the Hub confirms that nothing runs, it can begin anew."
+            raise self.failed(NotFound(told, hint), is_over=False)
         log = self._machines.log_tail(self._state.namespace, self._state.hub_job)
         take_log(self._hub, self._state, self._folder, log.replace(self._token, "[token]"))
         if view.stage == "CANCELED":
@@ -310,6 +363,12 @@ class Watch:
             "paid_minutes": self._state.paid_minutes,
             "usd": round(self._state.usd, 4),
         }
+
+    def _tell(self, error: str) -> None:
+        """What is wrong with a run that goes on; '' takes it back."""
+        if error != self._told:
+            self._update(error=error)
+            self._told = error
 
     def _keep(self, **fields: Any) -> None:  # noqa: ANN401
         self._state = remote_state.change(self._folder, **fields)

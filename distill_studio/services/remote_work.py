@@ -217,10 +217,7 @@ class _Journey(Watch):
         )
 
     def _order(self) -> None:
-        """Start the Job, once: a start whose answer was lost is found by its label.
-
-        One too many is cancelled.
-        """
+        """Start the Job, once: a start whose answer was lost is found by its label."""
         while not self._state.hub_job:
             self.obey()
             try:
@@ -232,10 +229,6 @@ class _Journey(Watch):
                 if not self._state.may_run:
                     raise
                 self.wait_for_hub(err)
-        try:
-            self.cancel_surplus()
-        except StudioError as err:
-            self._context.log(f"Other Jobs were not looked for: {explained(err, self._token)}")
 
     def _posted(self) -> JobView:
         """Order it: who asked for this attempt pays."""
