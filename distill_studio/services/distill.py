@@ -197,7 +197,7 @@ class DistillService(Service):
         actor.require(Role.REVIEWER)
         run = self._get(name)
         if run.state not in (RunState.QUEUED, RunState.RUNNING):
-            if run.state is RunState.DONE or not remote_state.may_run(self._folder / name):
+            if not remote_state.may_run(self._folder / name):
                 raise Conflict(f"The run '{name}' does not run: it is {run.state.value}.")
             run = self._stop_there(actor, run)
         self.workspace.jobs.cancel(actor, run.job_id)
@@ -397,7 +397,8 @@ class DistillService(Service):
     def _stop_there(self, actor: Actor, run: Run) -> Run:
         """A job that cancels what a run has left on another machine."""
         with self._starting, self.db.write():
-            remote_state.ask_stop(self._folder / run.name)
+            is_taken = {"is_taken": True} if run.state is RunState.DONE else {}
+            remote_state.change(self._folder / run.name, wanted="stopped", **is_taken)
             job_id = self._submit(actor, run.name, run.method)
             table.update(self.db, run.name, state=RunState.QUEUED, job_id=job_id, ended_at=None)
         return self._get(run.name)

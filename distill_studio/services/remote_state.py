@@ -55,6 +55,7 @@ class RemoteRun(Record):
     is_over: bool = Field(default=False, description="This attempt has ended.")
     misses: int = Field(default=0, description="How often its model did not arrive well.")
     is_lost: bool = Field(default=False, description="Its model cannot come: only training anew.")
+    is_taken: bool = Field(default=False, description="Its model is here.")
     wanted: int | Literal["stopped"] = Field(
         default=1, description="By a person: this attempt, or its end."
     )
@@ -116,6 +117,7 @@ class RemoteRun(Record):
                 "is_over": False,
                 "misses": 0,
                 "is_lost": False,
+                "is_taken": False,
                 "is_ordered": False,
                 "wanted": self.attempt + 1,
                 "wanted_at": time.time(),

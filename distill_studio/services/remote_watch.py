@@ -6,6 +6,7 @@ person stops it, and where nobody wants it any more; never because something wen
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -294,8 +295,18 @@ class Watch:
         raise self.failed(Unavailable(final.message[:1000], final.hint[:1000]), is_over=True)
 
     def _bring_home(self, final: Any) -> dict[str, Any]:  # noqa: ANN401  (Done)
-        if self._state.hub_job:
-            self._see_it_end()
+        err = self._fetched()
+        self._see_it_end()
+        if err is not None:
+            raise self.failed(err, is_over=True) from err
+        metrics = figures(final.metrics) | self._meter()
+        self.end(RunState.DONE, is_over=True, metrics=metrics)
+        return metrics
+
+    def _fetched(self) -> StudioError | None:
+        """Take the model, if it is not here; why it did not come."""
+        if self._state.is_taken:
+            return None
         self._context.progress(int(self._seen.get("step", 0)), None, "Downloading the model.")
         try:
             take_model(self._hub, self._state, self._folder)
@@ -304,25 +315,25 @@ class Watch:
         except StudioError as err:
             misses = self._state.misses + isinstance(err, Damaged)
             self._keep(misses=misses, is_lost=isinstance(err, ModelLost) or misses > 1)
-            raise self.failed(err) from err
-        metrics = figures(final.metrics) | self._meter()
-        self.end(RunState.DONE, metrics=metrics)
-        return metrics
+            return err
+        self._keep(is_taken=True)
+        return None
 
     def _see_it_end(self) -> None:
-        """The meter runs as long as the Job does; one that does not end by itself is cancelled."""
-        for number in range(2 * _ENDS_WITHIN):
-            if self._jobs.is_shutting_down:
-                raise Cancelled("The app closes; the model is on the Hub.")
-            view = self._tried("job", self._look)
-            if (view is not None and view.is_over) or self._gone.get("job", 0) >= _GONE:
+        """The meter runs as long as the Job does; one that does not end by itself is cancelled.
+
+        It is watched until the Hub has confirmed its end: nobody looks at it after that.
+        """
+        for looks in itertools.count():
+            is_settled = self._tried("job", self._is_settled)
+            if is_settled:
                 return
-            if number >= _ENDS_WITHIN or self._context.cancel.is_cancelled:
-                cancel, state = self._machines.cancel, self._state
-                self._tried("job", lambda: cancel(state.namespace, state.hub_job))  # noqa: B023
-                time.sleep(self._poll_s)
-            else:
-                self._context.cancel.wait(self._poll_s)
+            is_unwanted = self._context.cancel.is_cancelled or self._state.is_stopped
+            if looks >= _ENDS_WITHIN or is_unwanted:
+                self._tried("job", self._cancel_all)
+            is_well = is_settled is not None
+            self._wait_s = self._poll_s if is_well else min(self._longest_s, 2 * self._wait_s)
+            self._pause(self._wait_s)
 
     def _ended_there(self, view: JobView | None) -> NoReturn:
         """The Job is over, and the training said nothing of an end before: why."""

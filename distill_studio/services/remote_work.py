@@ -29,6 +29,7 @@ from distill_studio.core.records import Job, JobState, Run, RunState
 from distill_studio.core.records.base import utc_now
 from distill_studio.distill.command import CONFIG_FILE
 from distill_studio.distill.config import RunConfig, load_config
+from distill_studio.distill.events import last_final
 from distill_studio.hub.client import ENDPOINT_VARIABLE, PUBLIC_HUB, endpoint
 from distill_studio.hub.jobs import JobOrder, JobView
 from distill_studio.hub.repository import HubRepository, Upload
@@ -87,7 +88,7 @@ class RemoteTraining:
                 raise NotFound(f"The run '{name}' does not say where it trains.")
             if state.is_over and run.state not in (RunState.QUEUED, RunState.RUNNING):
                 raise _told_before(run)  # the app was closed before the job was told
-            if state.is_stopped and not state.may_run:
+            if state.is_stopped and not (state.may_run or state.is_taken):
                 remote_state.change(self._folder / name, is_over=True)
                 table.update(self._db, name, state=RunState.STOPPED, ended_at=utc_now())
                 raise Cancelled("Stopped on request.")
@@ -157,6 +158,9 @@ class _Journey(Watch):
 
     def _go(self) -> dict[str, Any]:
         self._check_account()
+        final = last_final(self._events()) if self._state.is_taken else None
+        if final is not None:  # also after a stop: what is left is the Job's end
+            return self._bring_home(final)
         self.obey()
         if not self._state.commit:
             self._send()
