@@ -54,6 +54,7 @@ class RemoteRun(Record):
     events_bytes: int = Field(default=0, description="Length of events.jsonl with these parts.")
     is_over: bool = Field(default=False, description="This attempt has ended.")
     misses: int = Field(default=0, description="How often its model did not arrive well.")
+    unseen: int = Field(default=0, description="How often its repository was not seen.")
     is_lost: bool = Field(default=False, description="Its model cannot come: only training anew.")
     is_taken: bool = Field(default=False, description="Its model is here.")
     wanted: int | Literal["stopped"] = Field(
@@ -77,9 +78,18 @@ class RemoteRun(Record):
         return self.wanted == _STOPPED
 
     @property
+    def is_begun(self) -> bool:
+        """Something was begun there whose end was not taken in: a Job, or a machine of one's own.
+
+        Whoever cannot see it waits: it trains, or has made a model.
+        """
+        is_sent = self.commit if self.kind == "machine" else self.is_ordered or self.hub_job
+        return bool(is_sent) and not self.is_over
+
+    @property
     def may_run(self) -> bool:
         """A Job may be there and cost money: it was ordered, and no end of it is known."""
-        if self.kind != "job" or self.is_over or not (self.is_ordered or self.hub_job):
+        if self.kind != "job" or not self.is_begun:
             return False
         is_known = self.stage in {one.value for one in OVER}
         return not is_known and time.time() < self.wanted_at + self.timeout_s + _QUEUE_S
@@ -116,6 +126,7 @@ class RemoteRun(Record):
                 "parts": 0,
                 "is_over": False,
                 "misses": 0,
+                "unseen": 0,
                 "is_lost": False,
                 "is_taken": False,
                 "is_ordered": False,

@@ -216,6 +216,7 @@ class Watch:
             self._give_up(is_over)
             if is_read:
                 self._tell("")
+                self._keep(unseen=0)
             is_well = is_read and (view is not None or not self._state.hub_job)
             self._wait_s = self._poll_s if is_well else min(self._longest_s, 2 * self._wait_s)
             self._context.cancel.wait(self._wait_s)
@@ -258,7 +259,10 @@ class Watch:
             if self._state.may_run and not is_over:
                 self._tell(f"{told} {hint}")
                 return
-            raise self.failed(Unavailable(told, hint) if self._state.may_run else err)
+            unseen = self._state.unseen + 1  # a token that does not see it is none that is gone
+            self._keep(unseen=unseen)
+            why = Unavailable(told, hint) if self._state.may_run else err
+            raise self.failed(why, is_over=unseen > 1 and not self._state.may_run)
         if err is not None and is_over and self._refused.get("repository", 0) >= _REFUSED:
             raise self.failed(err, is_over=False)
         events = self._folder / EVENTS_FILE
@@ -346,7 +350,9 @@ class Watch:
         if view.stage == "CANCELED":
             self.end(RunState.STOPPED, error="The Job was cancelled on the Hub.")
             raise Cancelled("The Job was cancelled on the Hub.")
-        raise self.failed(_why(view, self._state, log.replace(self._token, "[token]")))
+        raise self.failed(
+            _why(view, self._state, log.replace(self._token, "[token]")), is_over=True
+        )
 
     def failed(self, err: StudioError, is_over: bool | None = None) -> StudioError:
         """The run has failed for this reason, unless it has ended before."""
@@ -355,9 +361,9 @@ class Watch:
         return err
 
     def end(self, state: RunState, is_over: bool | None = None, **fields: Any) -> None:  # noqa: ANN401
-        """Write how it ended; what may still run there is not over."""
+        """Write how it ended; what was begun there and may go on is not over."""
         if is_over is None:
-            is_over = state is RunState.STOPPED or not self._state.may_run
+            is_over = state is RunState.STOPPED or not self._state.is_begun
         self._keep(is_over=is_over)
         fields = {"metrics": self._seen | self._meter()} | fields
         self._update(state=state, ended_at=utc_now(), **fields)

@@ -122,7 +122,7 @@ class RemoteTraining:
             hub_tokens.of_job(self._workspace, context.params)
             return hub_tokens.needed(self._workspace)
         except NeedsKey as err:
-            if state.may_run:
+            if state.is_begun:
                 told = f"{err.user_message} {_still_there(state)}"
                 table.update(self._db, str(context.params["run"]), error=told)
                 raise NeedsKey(told, err.hint, err.teacher) from err
@@ -144,10 +144,10 @@ class _Journey(Watch):
         try:
             return self._go()
         except NotAllowed as err:  # revoked, or no right: what runs there runs on
-            if self.is_ended or not self._state.may_run:
+            if self.is_ended or not self._state.is_begun:
                 raise self.failed(err) from err
-            told = f"{explained(err, self._token)} {_still_there(self._state)} {_KEEPS_ITS_TOKEN}"
-            self._update(error=told)
+            told = f"{explained(err, self._token)} {_still_there(self._state)}"
+            self._update(error=f"{told} {_KEEPS_ITS_TOKEN}" if self._state.may_run else told)
             raise NeedsKey(err.user_message, err.hint, hub_tokens.HUB) from err
         except (InvalidInput, NotFound, Conflict) as err:
             raise self.failed(err) from err
@@ -183,7 +183,7 @@ class _Journey(Watch):
                 user = self._machines.account(attempts=2).user
                 break
             except Unavailable as err:
-                if not self._state.may_run:
+                if not self._state.is_begun:
                     raise
                 self.wait_for_hub(err)
         if owner and user != owner:
@@ -302,8 +302,12 @@ def _told_before(run: Run) -> StudioError:
 
 
 def _still_there(state: RemoteRun) -> str:
-    if not state.may_run:
+    if not state.is_begun:
         return ""
+    if state.kind == "machine":
+        return "What the other machine says and makes is fetched once a token is there."
+    if not state.may_run:
+        return "What its Job made is fetched once a token is there."
     if state.is_stopped:
         return f"The Job is cancelled as soon as a token is there. It may run: {state.url}"
     return f"The Job trains on: {state.url}"

@@ -10,9 +10,10 @@ from distill_studio.core.records import RunState
 from distill_studio.services import remote_state
 from distill_studio.services.workspace import Workspace
 from tests.fake_hub import FakeHub
+from tests.services.test_distill import freeze_some, spec
 from tests.services.test_remote import until
 from tests.services.test_remote_hub import MODEL, Far
-from tests.services.test_remote_wishes import ann, begun, far, job_state, state_of, tiny, waits
+from tests.services.test_remote_wishes import ann, far, state_of, tiny, waits
 
 __all__ = ["ann", "far", "tiny"]  # fixtures
 
@@ -35,3 +36,37 @@ def test_a_job_that_does_not_end_is_cancelled_until_it_has(
     assert far.job.stage == "CANCELED"
     assert far.workspace.distill.student_folder("far").exists()
     far.workspace.distill.delete(far.owner, "far")
+
+
+def test_another_machine_trains_on_while_a_token_is_refused(
+    workspace: Workspace, owner: Actor, tiny: str, hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = spec(freeze_some(workspace, owner), tiny, name="far")
+    workspace.remote.start_elsewhere(owner, wanted)
+    far = Far(workspace, owner, hub, is_job=False)
+    until(lambda: far.run.state is RunState.RUNNING, 120)
+    waits(far)
+    assert (far.run.state, state_of(far).is_over) == (RunState.RUNNING, False)
+    assert "other machine" in far.run.error
+    monkeypatch.setattr("distill_studio.hub.client._wait_s", lambda _: 0.01)
+    another = hub.user("ann", "hf_another")
+    down = hub.fail("/whoami-v2$", 503, after=1, times=5)  # one passes: as it is given
+    workspace.hub.token(owner, another)
+    until(lambda: down.hits == 5, 120)
+    assert far.run.state is RunState.RUNNING
+    far.makes(MODEL)
+    assert far.over().state is RunState.DONE
+    assert state_of(far).attempt == 1
+
+
+def test_a_repository_that_is_not_seen_at_the_end_is_looked_for_again(far: Far) -> None:
+    kept = dict(far.hub.repos)
+    far.hub.repos.clear()  # as a token without a right to it sees it
+    assert far.ends().state is RunState.FAILED
+    assert not state_of(far).is_over
+    far.hub.repos.update(kept)
+    far.makes(MODEL)
+    far.workspace.distill.resume(far.owner, "far")
+    assert far.over().state is RunState.DONE
+    assert len(far.hub.jobs) == 1
+    assert state_of(far).attempt == 1
