@@ -199,7 +199,7 @@ class DistillService(Service):
         if run.state not in (RunState.QUEUED, RunState.RUNNING):
             if not remote_state.may_run(self._folder / name):
                 raise Conflict(f"The run '{name}' does not run: it is {run.state.value}.")
-            run = self._stop_there(actor, run)
+            run = self.look_after(actor, run, is_stop=True)
         self.workspace.jobs.cancel(actor, run.job_id)
         return self._get(name)
 
@@ -318,6 +318,16 @@ class DistillService(Service):
         events, _ = read_events(self._folder / self._get(name).name / EVENTS_FILE)
         return curve(events), events
 
+    def look_after(self, actor_: Actor, run: Run, *, is_stop: bool) -> Run:
+        """A job that follows what a run has left on another machine, or cancels it."""
+        wishes: dict[str, Any] = {"is_taken": True} if run.state is RunState.DONE else {}
+        wishes |= {"wanted": "stopped"} if is_stop else {}
+        with self._starting, self.db.write():
+            remote_state.change(self._folder / run.name, **wishes)
+            job_id = self._submit(actor_, run.name, run.method)
+            table.update(self.db, run.name, state=RunState.QUEUED, job_id=job_id, ended_at=None)
+        return self._get(run.name)
+
     def student_folder(self, name: str) -> Path:
         """The folder of a finished run's whole model.
 
@@ -375,7 +385,11 @@ class DistillService(Service):
         if job.state not in (JobState.CANCELLED, JobState.FAILED):
             return run
         if run.state is RunState.RUNNING:
-            return run if self._has_worker(run) else self._ended(run, RunState.LOST, run.error)
+            return (
+                run
+                if self._has_worker(run)
+                else self._ended(run, RunState.LOST, run.error or job.error)
+            )
         if job.state is JobState.FAILED:  # the worker could not even be started
             return self._ended(run, RunState.FAILED, job.error)
         return self._ended(run, RunState.STOPPED, "")
@@ -393,15 +407,6 @@ class DistillService(Service):
     def _has_worker(self, run: Run) -> bool:
         folder = self._folder / run.name
         return living_worker(folder, stored_child(run)) is not None or is_locked(folder)
-
-    def _stop_there(self, actor: Actor, run: Run) -> Run:
-        """A job that cancels what a run has left on another machine."""
-        with self._starting, self.db.write():
-            is_taken = {"is_taken": True} if run.state is RunState.DONE else {}
-            remote_state.change(self._folder / run.name, wanted="stopped", **is_taken)
-            job_id = self._submit(actor, run.name, run.method)
-            table.update(self.db, run.name, state=RunState.QUEUED, job_id=job_id, ended_at=None)
-        return self._get(run.name)
 
     def _make_lighter(self, name: str) -> None:
         path = self._folder / name / commands.CONFIG_FILE

@@ -6,6 +6,7 @@ those of Distill. Owners only: it is paid with their token.
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import time
@@ -15,7 +16,7 @@ from pydantic import Field
 
 from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import Conflict, InvalidInput, NotFound
-from distill_studio.core.records import Record, Run, RunState
+from distill_studio.core.records import JobState, Record, Run, RunState
 from distill_studio.distill.preflight import check, refuse
 from distill_studio.distill.spec import TrainSpec
 from distill_studio.hub.jobs import Flavor, HubJobs
@@ -27,13 +28,17 @@ from distill_studio.services.remote_estimate import RemoteQuote, checked_limit, 
 from distill_studio.services.remote_models import packed_bytes
 from distill_studio.services.remote_state import REMOTE_FILE, REMOTE_KIND, RemoteRun, Where
 from distill_studio.services.remote_work import RemoteTraining, command
+from distill_studio.store import jobs, runs
 
 if TYPE_CHECKING:
     from distill_studio.services.workspace import Workspace
 
+logger = logging.getLogger(__name__)
+
 # The Python of this app; the CUDA libraries come with torch, the driver is the machine's.
 IMAGE = f"python:{sys.version_info.major}.{sys.version_info.minor}"
 _FLAVORS_FOR_S = 600.0
+_WATCHED = (JobState.QUEUED, JobState.RUNNING, JobState.NEEDS_KEY)
 
 
 class RemoteStatus(Record):
@@ -48,6 +53,7 @@ class RemoteStatus(Record):
     limit_minutes: float = Field(description="Time limit of an attempt; 0 = none.")
     limit_usd: float = Field(description="The most that this attempt can cost.")
     attempt: int = Field(description="Number of the newest start.")
+    may_run: bool = Field(description="Its Job may run and cost money: it can be stopped.")
     job_url: str = Field(description="Page of the Job; '' before there is one.")
     repo: str = Field(description="Private repository with the package and the model.")
     repo_url: str = Field(description="Its page.")
@@ -173,6 +179,7 @@ class RemoteService(Service):
             limit_minutes=state.timeout_s / 60,
             limit_usd=state.timeout_s / 60 * state.usd_per_minute,
             attempt=state.attempt,
+            may_run=state.may_run,
             job_url=state.url if state.hub_job else "",
             repo=state.repo,
             repo_url=page_of(state.repo, "model") if state.repo else "",
@@ -204,6 +211,26 @@ class RemoteService(Service):
         return self.workspace.distill.go_on(actor, name, changed)
 
     # -- for other services ---------------------------------------------------------------
+
+    def watch_again(self) -> None:
+        """Follow what may run and no job follows, be it that an error ended that. At the start.
+
+        Nothing is ordered: where no Job of the run is known, a person resumes or stops it.
+        """
+        for folder in sorted(self._folder.iterdir()) if self._folder.exists() else ():
+            try:
+                state = remote_state.load(folder)
+            except ValueError:
+                logger.exception("%s cannot be read", folder / REMOTE_FILE)
+                continue
+            run = runs.get(self.db, folder.name)
+            if run is None or state is None or not state.may_run:
+                continue
+            job = jobs.get(self.db, run.job_id)
+            is_watched = job is not None and job.state in _WATCHED
+            if not is_watched and (state.hub_job or state.is_stopped):
+                actor = Actor(user=run.user, role=Role.OWNER)
+                self.workspace.distill.look_after(actor, run, is_stop=False)
 
     def refuse_paid(self) -> None:
         """While a Job of some run may run, its runs are kept.

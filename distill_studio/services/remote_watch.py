@@ -7,6 +7,7 @@ person stops it, and where nobody wants it any more; never because something wen
 from __future__ import annotations
 
 import itertools
+import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -44,6 +45,8 @@ from distill_studio.store import runs as table
 
 if TYPE_CHECKING:
     from distill_studio.services.workspace import Workspace
+
+logger = logging.getLogger(__name__)
 
 _TIMEOUT_SLACK_S = 20.0
 _GONE = 2  # answers in a row that say so: one may be a lag, or an outage
@@ -113,11 +116,28 @@ class Watch:
         if self._jobs.is_shutting_down:
             raise Cancelled("The app closes; the training goes on there.")
         if self._context.cancel.is_cancelled:
-            self._state = remote_state.ask_stop(self._folder)
+            self._state = self._asked_to_stop()
         else:
             self._keep()
         if self._state.is_stopped:
             self._stop()
+
+    def _asked_to_stop(self) -> RemoteRun:
+        try:
+            return remote_state.ask_stop(self._folder)
+        except OSError:  # a full disk keeps nobody from a stop
+            return self._state.model_copy(update={"wanted": "stopped"})
+
+    def wait_here(self, err: Exception) -> None:
+        """Something went wrong on this machine: say so, where that can be written, and wait."""
+        logger.warning("the watch of the run %s fails, and goes on", self._run.name, exc_info=err)
+        told = str(err) if isinstance(err, StudioError) else f"{type(err).__name__}: {err}"
+        told = told.replace(self._token, "[token]")[:1000]
+        with suppress(Exception):  # the store may be on the same full disk
+            self._tell(f"This machine cannot follow it now, and tries again: {told}")
+            self._context.log(f"{told} Trying again.")
+        self._wait_s = min(self._longest_s, 2 * self._wait_s)
+        self._pause(self._wait_s)
 
     def wait_for_hub(self, err: StudioError) -> None:
         """Say what went wrong and wait, longer each time; a stop is obeyed all the same."""
@@ -147,7 +167,7 @@ class Watch:
                 self.wait_for_hub(err)
             else:
                 self._pause(self._poll_s)
-        with suppress(StudioError):
+        with suppress(StudioError, OSError):
             self._take()
         self.end(RunState.STOPPED)
         raise Cancelled("Stopped on request.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,8 +102,13 @@ class RemoteTraining:
         """Somebody stops a job, whatever it waits for: remembered until the Hub has said so."""
         name = str(job.params["run"])
         run = table.get(self._db, name)
-        if run is not None and run.job_id == job.id and run.state is not RunState.DONE:
+        if run is None or run.job_id != job.id or run.state is RunState.DONE:
+            return
+        try:
             remote_state.ask_stop(self._folder / name)
+        except OSError:  # a full disk: who watches hears of it all the same
+            if job.state is not JobState.RUNNING:
+                raise
 
     def resuming(self, job: Job) -> None:
         """Somebody resumes a job: one that waits goes on, of others the run is resumed.
@@ -140,21 +145,31 @@ class _Journey(Watch):
     """One run's way to another machine and back."""
 
     def go(self) -> dict[str, Any]:
-        """From where it is to its end."""
-        try:
-            return self._go()
-        except NotAllowed as err:  # revoked, or no right: what runs there runs on
-            if self.is_ended or not self._state.is_begun:
-                raise self.failed(err) from err
-            told = f"{explained(err, self._token)} {_still_there(self._state)}"
-            self._update(error=f"{told} {_KEEPS_ITS_TOKEN}" if self._state.may_run else told)
-            raise NeedsKey(err.user_message, err.hint, hub_tokens.HUB) from err
-        except (InvalidInput, NotFound, Conflict) as err:
-            raise self.failed(err) from err
-        except Cancelled:  # while it was sent
-            if not (self.is_ended or self._jobs.is_shutting_down or self._state.may_run):
-                self.end(RunState.STOPPED)
-            raise
+        """From where it is to its end: nothing that goes wrong here ends the watch before."""
+        while True:
+            try:
+                return self._go()
+            except NotAllowed as err:  # revoked, or no right: what runs there runs on
+                if self.is_ended or not self._state.is_begun:
+                    raise self.failed(err) from err
+                told = f"{explained(err, self._token)} {_still_there(self._state)}"
+                with suppress(Exception):
+                    self._update(
+                        error=f"{told} {_KEEPS_ITS_TOKEN}" if self._state.may_run else told
+                    )
+                raise NeedsKey(err.user_message, err.hint, hub_tokens.HUB) from err
+            except Cancelled:  # while it was sent
+                if not (self.is_ended or self._jobs.is_shutting_down or self._state.may_run):
+                    self.end(RunState.STOPPED)
+                raise
+            except NeedsKey:
+                raise
+            except Exception as err:  # a full disk, a store that cannot be written: it is paid
+                if self.is_ended or not self._state.is_begun:
+                    if isinstance(err, InvalidInput | NotFound | Conflict):
+                        self.failed(err)
+                    raise
+                self.wait_here(err)
 
     def _go(self) -> dict[str, Any]:
         self._check_account()

@@ -3,17 +3,25 @@
 Jobs of the fake Hub stay as they are, as in `test_remote_hub`.
 """
 
+import errno
+from typing import Any
+
 import pytest
 
+from distill_studio.bootstrap import build_studio
 from distill_studio.core.actor import Actor
-from distill_studio.core.records import RunState
-from distill_studio.services import remote_state
+from distill_studio.core.records import JobState, RunState
+from distill_studio.core.settings import Settings
+from distill_studio.distill.events import Step
+from distill_studio.services import remote_events, remote_state
 from distill_studio.services.workspace import Workspace
+from distill_studio.store import jobs as jobs_table
+from distill_studio.store import runs as runs_table
 from tests.fake_hub import FakeHub
 from tests.services.test_distill import freeze_some, spec
 from tests.services.test_remote import until
-from tests.services.test_remote_hub import MODEL, Far
-from tests.services.test_remote_wishes import ann, far, state_of, tiny, waits
+from tests.services.test_remote_hub import BEGUN, MODEL, Far
+from tests.services.test_remote_wishes import ann, begun, far, job_state, state_of, tiny, waits
 
 __all__ = ["ann", "far", "tiny"]  # fixtures
 
@@ -70,3 +78,56 @@ def test_a_repository_that_is_not_seen_at_the_end_is_looked_for_again(far: Far) 
     assert far.over().state is RunState.DONE
     assert len(far.hub.jobs) == 1
     assert state_of(far).attempt == 1
+
+
+def test_a_full_disk_for_a_while_ends_no_watching(
+    far: Far, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written, tries = remote_events._append, []
+
+    def full(*args: Any) -> int:
+        tries.append(1)
+        if len(tries) < 5:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return written(*args)
+
+    monkeypatch.setattr(remote_events, "_append", full)
+    far.says(BEGUN, Step(step=1, total=3, loss=2.5, lr=0.1))
+    until(lambda: "No space left" in far.run.error, 120)
+    assert (job_state(far), far.run.state) == (JobState.RUNNING, RunState.RUNNING)
+    until(lambda: far.run.metrics.get("step") == 1, 120)
+    until(lambda: not far.run.error, 120)
+    assert len(tries) == 5
+    far.makes(MODEL)
+    assert far.ends().state is RunState.DONE
+
+
+def test_a_full_disk_keeps_nobody_from_a_stop(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(remote_state, "save", full)
+        far.workspace.distill.stop(far.owner, "far")
+        until(lambda: far.job.stage == "CANCELED", 120)
+    assert far.over().state is RunState.STOPPED
+    assert not state_of(far).may_run
+
+
+def test_a_job_that_nobody_watches_is_watched_from_the_next_start_on(
+    settings: Settings, owner: Actor, tiny: str, hub: FakeHub
+) -> None:
+    first = build_studio(settings)
+    far = begun(first.workspace("main"), owner, tiny, hub)
+    until(lambda: far.run.state is RunState.RUNNING, 120)
+    db = far.workspace.db  # as an error of this machine left it
+    jobs_table.update(db, far.run.job_id, state=JobState.FAILED, error="OSError: no space")
+    runs_table.update(db, "far", state=RunState.FAILED)
+    first.close()
+    second = build_studio(settings)
+    far.workspace = second.workspace("main")
+    until(lambda: far.run.state is RunState.RUNNING, 120)
+    far.makes(MODEL)
+    assert far.ends().state is RunState.DONE
+    assert (len(hub.jobs), state_of(far).attempt) == (1, 1)
+    second.close()

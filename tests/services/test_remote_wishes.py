@@ -144,6 +144,9 @@ def test_a_job_that_is_gone_is_paid_again_only_after_a_stop(far: Far) -> None:
     far.hub.jobs.clear()
     run = far.over()
     assert (run.state, state_of(far).may_run) == (RunState.FAILED, True)
+    status = far.workspace.remote.status(far.owner, "far")
+    assert status is not None
+    assert status.may_run, "the page has Stop"
     assert "Stop the run" in run.error
     with pytest.raises(Conflict, match="may still run"):
         far.workspace.distill.delete(far.owner, "far")

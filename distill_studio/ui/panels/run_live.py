@@ -203,7 +203,7 @@ class _View:
         is_done = run.state is RunState.DONE
         is_active = run.state in distill_html.ACTIVE
         shown = [
-            is_active,
+            is_active or (remote is not None and remote.may_run),  # paid, whatever the run says
             run.state in _RESUMABLE,
             distill_html.wants_lighter(run),
             is_done,
