@@ -124,7 +124,8 @@ class RemoteTraining:
 
     def _token(self, context: JobContext, state: RemoteRun) -> str:
         try:
-            hub_tokens.of_job(self._workspace, context.params)
+            if not state.namespace:  # else any token of that account serves: `_check_account`
+                hub_tokens.of_job(self._workspace, context.params)
             return hub_tokens.needed(self._workspace)
         except NeedsKey as err:
             if state.is_begun:

@@ -20,7 +20,7 @@ from distill_studio.store import runs as runs_table
 from tests.fake_hub import FakeHub
 from tests.services.test_distill import freeze_some, spec
 from tests.services.test_remote import until
-from tests.services.test_remote_hub import BEGUN, MODEL, Far
+from tests.services.test_remote_hub import BEGUN, MODEL, TOKEN, Far
 from tests.services.test_remote_wishes import ann, begun, far, job_state, state_of, tiny, waits
 
 __all__ = ["ann", "far", "tiny"]  # fixtures
@@ -130,4 +130,23 @@ def test_a_job_that_nobody_watches_is_watched_from_the_next_start_on(
     far.makes(MODEL)
     assert far.ends().state is RunState.DONE
     assert (len(hub.jobs), state_of(far).attempt) == (1, 1)
+    second.close()
+
+
+def test_a_restart_with_a_token_goes_on_with_what_a_sessions_token_began(
+    settings: Settings, owner: Actor, tiny: str, hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_TOKEN")
+    first = build_studio(settings)
+    first.workspace("main").hub.token(owner, TOKEN)
+    far = begun(first.workspace("main"), owner, tiny, hub)
+    until(lambda: far.run.state is RunState.RUNNING, 120)
+    assert far.workspace.jobs.get(owner, far.run.job_id).params["session_token"]
+    first.close()
+    remote_state.ask_stop(far.workspace.folder / "runs" / "far")  # a stop that nobody obeyed yet
+    monkeypatch.setenv("HF_TOKEN", hub.user("ann", "hf_another"))
+    second = build_studio(settings)
+    far.workspace = second.workspace("main")
+    assert far.over().state is RunState.STOPPED
+    assert far.job.stage == "CANCELED"
     second.close()
