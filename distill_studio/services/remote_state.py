@@ -61,6 +61,7 @@ class RemoteRun(Record):
         default=1, description="By a person: this attempt, or its end."
     )
     wanted_at: float = Field(default_factory=time.time, description="When; seconds since 1970.")
+    before: RemoteRun | None = Field(default=None, description="The attempt before, as it ended.")
     is_ordered: bool = Field(default=False, description="A Job was ordered, be it in vain.")
 
     @model_validator(mode="before")
@@ -130,6 +131,7 @@ class RemoteRun(Record):
                 "is_lost": False,
                 "is_taken": False,
                 "is_ordered": False,
+                "before": self.model_copy(update={"before": None}),
                 "wanted": self.attempt + 1,
                 "wanted_at": time.time(),
             }
@@ -170,6 +172,17 @@ def ask_again(folder: Path, changed: Mapping[str, Any]) -> RemoteRun:
         return state.model_copy(update=update)
 
     return _write(folder, asked)
+
+
+def go_back(folder: Path) -> RemoteRun:
+    """The attempt before has made a model after all: its end is taken in, nothing is ordered."""
+
+    def before(state: RemoteRun) -> RemoteRun:
+        assert state.before is not None  # who asks has seen its model
+        wanted = state.wanted if state.is_stopped else state.before.attempt
+        return state.before.model_copy(update={"is_over": False, "wanted": wanted})
+
+    return _write(folder, before)
 
 
 def ask_stop(folder: Path) -> RemoteRun:

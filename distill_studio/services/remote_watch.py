@@ -96,6 +96,7 @@ class Watch:
         self._refused: dict[str, int] = {}
         self._absent = 0  # how often in a row neither its Job nor another was there
         self._alone = 0
+        self._silent = 0  # reads in a row, after its end, without a word
         self._told = ""
         self._error: StudioError | None = None
         self.is_ended = False
@@ -232,7 +233,10 @@ class Watch:
             if is_over and final is not None:
                 self._conclude(final)
             if is_over and is_read and self._state.hub_job:
-                self._ended_there(view)
+                is_heard = self._state.parts > parts
+                self._silent = 0 if is_heard else self._silent + 1
+                if self._silent >= _GONE:  # the Hub's list of files may lag behind the end
+                    self._ended_there(view)
             self._give_up(is_over)
             if is_read:
                 self._tell("")

@@ -30,7 +30,7 @@ from distill_studio.core.records.base import utc_now
 from distill_studio.distill.command import CONFIG_FILE
 from distill_studio.distill.config import RunConfig, load_config
 from distill_studio.distill.events import last_final
-from distill_studio.hub.client import ENDPOINT_VARIABLE, PUBLIC_HUB, endpoint
+from distill_studio.hub.client import ATTEMPTS, ENDPOINT_VARIABLE, PUBLIC_HUB, endpoint
 from distill_studio.hub.jobs import JobOrder, JobView
 from distill_studio.hub.repository import HubRepository, Upload
 from distill_studio.remote import package, records
@@ -178,6 +178,9 @@ class _Journey(Watch):
         if final is not None:  # also after a stop: what is left is the Job's end
             return self._bring_home(final)
         self.obey()
+        if not self._state.commit and self._is_made_before():
+            self._state = remote_state.go_back(self._folder)
+            self._context.log("The start before has made a model: it is fetched.")
         if not self._state.commit:
             self._send()
         if self._state.kind == "job":
@@ -206,6 +209,16 @@ class _Journey(Watch):
             told = f"The run's repository and Job are of {owner}; this is a token of {user}."
             self._update(error=f"{told} {_still_there(self._state)}".strip())
             raise NeedsKey(told, f"Give a token of {owner}.", hub_tokens.HUB)
+
+    def _is_made_before(self) -> bool:
+        """Whether the attempt before left a model whose arrival was never heard of: it is paid."""
+        before = self._state.before
+        if before is None or before.is_lost or not before.repo:
+            return False
+        place = records.attempt_folder(before.attempt)
+        with suppress(NotFound):
+            return f"{place}/{records.RESULT}" in self._hub.files(before.repo, place, ATTEMPTS)
+        return False
 
     # -- there ----------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from distill_studio.core.actor import Actor
 from distill_studio.core.records import JobState, RunState
 from distill_studio.core.settings import Settings
 from distill_studio.distill.events import Step
+from distill_studio.hub.run_repository import RunRepository
 from distill_studio.services import remote_events, remote_state
 from distill_studio.services.workspace import Workspace
 from distill_studio.store import jobs as jobs_table
@@ -150,3 +151,31 @@ def test_a_restart_with_a_token_goes_on_with_what_a_sessions_token_began(
     assert far.over().state is RunState.STOPPED
     assert far.job.stage == "CANCELED"
     second.close()
+
+
+def test_a_list_of_files_that_lags_behind_the_end_is_read_once_more(
+    far: Far, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, hidden = RunRepository.files, []
+
+    def lagging(self: RunRepository, repo: str, folder: str, attempts: int = 1) -> dict[str, int]:
+        is_seen = state_of(far).stage == "COMPLETED"  # by the look before this read
+        if folder.endswith("/events") and not (is_seen and hidden):
+            hidden.extend([folder] * is_seen)
+            return {}
+        return real(self, repo, folder, attempts)
+
+    monkeypatch.setattr(RunRepository, "files", lagging)
+    far.makes(MODEL)
+    assert far.ends("COMPLETED").state is RunState.DONE
+    assert len(hidden) == 1
+
+
+def test_a_model_that_shows_late_is_fetched_and_not_paid_twice(far: Far) -> None:
+    assert far.ends("COMPLETED").state is RunState.FAILED
+    assert state_of(far).is_over
+    far.makes(MODEL)  # it was there, and the Hub did not show it
+    far.workspace.distill.resume(far.owner, "far")
+    assert far.over().state is RunState.DONE
+    assert len(far.hub.jobs) == 1
+    assert (state_of(far).attempt, state_of(far).before) == (1, None)
