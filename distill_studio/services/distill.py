@@ -211,9 +211,12 @@ class DistillService(Service):
 
         Raises:
             Conflict: It runs, is done, or its batch is one row already.
+            InvalidInput: It trains as a Job, and its machine is not there any more.
         """
         actor.require(Role.REVIEWER)
-        return self.go_on(actor, name, {}, lighter)
+        is_at_rest = self._get(name).state in _RESUMABLE
+        terms = self.workspace.remote.terms(actor, name) if is_at_rest else {}
+        return self.go_on(actor, name, terms, lighter)
 
     def go_on(
         self, actor_: Actor, name: str, changed: Mapping[str, Any], lighter: bool = False

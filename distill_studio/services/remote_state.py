@@ -150,6 +150,24 @@ def may_run(folder: Path) -> bool:
     return state is not None and state.may_run
 
 
+def is_paid_again(folder: Path) -> bool:
+    """Whether a resume of the run in `folder` orders a Job.
+
+    Else it follows the one that there is, or fetches what that one made.
+    """
+    state = load(folder)
+    if state is None or state.kind != "job":
+        return False
+    return not state.hub_job or _begins_anew(state, folder)
+
+
+def _begins_anew(state: RemoteRun, folder: Path) -> bool:
+    if not state.is_over:
+        return False
+    final = last_final(read_events(folder / EVENTS_FILE, state.begins_at)[0])
+    return final is None or final.kind != "done" or state.is_lost
+
+
 def ask_again(folder: Path, changed: Mapping[str, Any]) -> RemoteRun:
     """A person wants the run to go on; returns how it then stands.
 
@@ -161,9 +179,7 @@ def ask_again(folder: Path, changed: Mapping[str, Any]) -> RemoteRun:
     """
 
     def asked(state: RemoteRun) -> RemoteRun:
-        final = last_final(read_events(folder / EVENTS_FILE, state.begins_at)[0])
-        is_made = final is not None and final.kind == "done" and not state.is_lost
-        if state.is_over and not is_made:
+        if _begins_anew(state, folder):
             return state.again().model_copy(update=changed)
         update: dict[str, Any] = {"wanted": state.attempt, "is_over": False}
         if not (state.is_ordered or state.hub_job):

@@ -4,12 +4,14 @@ Jobs of the fake Hub stay as they are, as in `test_remote_hub`.
 """
 
 import errno
+import time
 from typing import Any
 
 import pytest
 
 from distill_studio.bootstrap import build_studio
 from distill_studio.core.actor import Actor
+from distill_studio.core.errors import InvalidInput
 from distill_studio.core.records import JobState, RunState
 from distill_studio.core.settings import Settings
 from distill_studio.distill.events import Step
@@ -179,3 +181,29 @@ def test_a_model_that_shows_late_is_fetched_and_not_paid_twice(far: Far) -> None
     assert far.over().state is RunState.DONE
     assert len(far.hub.jobs) == 1
     assert (state_of(far).attempt, state_of(far).before) == (1, None)
+
+
+def test_a_resume_pays_the_price_of_the_day_on_a_machine_that_can(
+    workspace: Workspace, owner: Actor, tiny: str, hub: FakeHub
+) -> None:
+    wanted = spec(freeze_some(workspace, owner), tiny, name="far", devices=2)
+    workspace.remote.start(owner, wanted, "a10g-largex2", 30)
+    far = Far(workspace, owner, hub)
+    until(lambda: far.run.state is RunState.RUNNING, 120)
+    assert far.ends("CANCELED").state is RunState.STOPPED
+    with pytest.raises(InvalidInput, match="wants 2 devices"):
+        workspace.remote.resume(owner, "far", "a10g-small")
+    assert (far.run.state, state_of(far).attempt, len(hub.jobs)) == (RunState.STOPPED, 1, 1)
+    before = workspace.remote.status(owner, "far")
+    assert before is not None
+    assert before.is_paid_again
+    dearer = [
+        one.model_copy(update={"usd_per_minute": 2 * one.usd_per_minute})
+        for one in workspace.remote.flavors(owner)
+    ]
+    workspace.remote._known = (time.monotonic(), dearer)
+    workspace.distill.resume(owner, "far")
+    after = workspace.remote.status(owner, "far")
+    assert after is not None
+    assert after.limit_usd == pytest.approx(2 * before.limit_usd)
+    until(lambda: len(hub.jobs) == 2, 120)
