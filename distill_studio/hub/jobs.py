@@ -22,6 +22,7 @@ from distill_studio.hub.failures import TOKENS_PAGE, http_error
 LABEL = "distill-studio"
 OVER = (JobStage.COMPLETED, JobStage.CANCELED, JobStage.ERROR, JobStage.DELETED)
 BILLING_PAGE = "https://huggingface.co/settings/billing"
+JOBS_PAGE = "https://huggingface.co/settings/jobs"
 _MINUTES = {"second": 1 / 60, "minute": 1.0, "hour": 60.0}  # that one unit of a price lasts
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")

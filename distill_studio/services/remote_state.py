@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 
 from distill_studio.core.records import Record
 from distill_studio.distill.events import EVENTS_FILE, last_final, read_events
-from distill_studio.hub.jobs import OVER
+from distill_studio.hub.jobs import JOBS_PAGE, OVER
 
 REMOTE_FILE = "remote.json"
 REMOTE_KIND = "train_remote"  # of its job
@@ -94,6 +94,11 @@ class RemoteRun(Record):
             return False
         is_known = self.stage in {one.value for one in OVER}
         return not is_known and time.time() < self.wanted_at + self.timeout_s + _QUEUE_S
+
+    @property
+    def where(self) -> str:
+        """Where to look at its Job; the list of all where it is not known which."""
+        return self.url if self.hub_job else JOBS_PAGE
 
     @property
     def usd(self) -> float:

@@ -279,7 +279,7 @@ class Watch:
         err = self._error
         if err is not None and self._gone.get("repository", 0) >= _GONE:
             told = f"{err.user_message} Its Job may still run, and cost money."
-            hint = f"Stop the run, or look at {self._state.url}."
+            hint = f"Stop the run, or look at {self._state.where}."
             if self._state.may_run and not is_over:
                 self._tell(f"{told} {hint}")
                 return

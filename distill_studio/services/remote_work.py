@@ -338,7 +338,9 @@ def _still_there(state: RemoteRun) -> str:
     if not state.may_run:
         return "What its Job made is fetched once a token is there."
     if state.is_stopped:
-        return f"The Job is cancelled as soon as a token is there. It may run: {state.url}"
+        return f"The Job is cancelled as soon as a token is there. It may run: {state.where}"
+    if not state.hub_job:
+        return f"Whether its Job was started is not known. Look at {state.where}"
     return f"The Job trains on: {state.url}"
 
 

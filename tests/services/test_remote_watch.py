@@ -207,3 +207,20 @@ def test_a_resume_pays_the_price_of_the_day_on_a_machine_that_can(
     assert after is not None
     assert after.limit_usd == pytest.approx(2 * before.limit_usd)
     until(lambda: len(hub.jobs) == 2, 120)
+
+
+def test_a_start_that_nobody_confirmed_is_not_said_to_train(
+    workspace: Workspace, owner: Actor, tiny: str, hub: FakeHub
+) -> None:
+    hub.fail("/api/jobs/ann$", 503, method="POST")
+    hub.fail("/api/jobs/ann$", 402, method="POST")
+    wanted = spec(freeze_some(workspace, owner), tiny, name="far")
+    workspace.remote.start(owner, wanted, "a10g-small", 30)
+    far = Far(workspace, owner, hub, is_job=False)
+    until(lambda: job_state(far) is JobState.NEEDS_KEY, 120)
+    assert "wants credit" in far.run.error
+    assert "Whether its Job was started is not known" in far.run.error
+    assert "trains on" not in far.run.error
+    assert not hub.jobs
+    workspace.distill.stop(owner, "far")
+    assert far.over().state is RunState.STOPPED
