@@ -19,7 +19,7 @@ from distill_studio.core.gpus import nvidia_gpus
 from distill_studio.core.records import JobState, Run, RunState
 from distill_studio.core.records.base import utc_now
 from distill_studio.distill import command as commands
-from distill_studio.distill.card import PackageKind, model_card
+from distill_studio.distill.card import PackageKind, has_own_base, model_card
 from distill_studio.distill.chat_tokenizer import ChatTokenizer
 from distill_studio.distill.config import (
     DataConfig,
@@ -268,9 +268,19 @@ class DistillService(Service):
         return str(target.relative_to(self.workspace.studio.home))
 
     def package(self, actor: Actor, name: str, kind: PackageKind = "merged") -> str:
-        """Zip a trained student into `exports/`; returns the file's name there."""
+        """Zip a trained student into `exports/`; returns the file's name there.
+
+        Raises:
+            InvalidInput: It has no adapter, or one whose base nobody else has.
+        """
         actor.require(Role.VIEWER)
         run, folder, _ = self.finished(name, kind)
+        if kind == "adapter" and has_own_base(run):
+            raise InvalidInput(
+                f"The adapter of '{name}' fits only its own base, which was pruned or trained here:"
+                " on the model that this comes from it would load, and answer wrongly.",
+                "Take the whole model.",
+            )
         card = model_card(run, kind, model_facts(self.workspace, actor, run))
         exports = self.workspace.folder / "exports"
         return pack(folder, run, kind, exports, card).name

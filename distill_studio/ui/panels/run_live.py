@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from distill_studio.core.records import RunState
+from distill_studio.distill.card import has_own_base
 from distill_studio.distill.spec import TrainSpec
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
@@ -219,7 +220,7 @@ class _View:
             distill_html.wants_lighter(run),
             is_done,
             is_done,
-            is_done and run.config.get("lora") is not None,
+            is_done and run.config.get("lora") is not None and not has_own_base(run),
             not is_active,
         ]
         return (
