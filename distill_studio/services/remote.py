@@ -10,6 +10,7 @@ import logging
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -245,18 +246,9 @@ class RemoteService(Service):
         """
         for folder in sorted(self._folder.iterdir()) if self._folder.exists() else ():
             try:
-                state = remote_state.load(folder)
-            except ValueError:
-                logger.exception("%s cannot be read", folder / REMOTE_FILE)
-                continue
-            run = runs.get(self.db, folder.name)
-            if run is None or state is None or not state.may_run:
-                continue
-            job = jobs.get(self.db, run.job_id)
-            is_watched = job is not None and job.state in _WATCHED
-            if not is_watched and (state.hub_job or state.is_stopped):
-                actor = Actor(user=run.user, role=Role.OWNER)
-                self.workspace.distill.look_after(actor, run, is_stop=False)
+                self._watch_again(folder)
+            except Exception:  # one that cannot be read keeps no workspace closed
+                logger.exception("the run in %s is not watched again", folder)
 
     def refuse_paid(self) -> None:
         """While a Job of some run may run, its runs are kept.
@@ -272,6 +264,16 @@ class RemoteService(Service):
                 )
 
     # -- inside ---------------------------------------------------------------------------
+
+    def _watch_again(self, folder: Path) -> None:
+        run, state = runs.get(self.db, folder.name), remote_state.load(folder)
+        if run is None or state is None or not state.may_run:
+            return
+        job = jobs.get(self.db, run.job_id)
+        is_watched = job is not None and job.state in _WATCHED
+        if not is_watched and (state.hub_job or state.is_stopped):
+            actor = Actor(user=run.user, role=Role.OWNER)
+            self.workspace.distill.look_after(actor, run, is_stop=False)
 
     def _enter(self, actor: Actor, spec: TrainSpec, state: RemoteRun) -> Run:
         hub_tokens.needed(self.workspace)

@@ -158,27 +158,25 @@ class Watch:
         """Cancel what runs, and ask until the Hub has confirmed it: until then it is paid."""
         self._context.progress(int(self._seen.get("step", 0)), None, "Cancelling the Job.")
         while True:
-            try:
-                self._cancel_all()
-                if self._is_settled():
-                    break
-            except NotAllowed:  # waits for a token, and obeys then
-                raise
-            except StudioError as err:
-                self.wait_for_hub(err)
-            else:
-                self._pause(self._poll_s)
+            is_asked = self._tried("cancel", self._cancel_all)  # a refusal proves nothing
+            is_settled = self._tried("job", self._is_settled)
+            if is_settled:
+                break
+            is_well = is_asked is not None and is_settled is not None
+            self._wait_s = self._poll_s if is_well else min(self._longest_s, 2 * self._wait_s)
+            self._pause(self._wait_s)
         with suppress(StudioError, OSError):
             self._take()
         self.end(RunState.STOPPED)
         raise Cancelled("Stopped on request.")
 
-    def _cancel_all(self) -> None:
+    def _cancel_all(self) -> bool:
         if self._state.hub_job:
-            with suppress(NotFound):  # which proves nothing
+            with suppress(NotFound, InvalidInput, Conflict):  # the others are asked all the same
                 self._machines.cancel(self._state.namespace, self._state.hub_job)
         if self._state.is_ordered:
             self.cancel_surplus()
+        return True
 
     def _is_settled(self) -> bool:
         """Whether the Hub has confirmed that no Job of this attempt runs.
@@ -268,7 +266,8 @@ class Watch:
             is_gone, is_passing = isinstance(err, NotFound), isinstance(err, Unavailable)
             self._gone[what] = self._gone.get(what, 0) + 1 if is_gone else 0
             self._refused[what] = 0 if is_passing else self._refused.get(what, 0) + 1
-            self._error = err
+            if what == "repository":
+                self._error = err
             self._context.log(f"{explained(err, self._token)} Asking again.")
             return None
         self._gone[what] = self._refused[what] = 0
@@ -344,6 +343,9 @@ class Watch:
             misses = self._state.misses + isinstance(err, Damaged)
             self._keep(misses=misses, is_lost=isinstance(err, ModelLost) or misses > 1)
             return err
+        except OSError as err:  # the Job is seen to its end all the same
+            told = f"The model could not be written here: {err}"
+            return Unavailable(told, "Free some space, then resume: it is only downloaded.")
         self._keep(is_taken=True)
         return None
 

@@ -224,3 +224,22 @@ def test_a_start_that_nobody_confirmed_is_not_said_to_train(
     assert not hub.jobs
     workspace.distill.stop(owner, "far")
     assert far.over().state is RunState.STOPPED
+
+
+def test_a_model_that_cannot_be_written_leaves_no_job_alone(
+    far: Far, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("distill_studio.services.remote_watch._ENDS_WITHIN", 2)
+    far.job.stage = "RUNNING"
+    with monkeypatch.context() as patch:
+        patch.setattr("distill_studio.services.remote_watch.take_model", full)
+        far.makes(MODEL)
+        assert far.over().state is RunState.FAILED
+    assert (far.job.stage, state_of(far).may_run) == ("CANCELED", False)
+    assert "only downloaded" in far.run.error
+    far.workspace.distill.resume(far.owner, "far")
+    assert far.over().state is RunState.DONE
+    assert len(far.hub.jobs) == 1
