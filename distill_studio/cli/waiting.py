@@ -11,7 +11,6 @@ import typer
 from distill_studio.cli.session import Session
 from distill_studio.cli.show import clean
 from distill_studio.core.errors import Cancelled, InvalidInput, StudioError
-from distill_studio.hub.jobs import JOBS_PAGE
 from distill_studio.services.remote_state import REMOTE_KIND
 
 _POLL_S = 0.2
@@ -22,7 +21,7 @@ _STOPS = "Stopping the job; what it has made stays."
 _CANCELS = "Cancelling the Job, or stopping to wait for your machine; nothing of it is kept."
 _MAY_RUN = (
     "The Hub has not confirmed it yet: a Job may still run, and cost money. The stop is remembered"
-    f" and goes on as long as the app runs. Start it, or look at {JOBS_PAGE}"
+    " and goes on as long as the app runs. Start it, or look at your Jobs on the Hub."
 )
 Job = Mapping[str, Any]
 Detach = Annotated[bool, typer.Option("--detach", help="Do not wait for its end.")]
