@@ -11,11 +11,18 @@ import typer
 from distill_studio.cli.session import Session
 from distill_studio.cli.show import clean
 from distill_studio.core.errors import Cancelled, InvalidInput, StudioError
+from distill_studio.services.remote_state import REMOTE_KIND
 
 _POLL_S = 0.2
 _PLAIN_LINE_EVERY_S = 10.0
 _STOP_LIMIT_S = 60.0
 _INTERRUPTED = 130
+_STOPS = "Stopping the job; what it has made stays."
+_CANCELS = "Cancelling the Job, or stopping to wait for your machine; nothing of it is kept."
+_MAY_RUN = (
+    "The Hub has not confirmed it yet: a Job may still run, and cost money. The stop is remembered"
+    " and goes on as long as the app runs. Start it, or look at your Jobs on the Hub."
+)
 Job = Mapping[str, Any]
 Detach = Annotated[bool, typer.Option("--detach", help="Do not wait for its end.")]
 
@@ -48,7 +55,7 @@ def finish(session: Session, job: Job, *, detach: bool = False) -> Job:
     finally:
         line.end()
     if job["state"] == "cancelled":
-        raise Cancelled("The job was stopped.", f"Go on with: jobs resume {job['id']}")
+        raise Cancelled("The job was stopped.", _go_on(job))
     if job["state"] != "done":
         raise JobFailed(job["error"] or f"The job ended as {job['state']}.", _hint(job))
     return job
@@ -65,17 +72,28 @@ def check_detach(session: Session, detach: bool) -> None:
 
 def _hint(job: Job) -> str:
     if job["state"] == "needs_key":
-        return f"Set the teacher's key in the environment, then: jobs resume {job['id']}"
-    return f"See its log: jobs show {job['id']}. Go on with: jobs resume {job['id']}"
+        key = "HF_TOKEN" if job["kind"] == REMOTE_KIND else "the teacher's key"
+        return f"Set {key} in the environment, then: jobs resume {job['id']}"
+    return f"See its log: jobs show {job['id']}. {_go_on(job)}"
+
+
+def _go_on(job: Job) -> str:
+    if job["kind"] == REMOTE_KIND:  # which may be paid: never by its job
+        name = clean(job["params"]["run"], 100)
+        return f"Resume the run '{name}' on the Distill page (distill_resume)."
+    return f"Go on with: jobs resume {job['id']}"
 
 
 def _stop(session: Session, job: Job) -> None:
-    print("Stopping the job; what it has made stays.", file=sys.stderr)
+    is_there = job["kind"] == REMOTE_KIND
+    print(_CANCELS if is_there else _STOPS, file=sys.stderr)
     session.client.call("jobs_cancel", job_id=job["id"])
     deadline = time.monotonic() + _STOP_LIMIT_S
     while job["state"] in ("queued", "running") and time.monotonic() < deadline:
         time.sleep(_POLL_S)
         job = session.client.call("jobs_get", job_id=job["id"])
+    if is_there and job["state"] in ("queued", "running", "needs_key"):
+        print(_MAY_RUN, file=sys.stderr)
     raise typer.Exit(_INTERRUPTED)
 
 

@@ -19,6 +19,11 @@ _METHODS = {
     "logit": "Logit distillation: it follows the teacher's probabilities",
     "on_policy": "On-policy distillation: the teacher corrects what the student writes",
 }
+_OWN_BASE = (
+    "The base of this adapter was made with Distill Studio (layers dropped, or trained before) and"
+    " is not published: on the model that it comes from the adapter loads too, and answers wrongly."
+    " Take the whole model instead."
+)
 _PAIRS = (
     ("loss", "Held-out loss"),
     ("margin", "Held-out margin"),
@@ -82,6 +87,7 @@ def model_card(run: Run, kind: PackageKind, facts: ModelFacts | None = None) -> 
         *[f"**{plain(notice)}**" for notice in facts.notices],
         card_table(("", ""), list(_summary(run).items())),
         "## How to use it",
+        _OWN_BASE if kind == "adapter" and has_own_base(run) else "",
         f"```python\n{_use(kind, facts.repo or 'this folder')}\n```",
         *_way(facts.trainings),
         *_data(facts),
@@ -97,6 +103,15 @@ def model_card(run: Run, kind: PackageKind, facts: ModelFacts | None = None) -> 
     return f"{front_matter(_front(run, kind, facts))}\n{body}\n"
 
 
+def has_own_base(run: Run) -> bool:
+    """Whether an adapter of the run fits no published model: its base was pruned, or trained here.
+
+    On the model that this base comes from it would load as well, and answer wrongly.
+    """
+    student = run.config.get("student", {})
+    return bool(student.get("keep_layers")) or str(student.get("base_id", "")).startswith("run:")
+
+
 def short_id(model_id: str) -> str:
     """What may be published of a model's id: of a folder of this machine its name alone."""
     text = str(model_id)
@@ -106,14 +121,13 @@ def short_id(model_id: str) -> str:
 
 def _front(run: Run, kind: PackageKind, facts: ModelFacts) -> dict[str, Any]:
     is_adapter = kind == "adapter"
+    base = "" if is_adapter and has_own_base(run) else facts.base_model
     return {
         **licence_fields(facts.licence, facts.licence_name or TERMS, facts.licence_link),
         "library_name": "peft" if is_adapter else "transformers",
         "pipeline_tag": "text-generation",
-        "base_model": facts.base_model,
-        "base_model_relation": ("adapter" if is_adapter else "finetune")
-        if facts.base_model
-        else "",
+        "base_model": base,
+        "base_model_relation": ("adapter" if is_adapter else "finetune") if base else "",
         "datasets": list(facts.datasets),
         "tags": ["distill-studio", "distillation", "trl", run.method.replace("_", "-")],
     }

@@ -22,6 +22,7 @@ from distill_studio.hub.failures import TOKENS_PAGE, http_error
 LABEL = "distill-studio"
 OVER = (JobStage.COMPLETED, JobStage.CANCELED, JobStage.ERROR, JobStage.DELETED)
 BILLING_PAGE = "https://huggingface.co/settings/billing"
+JOBS_PAGE = "https://huggingface.co/settings/jobs"
 _MINUTES = {"second": 1 / 60, "minute": 1.0, "hour": 60.0}  # that one unit of a price lasts
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
@@ -157,13 +158,16 @@ class HubJobs(HubClient):
         )
 
     def cancel(self, namespace: str, job_id: str) -> None:
-        """Ask the Hub to end a Job; one that has ended stays as it is."""
+        """Ask the Hub to end a Job; one that has ended stays as it is.
+
+        That it took the request does not say that the Job has ended: `look` does.
+        """
 
         def ask() -> None:
             try:
                 self._api.cancel_job(job_id=job_id, namespace=namespace)
             except HfHubHTTPError as err:
-                if err.response.status_code not in (400, 409):  # it has ended meanwhile
+                if err.response.status_code not in (400, 409):  # it has ended, perhaps
                     raise
 
         self._asked(f"the Job {job_id}", ask)

@@ -12,9 +12,11 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 from pydantic import ValidationError
 
 from distill_studio.core.errors import InvalidInput, NotAllowed, NotFound, StudioError
@@ -36,6 +38,8 @@ from distill_studio.remote.start import BEGAN_VARIABLE, PIPE_VARIABLE, TOKEN_VAR
 INTERVAL_VARIABLE = "DISTILL_STUDIO_REMOTE_PUSH_S"
 PUSH_EVERY_S = 60.0  # 60 of the 128 commits an hour that the Hub takes
 _LOOK_EVERY_S = 0.5
+_EXITS_WITHIN_S = 120.0  # after its last word
+_ENDS_WITHIN_S = 20.0  # after it was asked to
 _LOG_BYTES = 20_000
 _WORKER_ENV = {  # as beside the app: it asks nobody
     "HF_HUB_OFFLINE": "1",
@@ -273,9 +277,42 @@ def _train(folder: Path, carrier: Carrier) -> None:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, end)
+        ending = _Ending(folder / EVENTS_FILE)
         while worker.poll() is None:
             carrier.carry()
+            if ending.is_overdue():
+                _say("The training has had its last word and does not end: it is ended.")
+                _end_all(worker)
             time.sleep(_LOOK_EVERY_S)
+
+
+class _Ending:
+    """Whether a worker that has had its last word hangs: its model waits, and the time is paid."""
+
+    def __init__(self, events: Path) -> None:
+        self._events = events
+        self._offset = 0
+        self._said_at: float | None = None
+
+    def is_overdue(self) -> bool:
+        new, self._offset = read_events(self._events, self._offset)
+        if new:
+            self._said_at = None if last_final(new) is None else time.monotonic()
+        return self._said_at is not None and time.monotonic() > self._said_at + _EXITS_WITHIN_S
+
+
+def _end_all(worker: subprocess.Popen[bytes]) -> None:
+    """Ask it to end, then end it and all below it."""
+    with suppress(psutil.NoSuchProcess):
+        below = psutil.Process(worker.pid).children(recursive=True)
+        worker.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            worker.wait(_ENDS_WITHIN_S)
+        for one in below:
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+    worker.kill()
+    worker.wait()
 
 
 def told(err: StudioError) -> str:

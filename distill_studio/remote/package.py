@@ -16,6 +16,7 @@ import distill_studio
 from distill_studio.core.errors import InvalidInput
 from distill_studio.distill.card import short_id
 from distill_studio.distill.config import LogitRun, RunConfig, TeacherConfig, TeacherRun
+from distill_studio.distill.pairing import check_pairing
 from distill_studio.distill.signals import base as signals
 from distill_studio.remote import records
 from distill_studio.remote.start import digest
@@ -56,11 +57,19 @@ def refuse_served(config: RunConfig) -> None:
 
 
 def stored_signals(config: RunConfig) -> list[Path]:
-    """Folders of stored signals that this run's teachers said: they travel along."""
+    """Folders of stored signals that this run's teachers said: they travel along.
+
+    Raises:
+        InvalidInput: Several teachers, and one that does not fit the student.
+    """
     if not isinstance(config, LogitRun) or config.signal != "cache" or not config.cache_folder:
         return []
-    prints = [signals.teacher_fingerprint(one) for one in config.teachers]
-    wanted = signals.ensemble_fingerprint(prints, [one.weight for one in config.teachers])
+    if len(config.teachers) == 1:
+        wanted = signals.teacher_fingerprint(config.teacher)
+    else:  # named as the trainer names it: by those that fit, with a sum of weights of 1
+        pairing = check_pairing(config)
+        prints = [signals.teacher_fingerprint(one) for one in pairing.teachers]
+        wanted = signals.ensemble_fingerprint(prints, pairing.weights)
     found = []
     for file in sorted(Path(config.cache_folder).glob(f"*/{signals.KEY_FILE}")):
         try:

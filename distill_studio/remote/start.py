@@ -2,8 +2,8 @@
 
 Checks every file of the package, unpacks the app's code, installs what it needs (unless
 DISTILL_STUDIO_REMOTE_INSTALL=skip) and becomes `python -m distill_studio.remote.machine`. First of
-all it starts itself anew without the token, which waits in a pipe from then on: neither the
-installer nor the worker finds it in their environment or in that of the process above them.
+all it starts itself anew without the token, which comes through a pipe: neither the installer of
+the requirements nor the worker finds it in their environment or in that of the process above them.
 """
 
 import hashlib
@@ -24,6 +24,7 @@ def main() -> int:
     """Returns only when something is wrong: else this process becomes the training."""
     if TOKEN_VARIABLE in os.environ:
         _begin_anew()
+    token = _piped()
     began = f"{time.time():.0f}"
     package = Path(__file__).resolve().parent
     manifest = json.loads((package / "package.json").read_text(encoding="utf-8"))
@@ -48,6 +49,8 @@ def main() -> int:
         BEGAN_VARIABLE: began,
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
+    if token:
+        environment[PIPE_VARIABLE] = str(_pipe(token))
     command = [sys.executable, "-m", "distill_studio.remote.machine", str(package)]
     os.execve(sys.executable, command, environment)
 
@@ -55,12 +58,26 @@ def main() -> int:
 def _begin_anew() -> None:
     """Become this program without the token in what /proc shows of it."""
     token = os.environ.pop(TOKEN_VARIABLE)
+    environment = {**os.environ, PIPE_VARIABLE: str(_pipe(token.encode()))}
+    os.execve(sys.executable, [sys.executable, os.path.abspath(__file__)], environment)
+
+
+def _pipe(token: bytes) -> int:
+    """The number of a pipe that the next program reads the token from."""
     readable, writable = os.pipe()
-    os.write(writable, token.encode())
+    os.write(writable, token)
     os.close(writable)
     os.set_inheritable(readable, True)
-    environment = {**os.environ, PIPE_VARIABLE: str(readable)}
-    os.execve(sys.executable, [sys.executable, os.path.abspath(__file__)], environment)
+    return readable
+
+
+def _piped() -> bytes:
+    """What the pipe holds; it is closed, so that the installer finds none to open in /proc."""
+    number = os.environ.pop(PIPE_VARIABLE, "")
+    if not number:
+        return b""
+    with os.fdopen(int(number), "rb") as pipe:
+        return pipe.read()
 
 
 def digest(path: Path) -> str:

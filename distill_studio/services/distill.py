@@ -19,7 +19,7 @@ from distill_studio.core.gpus import nvidia_gpus
 from distill_studio.core.records import JobState, Run, RunState
 from distill_studio.core.records.base import utc_now
 from distill_studio.distill import command as commands
-from distill_studio.distill.card import PackageKind, model_card
+from distill_studio.distill.card import PackageKind, has_own_base, model_card
 from distill_studio.distill.chat_tokenizer import ChatTokenizer
 from distill_studio.distill.config import (
     DataConfig,
@@ -197,9 +197,9 @@ class DistillService(Service):
         actor.require(Role.REVIEWER)
         run = self._get(name)
         if run.state not in (RunState.QUEUED, RunState.RUNNING):
-            if run.state is RunState.DONE or not remote_state.may_run(self._folder / name):
+            if not remote_state.may_run(self._folder / name):
                 raise Conflict(f"The run '{name}' does not run: it is {run.state.value}.")
-            run = self._stop_there(actor, run)
+            run = self.look_after(actor, run, is_stop=True)
         self.workspace.jobs.cancel(actor, run.job_id)
         return self._get(name)
 
@@ -211,9 +211,12 @@ class DistillService(Service):
 
         Raises:
             Conflict: It runs, is done, or its batch is one row already.
+            InvalidInput: It trains as a Job, and its machine is not there any more.
         """
         actor.require(Role.REVIEWER)
-        return self.go_on(actor, name, {}, lighter)
+        is_at_rest = self._get(name).state in _RESUMABLE
+        terms = self.workspace.remote.terms(actor, name) if is_at_rest else {}
+        return self.go_on(actor, name, terms, lighter)
 
     def go_on(
         self, actor_: Actor, name: str, changed: Mapping[str, Any], lighter: bool = False
@@ -265,9 +268,19 @@ class DistillService(Service):
         return str(target.relative_to(self.workspace.studio.home))
 
     def package(self, actor: Actor, name: str, kind: PackageKind = "merged") -> str:
-        """Zip a trained student into `exports/`; returns the file's name there."""
+        """Zip a trained student into `exports/`; returns the file's name there.
+
+        Raises:
+            InvalidInput: It has no adapter, or one whose base nobody else has.
+        """
         actor.require(Role.VIEWER)
         run, folder, _ = self.finished(name, kind)
+        if kind == "adapter" and has_own_base(run):
+            raise InvalidInput(
+                f"The adapter of '{name}' fits only its own base, which was pruned or trained here:"
+                " on the model that this comes from it would load, and answer wrongly.",
+                "Take the whole model.",
+            )
         card = model_card(run, kind, model_facts(self.workspace, actor, run))
         exports = self.workspace.folder / "exports"
         return pack(folder, run, kind, exports, card).name
@@ -317,6 +330,16 @@ class DistillService(Service):
         """A run's curve and its events as records, read once."""
         events, _ = read_events(self._folder / self._get(name).name / EVENTS_FILE)
         return curve(events), events
+
+    def look_after(self, actor_: Actor, run: Run, *, is_stop: bool) -> Run:
+        """A job that follows what a run has left on another machine, or cancels it."""
+        wishes: dict[str, Any] = {"is_taken": True} if run.state is RunState.DONE else {}
+        wishes |= {"wanted": "stopped"} if is_stop else {}
+        with self._starting, self.db.write():
+            remote_state.change(self._folder / run.name, **wishes)
+            job_id = self._submit(actor_, run.name, run.method)
+            table.update(self.db, run.name, state=RunState.QUEUED, job_id=job_id, ended_at=None)
+        return self._get(run.name)
 
     def student_folder(self, name: str) -> Path:
         """The folder of a finished run's whole model.
@@ -375,7 +398,11 @@ class DistillService(Service):
         if job.state not in (JobState.CANCELLED, JobState.FAILED):
             return run
         if run.state is RunState.RUNNING:
-            return run if self._has_worker(run) else self._ended(run, RunState.LOST, run.error)
+            return (
+                run
+                if self._has_worker(run)
+                else self._ended(run, RunState.LOST, run.error or job.error)
+            )
         if job.state is JobState.FAILED:  # the worker could not even be started
             return self._ended(run, RunState.FAILED, job.error)
         return self._ended(run, RunState.STOPPED, "")
@@ -393,14 +420,6 @@ class DistillService(Service):
     def _has_worker(self, run: Run) -> bool:
         folder = self._folder / run.name
         return living_worker(folder, stored_child(run)) is not None or is_locked(folder)
-
-    def _stop_there(self, actor: Actor, run: Run) -> Run:
-        """A job that cancels what a run has left on another machine."""
-        with self._starting, self.db.write():
-            remote_state.ask_stop(self._folder / run.name)
-            job_id = self._submit(actor, run.name, run.method)
-            table.update(self.db, run.name, state=RunState.QUEUED, job_id=job_id, ended_at=None)
-        return self._get(run.name)
 
     def _make_lighter(self, name: str) -> None:
         path = self._folder / name / commands.CONFIG_FILE

@@ -13,7 +13,13 @@ from distill_studio.core.actor import Actor
 from distill_studio.core.errors import InvalidInput
 from distill_studio.core.records import Run, RunState, Snapshot
 from distill_studio.curate.filters.privacy import KINDS, finds
-from distill_studio.distill.card import ModelFacts, PackageKind, model_card, short_id
+from distill_studio.distill.card import (
+    ModelFacts,
+    PackageKind,
+    has_own_base,
+    model_card,
+    short_id,
+)
 from distill_studio.distill.package import (
     ADAPTER_SETTINGS,
     public_adapter_settings,
@@ -112,9 +118,8 @@ class HubUploads:
         facts = self.facts(actor, run, repo_id, licence, datasets)
         contents: dict[str, Path | bytes] = {**files, "run.json": public_settings(folder)}
         if ADAPTER_SETTINGS in files:
-            contents[ADAPTER_SETTINGS] = public_adapter_settings(
-                files[ADAPTER_SETTINGS], facts.base_model
-            )
+            base = "" if has_own_base(run) else facts.base_model
+            contents[ADAPTER_SETTINGS] = public_adapter_settings(files[ADAPTER_SETTINGS], base)
         data = run.config.get("data", {})
         return Upload(
             repo_id=repo_id,
@@ -213,8 +218,7 @@ def _of_adapter(run: Run, form: PackageKind, facts: ModelFacts) -> list[PushWarn
         return []
     student = run.config.get("student", {})
     base = short_id(student.get("base_id", ""))
-    is_run = base.startswith("run:")
-    if facts.base_model and not student.get("keep_layers") and not is_run:
+    if facts.base_model and not has_own_base(run):
         return []
     return [
         PushWarning(

@@ -15,7 +15,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from distill_studio.core.actor import Actor, Role
-from distill_studio.core.errors import Cancelled, Conflict, InvalidInput, NotFound, StudioError
+from distill_studio.core.errors import (
+    Cancelled,
+    Conflict,
+    InvalidInput,
+    NotFound,
+    StudioError,
+    Unavailable,
+)
 from distill_studio.core.progress import CancelToken
 from distill_studio.core.records import Job, JobState
 from distill_studio.core.records.base import utc_now
@@ -124,7 +131,7 @@ class JobsService(Service):
         need be, and ends what it has begun elsewhere: it raises `Cancelled` when that is done.
 
         `compute` runs one job at a time in the whole app, `io` eight, `flow` (jobs that wait for
-        other jobs) four, `watch` (jobs that wait for another machine, for hours) sixteen.
+        other jobs) four, `watch` (jobs that wait for another machine, for hours) sixty-four.
         """
         self._kinds[kind] = _Kind(handler, lane, least, stopping, resuming)
 
@@ -269,13 +276,32 @@ class JobsService(Service):
                 ended_at=None,
                 cancel_requested=False,
             )
-        self.workspace.studio.lanes.submit(kind.lane, lambda: self._run(kind, job, actor, token))
+        try:
+            self.workspace.studio.lanes.submit(
+                kind.lane, lambda: self._run(kind, job, actor, token)
+            )
+        except RuntimeError as err:
+            self._forget(job.id, token)
+            error = f"This machine cannot start a thread for it: {err}"
+            table.update(self.db, job.id, state=JobState.FAILED, error=error)
+            raise Unavailable(error, "Wait until it has less to do, then resume.") from err
         return token
 
+    def _forget(self, job_id: str, token: CancelToken) -> None:
+        """No thread has it any more, however its end was told: it can be stopped and resumed."""
+        with self._lock:
+            if self._tokens.get(job_id) is token:
+                del self._tokens[job_id]
+
     def _run(self, kind: _Kind, job: Job, actor: Actor, token: CancelToken) -> None:
-        if self._is_shutting_down or not self._begin(job, token):
-            return
-        context = JobContext(job, actor, token, self)
+        try:
+            if not self._is_shutting_down and self._begin(job, token):
+                self._handle(kind, JobContext(job, actor, token, self))
+        finally:
+            self._forget(job.id, token)
+
+    def _handle(self, kind: _Kind, context: JobContext) -> None:
+        job = context.job
         try:
             result = kind.handler(context)
             self._end(context, JobState.DONE, result=result)
@@ -286,7 +312,7 @@ class JobsService(Service):
             self._end(context, JobState.NEEDS_KEY, error=str(err), waits_for=err.teacher)
         except StudioError as err:
             self._end(context, JobState.FAILED, error=str(err))
-        except Exception as err:
+        except BaseException as err:  # also an exit or a panic of a library: the thread is ours
             if self._is_shutting_down:
                 return
             logger.exception("job %s (%s) failed", job.id, job.kind)

@@ -23,7 +23,11 @@ class Lanes:
         self._lanes = {lane: _Lane(lane, most) for lane, most in workers.items()}
 
     def submit(self, lane: Lane, work: Work) -> None:
-        """Run `work` on a thread of `lane` when one is free; what it raises is logged."""
+        """Run `work` on a thread of `lane` when one is free; what it raises is logged.
+
+        Raises:
+            RuntimeError: No thread can be started, and the lane has none: it will not run.
+        """
         self._lanes[lane].submit(work)
 
     def close(self) -> None:
@@ -46,11 +50,22 @@ class _Lane:
         with self._lock:
             if self._is_closed:
                 return
-            self._waiting.put(work)
             if not self._idle.acquire(blocking=False) and self._threads < self._most:
-                name = f"{self._name}-{self._threads}"
-                self._threads += 1
-                threading.Thread(target=self._run, name=name, daemon=True).start()
+                self._start()
+            self._waiting.put(work)
+
+    def _start(self) -> None:
+        thread = threading.Thread(
+            target=self._run, name=f"{self._name}-{self._threads}", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:  # the machine has no more: those that are there take it, if any is
+            if not self._threads:
+                raise
+            logger.exception("lane %s has %d threads and no more", self._name, self._threads)
+        else:
+            self._threads += 1
 
     def close(self) -> None:
         with self._lock:
@@ -62,7 +77,7 @@ class _Lane:
         while (work := self._waiting.get()) is not None and not self._is_closed:
             try:
                 work()
-            except Exception:  # one failure must not end the thread
+            except BaseException:  # one failure, be it an exit, must not end the thread
                 logger.exception("work in lane %s failed", self._name)
             del work  # and all that it holds, while this waits
             self._idle.release()

@@ -6,16 +6,20 @@ those of Distill. Owners only: it is paid with their token.
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import Conflict, InvalidInput, NotFound
-from distill_studio.core.records import Record, Run, RunState
+from distill_studio.core.records import JobState, Record, Run, RunState
+from distill_studio.distill.command import CONFIG_FILE
+from distill_studio.distill.config import load_config
 from distill_studio.distill.preflight import check, refuse
 from distill_studio.distill.spec import TrainSpec
 from distill_studio.hub.jobs import Flavor, HubJobs
@@ -23,17 +27,26 @@ from distill_studio.hub.repository import page_of
 from distill_studio.remote.package import refuse_served
 from distill_studio.services import hub_tokens, remote_state
 from distill_studio.services.base import Service
-from distill_studio.services.remote_estimate import RemoteQuote, checked_limit, quote
+from distill_studio.services.remote_estimate import (
+    RemoteQuote,
+    checked_limit,
+    quote,
+    refuse_unfit,
+)
 from distill_studio.services.remote_models import packed_bytes
 from distill_studio.services.remote_state import REMOTE_FILE, REMOTE_KIND, RemoteRun, Where
 from distill_studio.services.remote_work import RemoteTraining, command
+from distill_studio.store import jobs, runs
 
 if TYPE_CHECKING:
     from distill_studio.services.workspace import Workspace
 
+logger = logging.getLogger(__name__)
+
 # The Python of this app; the CUDA libraries come with torch, the driver is the machine's.
 IMAGE = f"python:{sys.version_info.major}.{sys.version_info.minor}"
 _FLAVORS_FOR_S = 600.0
+_WATCHED = (JobState.QUEUED, JobState.RUNNING, JobState.NEEDS_KEY)
 
 
 class RemoteStatus(Record):
@@ -48,6 +61,10 @@ class RemoteStatus(Record):
     limit_minutes: float = Field(description="Time limit of an attempt; 0 = none.")
     limit_usd: float = Field(description="The most that this attempt can cost.")
     attempt: int = Field(description="Number of the newest start.")
+    may_run: bool = Field(description="Its Job may run and cost money: it can be stopped.")
+    is_paid_again: bool = Field(
+        description="A resume orders a Job; else it follows or fetches what there is."
+    )
     job_url: str = Field(description="Page of the Job; '' before there is one.")
     repo: str = Field(description="Private repository with the package and the model.")
     repo_url: str = Field(description="Its page.")
@@ -173,6 +190,8 @@ class RemoteService(Service):
             limit_minutes=state.timeout_s / 60,
             limit_usd=state.timeout_s / 60 * state.usd_per_minute,
             attempt=state.attempt,
+            may_run=state.may_run,
+            is_paid_again=remote_state.is_paid_again(self._folder / run.name),
             job_url=state.url if state.hub_job else "",
             repo=state.repo,
             repo_url=page_of(state.repo, "model") if state.repo else "",
@@ -196,14 +215,40 @@ class RemoteService(Service):
             raise NotFound(f"The run '{name}' trains on no rented machine.", "Resume it as usual.")
         if run.state in (RunState.QUEUED, RunState.RUNNING, RunState.DONE):
             raise Conflict(f"The run '{name}' cannot resume: it is {run.state.value}.")
-        chosen = self._flavor(actor, flavor or state.flavor)
-        changed = {"flavor": chosen.name, "usd_per_minute": chosen.usd_per_minute}
-        changed["gpus"] = chosen.gpus
-        if limit_minutes:
-            changed["timeout_s"] = 60 * checked_limit(limit_minutes)
-        return self.workspace.distill.go_on(actor, name, changed)
+        terms = self.terms(actor, name, flavor, limit_minutes)
+        return self.workspace.distill.go_on(actor, name, terms)
 
     # -- for other services ---------------------------------------------------------------
+
+    def terms(
+        self, actor_: Actor, name: str, flavor: str = "", limit_minutes: int = 0
+    ) -> dict[str, Any]:
+        """Machine, price of today and limit of the Job that a resume orders; {}: it orders none.
+
+        Raises:
+            InvalidInput: There is no such machine, the run cannot train on it, or that limit
+                cannot be.
+        """
+        limit = {"timeout_s": 60 * checked_limit(limit_minutes)} if limit_minutes else {}
+        folder = self._folder / name
+        state = remote_state.load(folder)
+        if state is None or not remote_state.is_paid_again(folder):
+            return {}
+        chosen = self._flavor(actor_, flavor or state.flavor)
+        refuse_unfit(load_config(folder / CONFIG_FILE), chosen)
+        told = {"flavor": chosen.name, "usd_per_minute": chosen.usd_per_minute}
+        return told | {"gpus": chosen.gpus} | limit
+
+    def watch_again(self) -> None:
+        """Follow what may run and no job follows, be it that an error ended that. At the start.
+
+        Nothing is ordered: where no Job of the run is known, a person resumes or stops it.
+        """
+        for folder in sorted(self._folder.iterdir()) if self._folder.exists() else ():
+            try:
+                self._watch_again(folder)
+            except Exception:  # one that cannot be read keeps no workspace closed
+                logger.exception("the run in %s is not watched again", folder)
 
     def refuse_paid(self) -> None:
         """While a Job of some run may run, its runs are kept.
@@ -219,6 +264,16 @@ class RemoteService(Service):
                 )
 
     # -- inside ---------------------------------------------------------------------------
+
+    def _watch_again(self, folder: Path) -> None:
+        run, state = runs.get(self.db, folder.name), remote_state.load(folder)
+        if run is None or state is None or not state.may_run:
+            return
+        job = jobs.get(self.db, run.job_id)
+        is_watched = job is not None and job.state in _WATCHED
+        if not is_watched and (state.hub_job or state.is_stopped):
+            actor = Actor(user=run.user, role=Role.OWNER)
+            self.workspace.distill.look_after(actor, run, is_stop=False)
 
     def _enter(self, actor: Actor, spec: TrainSpec, state: RemoteRun) -> Run:
         hub_tokens.needed(self.workspace)

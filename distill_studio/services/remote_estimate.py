@@ -95,6 +95,19 @@ def quote(db: Database, config: RunConfig, flavor: Flavor, limit_minutes: int = 
     )
 
 
+def refuse_unfit(config: RunConfig, flavor: Flavor) -> None:
+    """Refuse a machine that a run cannot train on.
+
+    Raises:
+        InvalidInput: Says why, with the way out.
+    """
+    there = config.model_copy(update={"device": "cuda" if flavor.gpus else "cpu"})
+    took = check(there).estimate
+    for one in _machine_findings(config, took, flavor) if took else ():
+        if one.level == "error":
+            raise InvalidInput(one.message, one.hint)
+
+
 def checked_limit(minutes: int) -> int:
     """A time limit that somebody asked for, in minutes.
 

@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 
 from distill_studio.core.records import Record
 from distill_studio.distill.events import EVENTS_FILE, last_final, read_events
-from distill_studio.hub.jobs import OVER
+from distill_studio.hub.jobs import JOBS_PAGE, OVER
 
 REMOTE_FILE = "remote.json"
 REMOTE_KIND = "train_remote"  # of its job
@@ -54,11 +54,14 @@ class RemoteRun(Record):
     events_bytes: int = Field(default=0, description="Length of events.jsonl with these parts.")
     is_over: bool = Field(default=False, description="This attempt has ended.")
     misses: int = Field(default=0, description="How often its model did not arrive well.")
+    unseen: int = Field(default=0, description="How often its repository was not seen.")
     is_lost: bool = Field(default=False, description="Its model cannot come: only training anew.")
+    is_taken: bool = Field(default=False, description="Its model is here.")
     wanted: int | Literal["stopped"] = Field(
         default=1, description="By a person: this attempt, or its end."
     )
     wanted_at: float = Field(default_factory=time.time, description="When; seconds since 1970.")
+    before: RemoteRun | None = Field(default=None, description="The attempt before, as it ended.")
     is_ordered: bool = Field(default=False, description="A Job was ordered, be it in vain.")
 
     @model_validator(mode="before")
@@ -76,12 +79,26 @@ class RemoteRun(Record):
         return self.wanted == _STOPPED
 
     @property
+    def is_begun(self) -> bool:
+        """Something was begun there whose end was not taken in: a Job, or a machine of one's own.
+
+        Whoever cannot see it waits: it trains, or has made a model.
+        """
+        is_sent = self.commit if self.kind == "machine" else self.is_ordered or self.hub_job
+        return bool(is_sent) and not self.is_over
+
+    @property
     def may_run(self) -> bool:
         """A Job may be there and cost money: it was ordered, and no end of it is known."""
-        if self.kind != "job" or self.is_over or not (self.is_ordered or self.hub_job):
+        if self.kind != "job" or not self.is_begun:
             return False
         is_known = self.stage in {one.value for one in OVER}
         return not is_known and time.time() < self.wanted_at + self.timeout_s + _QUEUE_S
+
+    @property
+    def where(self) -> str:
+        """Where to look at its Job; the list of all where it is not known which."""
+        return self.url if self.hub_job else JOBS_PAGE
 
     @property
     def usd(self) -> float:
@@ -115,8 +132,11 @@ class RemoteRun(Record):
                 "parts": 0,
                 "is_over": False,
                 "misses": 0,
+                "unseen": 0,
                 "is_lost": False,
+                "is_taken": False,
                 "is_ordered": False,
+                "before": self.model_copy(update={"before": None}),
                 "wanted": self.attempt + 1,
                 "wanted_at": time.time(),
             }
@@ -135,6 +155,24 @@ def may_run(folder: Path) -> bool:
     return state is not None and state.may_run
 
 
+def is_paid_again(folder: Path) -> bool:
+    """Whether a resume of the run in `folder` orders a Job.
+
+    Else it follows the one that there is, or fetches what that one made.
+    """
+    state = load(folder)
+    if state is None or state.kind != "job":
+        return False
+    return not state.hub_job or _begins_anew(state, folder)
+
+
+def _begins_anew(state: RemoteRun, folder: Path) -> bool:
+    if not state.is_over:
+        return False
+    final = last_final(read_events(folder / EVENTS_FILE, state.begins_at)[0])
+    return final is None or final.kind != "done" or state.is_lost
+
+
 def ask_again(folder: Path, changed: Mapping[str, Any]) -> RemoteRun:
     """A person wants the run to go on; returns how it then stands.
 
@@ -146,9 +184,7 @@ def ask_again(folder: Path, changed: Mapping[str, Any]) -> RemoteRun:
     """
 
     def asked(state: RemoteRun) -> RemoteRun:
-        final = last_final(read_events(folder / EVENTS_FILE, state.begins_at)[0])
-        is_made = final is not None and final.kind == "done" and not state.is_lost
-        if state.is_over and not is_made:
+        if _begins_anew(state, folder):
             return state.again().model_copy(update=changed)
         update: dict[str, Any] = {"wanted": state.attempt, "is_over": False}
         if not (state.is_ordered or state.hub_job):
@@ -157,6 +193,17 @@ def ask_again(folder: Path, changed: Mapping[str, Any]) -> RemoteRun:
         return state.model_copy(update=update)
 
     return _write(folder, asked)
+
+
+def go_back(folder: Path) -> RemoteRun:
+    """The attempt before has made a model after all: its end is taken in, nothing is ordered."""
+
+    def before(state: RemoteRun) -> RemoteRun:
+        assert state.before is not None  # who asks has seen its model
+        wanted = state.wanted if state.is_stopped else state.before.attempt
+        return state.before.model_copy(update={"is_over": False, "wanted": wanted})
+
+    return _write(folder, before)
 
 
 def ask_stop(folder: Path) -> RemoteRun:

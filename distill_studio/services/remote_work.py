@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,8 @@ from distill_studio.core.records import Job, JobState, Run, RunState
 from distill_studio.core.records.base import utc_now
 from distill_studio.distill.command import CONFIG_FILE
 from distill_studio.distill.config import RunConfig, load_config
-from distill_studio.hub.client import ENDPOINT_VARIABLE, PUBLIC_HUB, endpoint
+from distill_studio.distill.events import last_final
+from distill_studio.hub.client import ATTEMPTS, ENDPOINT_VARIABLE, PUBLIC_HUB, endpoint
 from distill_studio.hub.jobs import JobOrder, JobView
 from distill_studio.hub.repository import HubRepository, Upload
 from distill_studio.remote import package, records
@@ -87,7 +88,7 @@ class RemoteTraining:
                 raise NotFound(f"The run '{name}' does not say where it trains.")
             if state.is_over and run.state not in (RunState.QUEUED, RunState.RUNNING):
                 raise _told_before(run)  # the app was closed before the job was told
-            if state.is_stopped and not state.may_run:
+            if state.is_stopped and not (state.may_run or state.is_taken):
                 remote_state.change(self._folder / name, is_over=True)
                 table.update(self._db, name, state=RunState.STOPPED, ended_at=utc_now())
                 raise Cancelled("Stopped on request.")
@@ -101,8 +102,13 @@ class RemoteTraining:
         """Somebody stops a job, whatever it waits for: remembered until the Hub has said so."""
         name = str(job.params["run"])
         run = table.get(self._db, name)
-        if run is not None and run.job_id == job.id and run.state is not RunState.DONE:
+        if run is None or run.job_id != job.id or run.state is RunState.DONE:
+            return
+        try:
             remote_state.ask_stop(self._folder / name)
+        except OSError:  # a full disk: who watches hears of it all the same
+            if job.state is not JobState.RUNNING:
+                raise
 
     def resuming(self, job: Job) -> None:
         """Somebody resumes a job: one that waits goes on, of others the run is resumed.
@@ -118,10 +124,11 @@ class RemoteTraining:
 
     def _token(self, context: JobContext, state: RemoteRun) -> str:
         try:
-            hub_tokens.of_job(self._workspace, context.params)
+            if not state.namespace:  # else any token of that account serves: `_check_account`
+                hub_tokens.of_job(self._workspace, context.params)
             return hub_tokens.needed(self._workspace)
         except NeedsKey as err:
-            if state.may_run:
+            if state.is_begun:
                 told = f"{err.user_message} {_still_there(state)}"
                 table.update(self._db, str(context.params["run"]), error=told)
                 raise NeedsKey(told, err.hint, err.teacher) from err
@@ -139,25 +146,41 @@ class _Journey(Watch):
     """One run's way to another machine and back."""
 
     def go(self) -> dict[str, Any]:
-        """From where it is to its end."""
-        try:
-            return self._go()
-        except NotAllowed as err:  # revoked, or no right: what runs there runs on
-            if self.is_ended or not self._state.may_run:
-                raise self.failed(err) from err
-            told = f"{explained(err, self._token)} {_still_there(self._state)} {_KEEPS_ITS_TOKEN}"
-            self._update(error=told)
-            raise NeedsKey(err.user_message, err.hint, hub_tokens.HUB) from err
-        except (InvalidInput, NotFound, Conflict) as err:
-            raise self.failed(err) from err
-        except Cancelled:  # while it was sent
-            if not (self.is_ended or self._jobs.is_shutting_down or self._state.may_run):
-                self.end(RunState.STOPPED)
-            raise
+        """From where it is to its end: nothing that goes wrong here ends the watch before."""
+        while True:
+            try:
+                return self._go()
+            except NotAllowed as err:  # revoked, or no right: what runs there runs on
+                if self.is_ended or not self._state.is_begun:
+                    raise self.failed(err) from err
+                told = f"{explained(err, self._token)} {_still_there(self._state)}"
+                with suppress(Exception):
+                    self._update(
+                        error=f"{told} {_KEEPS_ITS_TOKEN}" if self._state.may_run else told
+                    )
+                raise NeedsKey(err.user_message, err.hint, hub_tokens.HUB) from err
+            except Cancelled:  # while it was sent
+                if not (self.is_ended or self._jobs.is_shutting_down or self._state.may_run):
+                    self.end(RunState.STOPPED)
+                raise
+            except NeedsKey:
+                raise
+            except Exception as err:  # a full disk, a store that cannot be written: it is paid
+                if self.is_ended or not self._state.is_begun:
+                    if isinstance(err, InvalidInput | NotFound | Conflict):
+                        self.failed(err)
+                    raise
+                self.wait_here(err)
 
     def _go(self) -> dict[str, Any]:
         self._check_account()
+        final = last_final(self._events()) if self._state.is_taken else None
+        if final is not None:  # also after a stop: what is left is the Job's end
+            return self._bring_home(final)
         self.obey()
+        if not self._state.commit and self._is_made_before():
+            self._state = remote_state.go_back(self._folder)
+            self._context.log("The start before has made a model: it is fetched.")
         if not self._state.commit:
             self._send()
         if self._state.kind == "job":
@@ -179,13 +202,23 @@ class _Journey(Watch):
                 user = self._machines.account(attempts=2).user
                 break
             except Unavailable as err:
-                if not self._state.may_run:
+                if not self._state.is_begun:
                     raise
                 self.wait_for_hub(err)
         if owner and user != owner:
             told = f"The run's repository and Job are of {owner}; this is a token of {user}."
             self._update(error=f"{told} {_still_there(self._state)}".strip())
             raise NeedsKey(told, f"Give a token of {owner}.", hub_tokens.HUB)
+
+    def _is_made_before(self) -> bool:
+        """Whether the attempt before left a model whose arrival was never heard of: it is paid."""
+        before = self._state.before
+        if before is None or before.is_lost or not before.repo:
+            return False
+        place = records.attempt_folder(before.attempt)
+        with suppress(NotFound):
+            return f"{place}/{records.RESULT}" in self._hub.files(before.repo, place, ATTEMPTS)
+        return False
 
     # -- there ----------------------------------------------------------------------------
 
@@ -217,10 +250,7 @@ class _Journey(Watch):
         )
 
     def _order(self) -> None:
-        """Start the Job, once: a start whose answer was lost is found by its label.
-
-        One too many is cancelled.
-        """
+        """Start the Job, once: a start whose answer was lost is found by its label."""
         while not self._state.hub_job:
             self.obey()
             try:
@@ -232,10 +262,6 @@ class _Journey(Watch):
                 if not self._state.may_run:
                     raise
                 self.wait_for_hub(err)
-        try:
-            self.cancel_surplus()
-        except StudioError as err:
-            self._context.log(f"Other Jobs were not looked for: {explained(err, self._token)}")
 
     def _posted(self) -> JobView:
         """Order it: who asked for this attempt pays."""
@@ -305,10 +331,16 @@ def _told_before(run: Run) -> StudioError:
 
 
 def _still_there(state: RemoteRun) -> str:
-    if not state.may_run:
+    if not state.is_begun:
         return ""
+    if state.kind == "machine":
+        return "What the other machine says and makes is fetched once a token is there."
+    if not state.may_run:
+        return "What its Job made is fetched once a token is there."
     if state.is_stopped:
-        return f"The Job is cancelled as soon as a token is there. It may run: {state.url}"
+        return f"The Job is cancelled as soon as a token is there. It may run: {state.where}"
+    if not state.hub_job:
+        return f"Whether its Job was started is not known. Look at {state.where}"
     return f"The Job trains on: {state.url}"
 
 

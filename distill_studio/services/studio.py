@@ -103,6 +103,7 @@ class Studio:
                 self._open[name] = workspace
                 if self._resume_jobs:
                     workspace.jobs.resume_all()
+                    workspace.remote.watch_again()
             return self._open[name]
 
     def create_workspace(self, actor: Actor, name: str) -> str:

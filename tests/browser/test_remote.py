@@ -90,8 +90,13 @@ def test_price_meter_curve_cancel(
     expect(body).to_contain_text("stopped", timeout=LONG_MS)
     assert job.stage == "CANCELED"
 
-    enter(page.locator(limit), "45")
     asked: list[str] = []
+    page.once("dialog", lambda one: (asked.append(one.message), one.dismiss()))
+    page.locator("#distill-resume").click()
+    page.wait_for_timeout(1_500)
+    assert "Each begun minute is paid" in asked.pop()
+    assert len(hub.jobs) == 1
+    enter(page.locator(limit), "45")
     page.once("dialog", lambda one: (asked.append(one.message), one.dismiss()))
     page.locator("#distill-remote-again").click()
     page.wait_for_timeout(1_500)

@@ -49,11 +49,12 @@ FACTS = ModelFacts(
 
 
 def test_the_front_matter_is_one_that_the_hub_takes() -> None:
-    for kind, library, relation in (
-        ("merged", "transformers", "finetune"),
-        ("adapter", "peft", "adapter"),
+    whole = RUN.config | {"student": {"base_id": "/home/ann/models/mine", "keep_layers": None}}
+    for kind, library, relation, config in (
+        ("merged", "transformers", "finetune", RUN.config),
+        ("adapter", "peft", "adapter", whole),  # of a pruned base it would name none
     ):
-        card = model_card(RUN, kind, FACTS)
+        card = model_card(RUN.model_copy(update={"config": config}), kind, FACTS)
         assert problems_of(card, "model") == ([], [])
         data = ModelCard(card).data.to_dict()
         assert data["library_name"] == library

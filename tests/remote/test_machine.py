@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 from huggingface_hub import HfApi
 
 from distill_studio.core.errors import NotFound, Unavailable
 from distill_studio.distill.config import load_config
-from distill_studio.distill.events import Done, Note
+from distill_studio.distill.events import Done, EventWriter, Note, Stopped
 from distill_studio.hub.run_repository import RunRepository
 from distill_studio.remote import machine, package, records
 from tests.fake_hub import FakeHub
@@ -28,6 +29,20 @@ for name in ("config.json", "model.safetensors", "events.out.tfevents.1", "train
     (folder / "model" / name).write_bytes(b"{}")
 (folder / "events.jsonl").write_text(sys.argv[2] + "\\n")
 sys.exit(int(sys.argv[3]))
+"""
+
+
+HANGS = """
+import pathlib, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+folder = pathlib.Path(sys.argv[1])
+(folder / "child").write_text(str(child.pid))
+(folder / "model").mkdir()
+for name in ("config.json", "model.safetensors"):
+    (folder / "model" / name).write_bytes(b"{}")
+(folder / "events.jsonl").write_text(sys.argv[2] + "\\n")
+time.sleep(600)
 """
 
 
@@ -66,6 +81,38 @@ def test_a_worker_that_said_done_and_then_fell_brings_its_model(packed: Path, hu
     )
     assert not result.unfit()
     assert json.loads(there["attempts/1/events/000001.jsonl"])["kind"] == "done"
+
+
+def test_a_worker_that_hangs_after_its_last_word_is_ended_and_its_model_comes(
+    packed: Path, hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = Done(metrics={"steps": 3}).model_dump_json()
+    monkeypatch.setattr(
+        machine, "worker_argv", lambda folder: [sys.executable, "-c", HANGS, folder, done]
+    )
+    monkeypatch.setattr(machine, "_EXITS_WITHIN_S", 0.5)
+    monkeypatch.setattr(machine, "_ENDS_WITHIN_S", 0.5)
+    assert machine.main([str(packed)]) == 0
+    there = brought(hub)
+    assert "model/model.safetensors" in there
+    assert json.loads(there["attempts/1/events/000001.jsonl"])["kind"] == "done"
+    child = int((packed.parent / "run" / "r" / "child").read_text())
+    is_left = psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE
+    assert not is_left
+
+
+@pytest.mark.parametrize("later", ["step", None])
+def test_only_silence_after_the_last_word_is_a_hang(tmp_path: Path, later: str | None) -> None:
+    """A resumed training says "stopped", then goes on in the same file."""
+    writer = EventWriter(tmp_path / "events.jsonl")
+    ending = machine._Ending(tmp_path / "events.jsonl")
+    writer.write(Stopped(step=3))
+    assert not ending.is_overdue()
+    if later:
+        writer.write(Note(message="on"))
+    ending._said_at = ending._said_at and ending._said_at - machine._EXITS_WITHIN_S - 1
+    assert ending.is_overdue() == (later is None)
+    writer.close()
 
 
 def test_the_device_that_was_paid_for_is_asked_for(

@@ -9,12 +9,14 @@ import sys
 import zipfile
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from packaging.requirements import Requirement
 
 import distill_studio
 from distill_studio.core.errors import InvalidInput
+from distill_studio.distill.chat_tokenizer import ChatTokenizer
 from distill_studio.distill.config import (
     DataConfig,
     LogitRun,
@@ -23,9 +25,12 @@ from distill_studio.distill.config import (
     TeacherConfig,
     load_config,
 )
+from distill_studio.distill.pairing import check_pairing
+from distill_studio.distill.signals import base as signals
+from distill_studio.distill.trainers import teacher_signal
 from distill_studio.remote import package, records, start
 from distill_studio.services.remote_models import from_hub, packed_bytes
-from tests.tiny_model import completions, write_snapshot
+from tests.tiny_model import build_tiny_model, completions, write_snapshot
 
 PACKAGE = Path(distill_studio.__file__).parent
 OPTIONAL = {"spaces", "bitsandbytes", "liger_kernel", "flash_attn"}  # looked for, never needed
@@ -103,6 +108,33 @@ def test_a_stored_signal_that_is_too_large_stays(
     monkeypatch.setattr("distill_studio.services.remote_models.MOST_PACKED_BYTES", 4000)
     with pytest.raises(InvalidInput, match="stored signal"):
         packed_bytes(a_run(tmp_path))
+
+
+@pytest.mark.parametrize("weights", [(1.0,), (1.0, 1.0), (3.0, 1.0)])
+def test_a_stored_signal_travels_under_the_name_that_the_trainer_gives_it(
+    tmp_path: Path, weights: tuple[float, ...]
+) -> None:
+    models = [build_tiny_model(tmp_path / f"m{n}", layers=n + 2) for n in range(len(weights))]
+    teachers = [
+        TeacherConfig(folder=str(model), id=model.name, weight=weight)
+        for model, weight in zip(models, weights, strict=True)
+    ]
+    fields = {
+        "student": StudentConfig(base_folder=str(models[0]), base_id="tiny"),
+        "teacher": teachers[0],
+        "more_teachers": tuple(teachers[1:]),
+        "signal": "cache",
+        "cache_folder": str(tmp_path / "caches"),
+    }
+    run = a_run(tmp_path).model_copy(update=fields)
+    chat = ChatTokenizer.load(models[0])
+    setup = SimpleNamespace(chat=chat, folder=tmp_path)
+    key, store = teacher_signal._key(setup, run, [], check_pairing(run))
+    folder(store)
+    (store / signals.KEY_FILE).write_text(key.model_dump_json())
+    assert package.stored_signals(run) == [store]
+    other = run.model_copy(update={"teacher": teachers[0].model_copy(update={"weight": 2.0})})
+    assert package.stored_signals(other) == ([store] if len(weights) == 1 else [])
 
 
 def test_the_same_code_makes_the_same_archive() -> None:

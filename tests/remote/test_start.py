@@ -27,6 +27,16 @@ def piped():
 """
 
 
+PIP = """
+import os, pathlib
+above = pathlib.Path(f"/proc/{os.getppid()}")
+print("pip", (above / "environ").read_bytes())
+for one in (above / "fd").iterdir():
+    if int(one.name) > 2 and os.readlink(one).startswith("pipe:"):
+        print(os.read(os.open(one, os.O_RDONLY | os.O_NONBLOCK), 4096))
+"""
+
+
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
     """start.py in a package whose code tells what it can see."""
@@ -47,13 +57,16 @@ def program(tmp_path: Path) -> Path:
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no /proc here")
-def test_nobody_below_can_read_the_token(program: Path) -> None:
-    there = {**os.environ, "HF_TOKEN": TOKEN, records.SKIP_INSTALL: "skip"}
+@pytest.mark.parametrize("installs", [False, True])
+def test_nobody_below_can_read_the_token(program: Path, installs: bool) -> None:
+    there = {**os.environ, "HF_TOKEN": TOKEN, records.SKIP_INSTALL: "" if installs else "skip"}
+    (program.parent / "pip.py").write_text(PIP)  # found before the real one
     ran = subprocess.run(
         [sys.executable, program], cwd=program.parent, env=there, capture_output=True, text=True,
         check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
+    assert ("pip b'" in ran.stdout) == installs
     assert f"piped {len(TOKEN)}" in ran.stdout
     assert TOKEN not in ran.stdout + ran.stderr
     assert "HF_TOKEN" not in ran.stdout

@@ -220,6 +220,13 @@ def test_an_adapter_of_a_pruned_base_is_told(
     found = workspace.hub.check(owner, "model", "first-sft", form="adapter")
     assert [one.code for one in found.warnings] == ["base_missing"]
     assert "24 layers kept" in found.warnings[0].message
+    with pytest.raises(InvalidInput, match="fits only its own base"):
+        workspace.distill.package(owner, "first-sft", "adapter")
+    assert workspace.distill.package(owner, "first-sft", "merged") == "first-sft-merged.zip"
+    arguments = {"what": "model", "name": "first-sft", "form": "adapter", "repo": "ann/few"}
+    finished(workspace, owner, workspace.hub.push(owner, **arguments, anyway=True))
+    named = json.loads(hub.repo("ann/few", "model").files()["adapter_config.json"])
+    assert named["base_model_name_or_path"] == "small", "not the whole model's id"
     assert workspace.hub.check(owner, "model", "first-sft").warnings == []
 
 

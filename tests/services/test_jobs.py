@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from distill_studio.bootstrap import build_studio
-from distill_studio.core.errors import Conflict, InvalidInput
+from distill_studio.core.errors import Conflict, InvalidInput, Unavailable
 from distill_studio.core.records import Job, JobState
 from distill_studio.services.jobs import JobContext, NeedsKey
 from distill_studio.services.lanes import Lanes
@@ -283,9 +283,71 @@ def test_a_closed_studio_leaves_no_thread_of_a_lane(settings, owner):
     )
 
 
-def test_a_lane_outlives_work_that_raises():
+def leaves() -> None:
+    raise SystemExit(3)
+
+
+@pytest.mark.parametrize("fails", [lambda: 1 / 0, leaves])
+def test_a_lane_outlives_work_that_raises(fails):
     lanes = Lanes({"compute": 1})
     done = threading.Event()
-    lanes.submit("compute", lambda: 1 / 0)
+    lanes.submit("compute", fails)
     lanes.submit("compute", done.set)
-    assert done.wait(5)
+    assert done.wait(20)
+
+
+def test_a_lane_without_a_thread_refuses_and_works_later(monkeypatch):
+    def full(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    lanes, done = Lanes({"compute": 1}), threading.Event()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", full)
+        with pytest.raises(RuntimeError):
+            lanes.submit("compute", lambda: None)
+    lanes.submit("compute", done.set)
+    assert done.wait(20)
+
+
+def test_a_job_that_no_thread_takes_has_failed_and_can_be_resumed(workspace, owner, monkeypatch):
+    def full(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    workspace.jobs.register("work", lambda context: {"ran": True})
+    with monkeypatch.context() as patch:
+        patch.setattr(workspace.studio.lanes, "submit", full)
+        with pytest.raises(Unavailable, match="cannot start a thread"):
+            workspace.jobs.submit(owner, "work", "", {})
+    (job,) = workspace.jobs.page(owner, ["work"])
+    assert job.state is JobState.FAILED
+    workspace.jobs.resume(owner, job.id)
+    assert workspace.jobs.wait(owner, job.id).result == {"ran": True}
+
+
+def test_a_job_that_exits_has_failed(workspace, owner):
+    workspace.jobs.register("leaves", lambda context: leaves())
+    job = workspace.jobs.submit(owner, "leaves", "", {})
+    ended = workspace.jobs.wait(owner, job.id, 60)
+    assert (ended.state, "SystemExit" in ended.error) == (JobState.FAILED, True)
+
+
+@pytest.mark.parametrize("when", ["beginning", "ending"])
+def test_a_job_whose_state_cannot_be_stored_is_not_stuck(workspace, owner, monkeypatch, when):
+    real, failed = jobs_table.update, threading.Event()
+    lost = JobState.RUNNING if when == "beginning" else JobState.DONE
+
+    def full(db: object, job_id: str, **fields: object) -> None:
+        if fields.get("state") in (lost, JobState.FAILED):
+            failed.set()
+            raise OSError("No space left on device")
+        real(db, job_id, **fields)
+
+    workspace.jobs.register("work", lambda context: {"ran": True})
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs_table, "update", full)
+        job = workspace.jobs.submit(owner, "work", "", {})
+        assert failed.wait(20)
+        wait_until(lambda: job.id not in workspace.jobs._tokens)
+    assert workspace.jobs.get(owner, job.id).state.is_active
+    workspace.jobs.resume(owner, job.id)
+    assert workspace.jobs.wait(owner, job.id, 60).result == {"ran": True}

@@ -62,8 +62,10 @@ def far(workspace: Workspace, owner: Actor, snapshot: str, tiny: str, hub: FakeH
 class Far:
     """The other machine, and what the app knows of it."""
 
-    def __init__(self, workspace: Workspace, owner: Actor, hub: FakeHub) -> None:
-        until(lambda: bool(hub.jobs), 60)
+    def __init__(
+        self, workspace: Workspace, owner: Actor, hub: FakeHub, *, is_job: bool = True
+    ) -> None:
+        until(lambda: bool(hub.jobs) or not is_job, 60)
         self.workspace, self.owner, self.hub = workspace, owner, hub
         self.parts = 0
 
@@ -78,7 +80,7 @@ class Far:
     def says(self, *lines: object, **files: bytes) -> None:
         """One commit of the other machine: a part of events, and other files."""
         self.parts += 1
-        attempt = f"attempts/{len(self.hub.jobs)}"
+        attempt = f"attempts/{len(self.hub.jobs) or 1}"
         text = "".join(
             (one if isinstance(one, str) else one.model_dump_json()) + "\n"  # type: ignore[attr-defined]
             for one in lines

@@ -104,19 +104,63 @@ def test_no_bad_hour_of_the_hub_cancels_a_job(far: Far) -> None:
     assert far.ends().state is RunState.DONE
 
 
-def test_a_repository_that_is_gone_ends_the_watching_and_a_stop_the_job(far: Far) -> None:
+def test_a_repository_that_is_gone_ends_no_watching_of_a_job_and_a_stop_the_job(far: Far) -> None:
+    kept = dict(far.hub.repos)
     far.hub.repos.clear()
-    assert far.over().state is RunState.FAILED
-    assert "may still run" in far.run.error
-    assert far.job.stage == "SCHEDULING"
-    with pytest.raises(Conflict, match="may still run"):
+    until(lambda: "may still run" in far.run.error, 60)
+    assert (far.run.state, far.job.stage) == (RunState.RUNNING, "SCHEDULING")
+    with pytest.raises(Conflict, match="still runs"):
         far.workspace.distill.delete(far.owner, "far")
-    with pytest.raises(Conflict, match="may still run"):
-        far.workspace.studio.delete_workspace(far.owner, "main")
+    far.hub.repos.update(kept)
+    until(lambda: not far.run.error, 60)
+    far.hub.repos.clear()
     far.workspace.distill.stop(far.owner, "far")
     assert far.over().state is RunState.STOPPED
     assert far.job.stage == "CANCELED"
     far.workspace.distill.delete(far.owner, "far")
+
+
+@pytest.mark.parametrize("status", [404, 409, 400])
+def test_a_stop_ends_when_the_hub_shows_the_end_not_before(far: Far, status: int) -> None:
+    refused = far.hub.fail("/cancel$", status, times=3)
+    looks = far.hub.fail("/api/jobs/ann/[0-9a-f]*$", 404, method="GET", times=3)
+    far.workspace.distill.stop(far.owner, "far")
+    assert far.over().state is RunState.STOPPED
+    assert (refused.hits, looks.hits, far.job.stage) == (3, 3, "CANCELED")
+    assert not state_of(far).may_run
+
+
+def test_a_job_that_is_not_found_is_watched_while_the_list_has_it(far: Far) -> None:
+    looks = far.hub.fail("/api/jobs/ann/[0-9a-f]*$", 404, method="GET", times=8)
+    until(lambda: looks.hits == 8, 60)
+    assert (far.run.state, far.job.stage) == (RunState.RUNNING, "SCHEDULING")
+    far.makes(MODEL)
+    assert far.ends().state is RunState.DONE
+    assert len(far.hub.jobs) == 1
+
+
+def test_a_job_that_is_gone_is_paid_again_only_after_a_stop(far: Far) -> None:
+    gone = dict(far.hub.jobs)
+    far.hub.jobs.clear()
+    run = far.over()
+    assert (run.state, state_of(far).may_run) == (RunState.FAILED, True)
+    status = far.workspace.remote.status(far.owner, "far")
+    assert status is not None
+    assert status.may_run, "the page has Stop"
+    assert "Stop the run" in run.error
+    with pytest.raises(Conflict, match="may still run"):
+        far.workspace.distill.delete(far.owner, "far")
+    with pytest.raises(Conflict, match="may still run"):
+        far.workspace.studio.delete_workspace(far.owner, "main")
+    far.workspace.distill.resume(far.owner, "far")
+    assert far.over().state is RunState.FAILED
+    assert not far.hub.jobs, "nothing is ordered beside a Job that may run"
+    far.hub.jobs.update(gone)  # it was an outage
+    far.workspace.distill.stop(far.owner, "far")
+    assert far.over().state is RunState.STOPPED
+    assert far.job.stage == "CANCELED"
+    far.workspace.distill.resume(far.owner, "far")
+    until(lambda: len(far.hub.jobs) == 2, 60)
 
 
 @pytest.mark.parametrize("is_waiting", [True, False])
@@ -147,14 +191,16 @@ def test_a_stop_while_a_start_is_lost_finds_the_job_and_cancels_it(
     assert [job.stage for job in hub.jobs.values()] == ["CANCELED"]
 
 
+@pytest.mark.parametrize("refusals", [0, 2])
 def test_a_job_too_many_is_cancelled(
-    settings: Settings, owner: Actor, tiny: str, hub: FakeHub
+    settings: Settings, owner: Actor, tiny: str, hub: FakeHub, refusals: int
 ) -> None:
     first = build_studio(settings)
     far = begun(first.workspace("main"), owner, tiny, hub)
     until(lambda: far.run.state is RunState.RUNNING, 60)
     first.close()
     hub.jobs["f" * 24] = FakeJob("f" * 24, "ann", far.job.order, far.job.folder)
+    hub.fail(f"/{'f' * 24}/cancel$", 409, times=refusals)
     second = build_studio(settings)
     second.workspace("main")
     until(lambda: hub.jobs["f" * 24].stage == "CANCELED", 60)

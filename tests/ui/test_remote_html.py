@@ -19,6 +19,7 @@ def status(**fields: object) -> RemoteStatus:
     known = {
         "kind": "job", "flavor": "a10g-small", "stage": "RUNNING", "running_s": 125.0, "usd": 0.05,
         "usd_per_minute": 0.0166667, "limit_minutes": 30, "limit_usd": 0.5, "attempt": 1,
+        "may_run": True, "is_paid_again": False,
         "job_url": "https://huggingface.co/jobs/ann/1", "repo": "ann/r",
         "repo_url": "https://huggingface.co/ann/r", "command": "sh",
     }  # fmt: skip
@@ -56,6 +57,19 @@ def test_how_a_job_stands() -> None:
     evil = status(stage=EVIL, flavor=EVIL, job_url="javascript:alert(1)", command=EVIL)
     assert "<img" not in remote_html.status_html(evil)
     assert "javascript:" not in remote_html.status_html(evil)
+
+
+def test_what_a_resume_pays_is_asked_before_and_said_after() -> None:
+    over, goes_on = status(is_paid_again=True, flavor='a"b'), status()
+    asked = remote_html.status_html(over)
+    assert "data-again=" not in remote_html.status_html(goes_on)
+    assert (
+        'data-again="Start this run again as a Job on a&quot;b, for 30 minutes and $0.50' in asked
+    )
+    again = status(attempt=2, limit_usd=0.75)
+    assert remote_html.said_again(over, again).endswith("for $0.75 at most.")
+    assert "nothing is ordered anew" in remote_html.said_again(goes_on, goes_on)
+    assert not remote_html.said_again(status(kind="machine"), status(kind="machine"))
 
 
 def test_another_machine_is_told_its_command() -> None:

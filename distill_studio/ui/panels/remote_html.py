@@ -71,7 +71,30 @@ def status_html(status: RemoteStatus) -> str:
     ]
     if status.attempt > 1:
         parts.append(f"start {status.attempt}")
-    return f'<div data-remote="{esc(status.stage)}">{note(" · ".join(parts))}</div>{_links(status)}'
+    asked = f' data-again="{esc(_question(status))}"' if status.is_paid_again else ""
+    told = note(" · ".join(parts))
+    return f'<div data-remote="{esc(status.stage)}"{asked}>{told}</div>{_links(status)}'
+
+
+def said_again(before: RemoteStatus, after: RemoteStatus) -> str:
+    """What a resume has led to.
+
+    Args:
+        before: How it stood, which decides whether a Job is ordered.
+        after: How it stands, with machine and limit.
+    """
+    if after.kind == "machine":
+        return ""
+    if not before.is_paid_again:
+        return "It goes on with the Job that it has: nothing is ordered anew."
+    return f"It starts as a Job again, for {usd(after.limit_usd)} at most."
+
+
+def _question(status: RemoteStatus) -> str:
+    return (
+        f"Start this run again as a Job on {status.flavor}, for {status.limit_minutes:.0f} minutes"
+        f" and {usd(status.limit_usd)} at most? Each begun minute is paid on the Hub."
+    )
 
 
 def _machine(one: Flavor) -> str:

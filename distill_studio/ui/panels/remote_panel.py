@@ -12,7 +12,7 @@ from distill_studio.ui.errors import guarded
 from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import note
 from distill_studio.ui.panels.distill_form import DistillForm, spec_of
-from distill_studio.ui.panels.remote_html import flavor_choices, quote_html, usd
+from distill_studio.ui.panels.remote_html import flavor_choices, quote_html, said_again
 from distill_studio.ui.panels.run_live import RunsPanel
 
 _SLOW: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
@@ -180,11 +180,9 @@ class _View:
         before = opened.remote.status(actor, name)
         opened.remote.resume(actor, name, flavor or "", _minutes(limit))
         status = opened.remote.status(actor, name)
+        assert before is not None  # else it would have been refused
         assert status is not None
-        if before is not None and before.job_url and before.attempt == status.attempt:
-            gr.Info("It goes on with the Job that it has: nothing is ordered anew.")
-        else:
-            gr.Info(f"It starts as a Job again, for {usd(status.limit_usd)} at most.")
+        gr.Info(said_again(before, status))
         return self._runs.view(request, workspace, name)
 
     def send(self, request: gr.Request, workspace: str, *values: Any) -> tuple[Any, ...]:  # noqa: ANN401

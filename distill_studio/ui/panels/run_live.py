@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from distill_studio.core.records import RunState
+from distill_studio.distill.card import has_own_base
 from distill_studio.distill.spec import TrainSpec
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
@@ -16,7 +17,7 @@ from distill_studio.ui.panels import distill_html
 from distill_studio.ui.panels.export_html import file_url
 from distill_studio.ui.panels.hub_panel import build_hub_panel
 from distill_studio.ui.panels.lineage_html import lineage_html
-from distill_studio.ui.panels.remote_html import status_html, usd
+from distill_studio.ui.panels.remote_html import said_again, status_html
 
 _SLOW: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
 _RESUMABLE = (RunState.STOPPED, RunState.FAILED, RunState.LOST)
@@ -28,6 +29,12 @@ element.addEventListener('click', event => {
   if (button) trigger('select', {index: 0, value: button.dataset.run});
 });
 """
+
+
+_CONFIRM_PAID = """(...args) => {
+const paid = document.querySelector('#distill-run-body [data-again]');
+if (paid && !confirm(paid.dataset.again)) throw new Error('kept');
+return args; }"""
 
 
 @dataclass(frozen=True)
@@ -105,18 +112,11 @@ def build_runs_panel(ui: Ui) -> RunsPanel:
 
     @guarded
     def on_resume(request: gr.Request, workspace: str, name: str) -> tuple[Any, ...]:
-        opened, actor = ui.open(request, workspace)
-        opened.distill.resume(actor, name)
-        remote = opened.remote.status(actor, name)
-        if remote is not None and remote.kind == "job":
-            gr.Info(f"It starts as a Job again, for {usd(remote.limit_usd)} at most.")
-        return view.page(request, workspace, name)
+        return view.resume(request, workspace, name)
 
     @guarded
     def on_lighter(request: gr.Request, workspace: str, name: str) -> tuple[Any, ...]:
-        opened, actor = ui.open(request, workspace)
-        opened.distill.resume(actor, name, lighter=True)
-        return view.page(request, workspace, name)
+        return view.resume(request, workspace, name, lighter=True)
 
     @guarded
     def on_delete(request: gr.Request, workspace: str, name: str) -> tuple[Any, ...]:
@@ -137,8 +137,8 @@ def build_runs_panel(ui: Ui) -> RunsPanel:
     timer.tick(guarded(view.live), asked, live, **QUIET)
     listing.select(on_pick, ui.workspace, outputs, **QUIET)
     stop.click(on_stop, asked, outputs, **SAYING)
-    resume.click(on_resume, asked, outputs, **SAYING)
-    lighter.click(on_lighter, asked, outputs, **SAYING)
+    resume.click(on_resume, asked, outputs, js=_CONFIRM_PAID, **SAYING)
+    lighter.click(on_lighter, asked, outputs, js=_CONFIRM_PAID, **SAYING)
     compare.click(lambda: gr.Tabs(selected="evaluate"), None, ui.tabs, **QUIET)
     for button, kind in ((merged, "merged"), (adapter, "adapter")):
         button.click(on_package, [*asked, gr.State(kind)], link, **_SLOW)
@@ -158,6 +158,18 @@ class _View:
         """Start a run and open its page."""
         opened, actor = self._ui.open(request, workspace)
         return self.page(request, workspace, opened.distill.start(actor, spec).name)
+
+    def resume(
+        self, request: gr.Request, workspace: str, name: str, *, lighter: bool = False
+    ) -> tuple[Any, ...]:
+        """Go on with a run, and say what that costs where it is paid."""
+        opened, actor = self._ui.open(request, workspace)
+        before = opened.remote.status(actor, name)
+        opened.distill.resume(actor, name, lighter)
+        after = opened.remote.status(actor, name)
+        if before is not None and after is not None and (said := said_again(before, after)):
+            gr.Info(said)
+        return self.page(request, workspace, name)
 
     def page(self, request: gr.Request, workspace: str, wanted: str) -> tuple[Any, ...]:
         """Everything: the list, and the wanted run or else the newest."""
@@ -203,12 +215,12 @@ class _View:
         is_done = run.state is RunState.DONE
         is_active = run.state in distill_html.ACTIVE
         shown = [
-            is_active,
+            is_active or (remote is not None and remote.may_run),  # paid, whatever the run says
             run.state in _RESUMABLE,
             distill_html.wants_lighter(run),
             is_done,
             is_done,
-            is_done and run.config.get("lora") is not None,
+            is_done and run.config.get("lora") is not None and not has_own_base(run),
             not is_active,
         ]
         return (
