@@ -19,7 +19,7 @@ from distill_studio.core.gpus import nvidia_gpus
 from distill_studio.core.records import JobState, Run, RunState
 from distill_studio.core.records.base import utc_now
 from distill_studio.distill import command as commands
-from distill_studio.distill.card import PackageKind, model_card
+from distill_studio.distill.card import PackageKind, card_files, model_card
 from distill_studio.distill.chat_tokenizer import ChatTokenizer
 from distill_studio.distill.config import (
     DataConfig,
@@ -259,6 +259,7 @@ class DistillService(Service):
                 )
             target = self._trash_path(name)
             self.workspace.studio.models.forget(folder)
+            self.workspace.runs.keep_notes(run, folder)
             if folder.exists():
                 shutil.move(folder, target)
             table.delete(self.db, name)
@@ -268,9 +269,9 @@ class DistillService(Service):
         """Zip a trained student into `exports/`; returns the file's name there."""
         actor.require(Role.VIEWER)
         run, folder, _ = self.finished(name, kind)
-        card = model_card(run, kind, model_facts(self.workspace, actor, run))
-        exports = self.workspace.folder / "exports"
-        return pack(folder, run, kind, exports, card).name
+        facts = model_facts(self.workspace, actor, run)
+        card, exports = model_card(run, kind, facts), self.workspace.folder / "exports"
+        return pack(folder, run, kind, exports, card, card_files(run, facts)).name
 
     # -- for other services and the page --------------------------------------------------
 

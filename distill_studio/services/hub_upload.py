@@ -13,7 +13,8 @@ from distill_studio.core.actor import Actor
 from distill_studio.core.errors import InvalidInput
 from distill_studio.core.records import Run, RunState, Snapshot
 from distill_studio.curate.filters.privacy import KINDS, finds
-from distill_studio.distill.card import ModelFacts, PackageKind, model_card, short_id
+from distill_studio.distill.card import ModelFacts, PackageKind, card_files, model_card
+from distill_studio.distill.model_names import short_id
 from distill_studio.distill.package import (
     ADAPTER_SETTINGS,
     public_adapter_settings,
@@ -110,7 +111,11 @@ class HubUploads:
             )
         run, folder, files = self._workspace.distill.finished(name, form)
         facts = self.facts(actor, run, repo_id, licence, datasets)
-        contents: dict[str, Path | bytes] = {**files, "run.json": public_settings(folder)}
+        contents: dict[str, Path | bytes] = {
+            **files,
+            **card_files(run, facts),
+            "run.json": public_settings(folder),
+        }
         if ADAPTER_SETTINGS in files:
             contents[ADAPTER_SETTINGS] = public_adapter_settings(
                 files[ADAPTER_SETTINGS], facts.base_model
