@@ -28,6 +28,7 @@ from distill_studio.cli.commands import (
     pairs,
     plans,
     reporting,
+    runs,
     seeds,
     seeds_hub,
     serve,
@@ -101,6 +102,7 @@ reporting.add_to(app)
 agreement.add_to(app)
 arena.add_to(app)
 training.add_to(app)
+runs.add_to(app)
 plans.add_to(app)
 suites.add_to(app)
 benchmarks.add_to(app)

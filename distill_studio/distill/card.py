@@ -1,6 +1,5 @@
 """The card of a trained student: what it comes from, how it was trained, how it did. Torch-free."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -9,6 +8,11 @@ from pydantic import Field
 from distill_studio.core.cards import card_table, counted, front_matter, licence_fields, plain
 from distill_studio.core.records import Run
 from distill_studio.core.records.base import Record
+from distill_studio.distill.curve import Curve
+from distill_studio.distill.curve_picture import PICTURE, curve_picture, curve_rows
+from distill_studio.distill.measures import kl_words
+from distill_studio.distill.model_names import short_id
+from distill_studio.distill.settings_text import setting_rows
 
 PackageKind = Literal["merged", "adapter"]
 TERMS = "terms-of-base-and-teachers"  # the name of a licence that nobody chose
@@ -24,22 +28,13 @@ _OWN_BASE = (
     " is not published: on the model that it comes from the adapter loads too, and answers wrongly."
     " Take the whole model instead."
 )
-_PAIRS = (
-    ("loss", "Held-out loss"),
-    ("margin", "Held-out margin"),
-    ("accuracy", "Held-out accuracy"),
-    ("kl", "Held-out KL to the teacher"),
-)
-_SETTINGS = (
-    ("learning_rate", "Learning rate"),
-    ("epochs", "Epochs"),
-    ("max_steps", "Most updates"),
-    ("batch_size", "Rows in a batch"),
-    ("grad_accumulation", "Batches in an update"),
-    ("max_length", "Most tokens of a row"),
-    ("temperature", "Temperature of the distillation"),
-    ("divergence", "Divergence"),
-    ("seed", "Seed"),
+_LIMITS = (
+    "It copies its teachers' errors and biases along with their answers.",
+    "It learned from {rows} alone. What they do not cover (other tasks, other languages, knowledge,"
+    " when to refuse) it may do worse than the model it comes from: distillation narrows, and a"
+    " small student loses breadth first. The evaluation above says nothing of the rest.",
+    "The terms of the teachers and of the base model apply.",
+    "Measure it on your own task before you rely on it.",
 )
 
 
@@ -76,6 +71,8 @@ class ModelFacts(Record):
     measured: dict[str, str] = Field(
         default_factory=dict, description="What was measured -> its figure, with its n."
     )
+    curve: Curve = Field(default_factory=Curve, description="Of its training.")
+    notes: tuple[str, ...] = Field(default=(), description="What people want said of the run.")
 
 
 def model_card(run: Run, kind: PackageKind, facts: ModelFacts | None = None) -> str:
@@ -93,11 +90,12 @@ def model_card(run: Run, kind: PackageKind, facts: ModelFacts | None = None) -> 
         *_data(facts),
         "## Training",
         card_table(("setting", "value"), _settings(run)),
+        *_curves(run, facts.curve),
         "## Evaluation",
         _evaluation(facts.measured),
+        *_said(facts.notes),
         "## Limits and terms",
-        "It copies its teachers' errors and biases along with their answers, and the terms of the"
-        " teachers and of the base model apply. Measure it on your own task before you rely on it.",
+        _limits(facts),
     ]
     body = "\n\n".join(part.strip() for part in parts if part)
     return f"{front_matter(_front(run, kind, facts))}\n{body}\n"
@@ -112,11 +110,10 @@ def has_own_base(run: Run) -> bool:
     return bool(student.get("keep_layers")) or str(student.get("base_id", "")).startswith("run:")
 
 
-def short_id(model_id: str) -> str:
-    """What may be published of a model's id: of a folder of this machine its name alone."""
-    text = str(model_id)
-    is_path = text.startswith(("/", "~", ".")) or "\\" in text or text[1:2] == ":"
-    return re.split(r"[/\\]", text.rstrip("/\\"))[-1] if is_path else text
+def card_files(run: Run, facts: ModelFacts) -> dict[str, bytes]:
+    """What lies beside the card and is shown in it, by name."""
+    picture = curve_picture(facts.curve, run.name, kl_words(run.config).label)
+    return {PICTURE: picture.encode()} if picture else {}
 
 
 def _front(run: Run, kind: PackageKind, facts: ModelFacts) -> dict[str, Any]:
@@ -145,7 +142,14 @@ def _summary(run: Run) -> dict[str, Any]:
         followed = [run.config.get("teacher") or {}, *(run.config.get("more_teachers") or ())]
         found["Teacher"] = ", ".join(_teacher_name(teacher) for teacher in followed)
     found["Updates"] = run.metrics.get("steps", "")
-    for key, label in _PAIRS:
+    if (covered := run.metrics.get("covered")) is not None:
+        found["Of the teacher's probability in the kept ids"] = f"{100 * covered:.1f} %"
+    for key, label in (
+        ("loss", "Held-out loss"),
+        ("margin", "Held-out margin"),
+        ("accuracy", "Held-out accuracy"),
+        ("kl", f"Held-out {kl_words(run.config).label}"),
+    ):
         before, after = run.metrics.get(f"{key}_before"), run.metrics.get(f"{key}_after")
         if key == "loss" or after is not None:
             found |= {f"{label} before": _figure(before), f"{label} after": _figure(after)}
@@ -221,12 +225,32 @@ def _data(facts: ModelFacts) -> list[str]:
 
 
 def _settings(run: Run) -> list[list[str]]:
-    rows = [[label, str(run.config[key])] for key, label in _SETTINGS if run.config.get(key)]
-    lora = run.config.get("lora")
-    rows.append(["Weights", f"LoRA, rank {lora['r']}, alpha {lora['alpha']}" if lora else "all"])
+    rows = [list(row) for row in setting_rows(run.config, has_summary=True)]
     if seconds := run.metrics.get("seconds"):
         rows.append(["Seconds of training", f"{seconds:,.0f}"])
     return rows
+
+
+def _curves(run: Run, curve: Curve) -> list[str]:
+    columns, rows = curve_rows(curve, kl_words(run.config).label)
+    if not rows:
+        return []
+    return [
+        "### Curves",
+        f"![Training and held-out figures by update]({PICTURE})",
+        card_table(columns, rows),
+        f"{plain(kl_words(run.config).about)}" if curve.held_kl else "",
+    ]
+
+
+def _said(notes: Sequence[str]) -> list[str]:
+    return ["## Notes", "\n".join(f"- {plain(one)}" for one in notes)] if notes else []
+
+
+def _limits(facts: ModelFacts) -> str:
+    rows = sum(one.rows for one in facts.trainings)
+    learned = f"{rows:,} rows of its snapshots" if rows else "the rows of its snapshot"
+    return "\n".join(f"- {line.format(rows=learned)}" for line in _LIMITS)
 
 
 def _evaluation(measured: Mapping[str, str]) -> str:

@@ -39,6 +39,9 @@ class Note(_Event):
 
     kind: Literal["note"] = Field(default="note", description="Tag.")
     message: str = Field(description="One line.")
+    covered: float | None = Field(
+        default=None, description="Of a stored signal: the teacher's probability in the kept ids."
+    )
 
 
 class Pruned(_Event):

@@ -26,6 +26,11 @@ LIGHTER_KTO = (
     " KTO compares the answers of a batch with each other, so its updates come out a little"
     " otherwise. Or start anew with a lower longest length, LoRA or a smaller student."
 )
+NO_NUMBER = "is no longer a number"
+ANOTHER_RATE = (
+    "Resumed, it would make the same updates. Press Use these settings again (in a shell: train"
+    " --like RUN), lower the learning rate or compute in fp32, and start it as a new run."
+)
 _RESERVE_BYTES = 64 * 1024
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _NO_SPACE_WORDS = ("no space left on device", "disk quota exceeded", "(os error 28)")
@@ -65,6 +70,11 @@ def explain(err: BaseException, folder: Path | None = None, method: str = "") ->
 def is_memory_short(error: str) -> bool:
     """True for the stored error of a run that a smaller batch may help."""
     return error.startswith((NO_GPU_MEMORY, NO_MEMORY))
+
+
+def is_diverged(error: str) -> bool:
+    """True for the stored error of a run that would come to the same end when resumed."""
+    return f" {NO_NUMBER} at update " in error
 
 
 def make_reserve(folder: Path) -> None:

@@ -3,20 +3,30 @@
 import json
 import re
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from distill_studio.core.errors import InvalidInput
 from distill_studio.core.ids import new_id
 from distill_studio.core.records import Run
-from distill_studio.distill.card import PackageKind, short_id
+from distill_studio.distill.card import PackageKind
+from distill_studio.distill.model_names import short_id
 
 ADAPTER_SETTINGS = "adapter_config.json"
 _NAMED_BASE = re.compile(r"\A---\n(?:.*\n)*?base_model: '?([^'\n]+)")  # in a card's front matter
+_NONE: Mapping[str, bytes] = {}
 _FOLDERS: dict[PackageKind, str] = {"merged": "model", "adapter": "adapter"}
 
 
-def pack(run_folder: Path, run: Run, kind: PackageKind, target: Path, card: str) -> Path:
+def pack(
+    run_folder: Path,
+    run: Run,
+    kind: PackageKind,
+    target: Path,
+    card: str,
+    beside: Mapping[str, bytes] = _NONE,
+) -> Path:
     """Zip `model/` or `adapter/` of a run into the folder `target`; returns the file.
 
     Args:
@@ -25,6 +35,7 @@ def pack(run_folder: Path, run: Run, kind: PackageKind, target: Path, card: str)
         kind: Which of the two.
         target: Where the file goes.
         card: Its README.md; an adapter's settings name the base that it names.
+        beside: What the card shows, by name.
 
     Raises:
         InvalidInput: The run trained full weights, so there is no adapter.
@@ -41,7 +52,9 @@ def pack(run_folder: Path, run: Run, kind: PackageKind, target: Path, card: str)
                     archive.writestr(f"{stem}/{name}", public_adapter_settings(file, _base(card)))
                 else:
                     archive.write(file, f"{stem}/{name}")
-            archive.writestr(f"{stem}/README.md", card)
+            texts: dict[str, str | bytes] = {"README.md": card, **beside}
+            for name, content in texts.items():
+                archive.writestr(f"{stem}/{name}", content)
             archive.writestr(f"{stem}/run.json", public_settings(run_folder))
         unfinished.rename(path)
     finally:

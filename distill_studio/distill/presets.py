@@ -265,7 +265,7 @@ _RESOLVED = (
     "feature_loss",
     "feature_layers",
 )
-_COPIED = (
+COPIED = (  # fields of a choice that run.json has under the same name
     "max_length",
     "over_length",
     "learning_rate",
@@ -320,7 +320,7 @@ def build_config(
     values = dict(preset.values)
     if spec.weights == "full":
         values["learning_rate"] = preset.full_learning_rate
-    chosen = {key: value for key in _COPIED if (value := getattr(spec, key)) is not None}
+    chosen = {key: value for key in COPIED if (value := getattr(spec, key)) is not None}
     if "epochs" in chosen and "max_steps" not in chosen:
         values.pop("max_steps", None)
     lora = None

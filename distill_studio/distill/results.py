@@ -27,6 +27,9 @@ def final_metrics(all_events: Sequence[Any], losses: list[float], steps: int) ->
         found["tokens_per_s"] = sorted(speeds)[len(speeds) // 2]
         found["memory_gib"] = max(e.memory_gib for e in events if e.kind == "step")
     found["seconds"] = sum(e.seconds for e in events if e.kind in ("step", "eval"))
+    covered = [e.covered for e in events if e.kind == "note" and e.covered is not None]
+    if covered:
+        found["covered"] = covered[-1]
     before = next((e for e in evals if e.step == 0), None)
     if before is None or not evals:
         return found

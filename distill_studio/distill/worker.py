@@ -150,7 +150,7 @@ def train(
         chat=ChatTokenizer.load(base),
         device=device,
         is_bf16=dtype == torch.bfloat16,
-        say=lambda message: writer.write(Note(message=message)),
+        say=lambda message, **more: writer.write(Note(message=message, **more)),
         check_stop=lambda: _raise_if(stop),
         ranks=ranks,
     )

@@ -14,8 +14,8 @@ from typing import Any
 
 import distill_studio
 from distill_studio.core.errors import InvalidInput
-from distill_studio.distill.card import short_id
 from distill_studio.distill.config import LogitRun, RunConfig, TeacherConfig, TeacherRun
+from distill_studio.distill.model_names import short_id
 from distill_studio.distill.pairing import check_pairing
 from distill_studio.distill.signals import base as signals
 from distill_studio.remote import records

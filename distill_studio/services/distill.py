@@ -19,7 +19,7 @@ from distill_studio.core.gpus import nvidia_gpus
 from distill_studio.core.records import JobState, Run, RunState
 from distill_studio.core.records.base import utc_now
 from distill_studio.distill import command as commands
-from distill_studio.distill.card import PackageKind, has_own_base, model_card
+from distill_studio.distill.card import PackageKind, card_files, has_own_base, model_card
 from distill_studio.distill.chat_tokenizer import ChatTokenizer
 from distill_studio.distill.config import (
     DataConfig,
@@ -262,6 +262,7 @@ class DistillService(Service):
                 )
             target = self._trash_path(name)
             self.workspace.studio.models.forget(folder)
+            self.workspace.runs.keep_notes(run, folder)
             if folder.exists():
                 shutil.move(folder, target)
             table.delete(self.db, name)
@@ -281,9 +282,9 @@ class DistillService(Service):
                 " on the model that this comes from it would load, and answer wrongly.",
                 "Take the whole model.",
             )
-        card = model_card(run, kind, model_facts(self.workspace, actor, run))
-        exports = self.workspace.folder / "exports"
-        return pack(folder, run, kind, exports, card).name
+        facts = model_facts(self.workspace, actor, run)
+        card, exports = model_card(run, kind, facts), self.workspace.folder / "exports"
+        return pack(folder, run, kind, exports, card, card_files(run, facts)).name
 
     # -- for other services and the page --------------------------------------------------
 

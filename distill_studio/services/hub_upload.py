@@ -16,10 +16,11 @@ from distill_studio.curate.filters.privacy import KINDS, finds
 from distill_studio.distill.card import (
     ModelFacts,
     PackageKind,
+    card_files,
     has_own_base,
     model_card,
-    short_id,
 )
+from distill_studio.distill.model_names import short_id
 from distill_studio.distill.package import (
     ADAPTER_SETTINGS,
     public_adapter_settings,
@@ -116,7 +117,11 @@ class HubUploads:
             )
         run, folder, files = self._workspace.distill.finished(name, form)
         facts = self.facts(actor, run, repo_id, licence, datasets)
-        contents: dict[str, Path | bytes] = {**files, "run.json": public_settings(folder)}
+        contents: dict[str, Path | bytes] = {
+            **files,
+            **card_files(run, facts),
+            "run.json": public_settings(folder),
+        }
         if ADAPTER_SETTINGS in files:
             base = "" if has_own_base(run) else facts.base_model
             contents[ADAPTER_SETTINGS] = public_adapter_settings(files[ADAPTER_SETTINGS], base)

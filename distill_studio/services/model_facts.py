@@ -10,7 +10,8 @@ from distill_studio.core.actor import Actor
 from distill_studio.core.errors import NotFound
 from distill_studio.core.estimate import Estimate
 from distill_studio.core.records import Run
-from distill_studio.distill.card import ModelFacts, Training, short_id
+from distill_studio.distill.card import ModelFacts, Training
+from distill_studio.distill.model_names import short_id
 from distill_studio.evaluate.standings import Standing
 from distill_studio.freeze.folder import read_manifest
 from distill_studio.hub.checks import notices
@@ -48,6 +49,8 @@ def model_facts(workspace: Workspace, actor: Actor, run: Run) -> ModelFacts:
         benchmarks=_benchmarks(manifests),
         measured=_suites(workspace, actor, f"student:{run.name}")
         | workspace.benchmarks.card_rows(f"student:{run.name}"),
+        curve=workspace.distill.curve(actor, run.name),
+        notes=tuple(one.text for one in workspace.runs.notes(actor, run.name) if one.in_card),
     )
 
 

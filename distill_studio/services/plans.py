@@ -25,6 +25,7 @@ from distill_studio.core.errors import (
 )
 from distill_studio.core.records import JobState, Plan, PlanKind, Record, Run, RunState
 from distill_studio.distill.config import METHOD_LABELS
+from distill_studio.distill.failures import is_diverged
 from distill_studio.distill.findings import Finding
 from distill_studio.distill.planning import Measure, grid_specs, measure_of, rank, stage_specs
 from distill_studio.distill.spec import TrainSpec
@@ -39,6 +40,11 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,49}$")
 _POLL_S = 0.5
 _ENDED = (RunState.STOPPED, RunState.FAILED, RunState.LOST)
+_RESUME = "Resume the plan: it goes on from the last checkpoint of this stage."
+_ANOTHER_PLAN = (
+    "The plan would come to the same end. Start {run} as a new run with a lower learning rate, then"
+    " run the stages after it as a new plan that goes on from that run."
+)
 _OF_THE_FIRST = ("pruned", "own_teacher", "cold_start")  # findings that later stages have not
 
 
@@ -168,7 +174,7 @@ class PlansService(Service):
             if not error:
                 continue
             if plan.kind is PlanKind.STAGES:
-                hint = "Resume the plan: it goes on from the last checkpoint of this stage."
+                hint = _ANOTHER_PLAN.format(run=name) if is_diverged(error) else _RESUME
                 raise Unavailable(f"Stage {index + 1} ({name}) failed: {error}", hint)
             context.log(f"{name} failed: {error}")
             failed[name] = error

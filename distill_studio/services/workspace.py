@@ -33,6 +33,7 @@ from distill_studio.services.references import ReferencesService
 from distill_studio.services.remote import RemoteService
 from distill_studio.services.report import ReportService
 from distill_studio.services.review import ReviewService
+from distill_studio.services.runs import RunsService
 from distill_studio.services.seeds import SeedsService
 from distill_studio.services.servers import ServersService
 from distill_studio.services.suites import SuitesService
@@ -72,6 +73,7 @@ class Workspace:
     export: ExportService
     report: ReportService
     distill: DistillService
+    runs: RunsService
     remote: RemoteService
     plans: PlansService
     evaluate: EvaluateService
@@ -113,6 +115,7 @@ class Workspace:
         self.export = ExportService(self)
         self.report = ReportService(self)
         self.distill = DistillService(self)
+        self.runs = RunsService(self)
         self.remote = RemoteService(self)
         self.plans = PlansService(self)
         self.evaluate = EvaluateService(self)

@@ -33,6 +33,7 @@ APPENDED: dict[str, tuple[str, str, tuple[str, ...]]] = {
 REWRITTEN: dict[str, tuple[str, ...]] = {
     "near_verdicts": ("a_id", "b_id"),
     "reject_reasons": ("position",),
+    "run_notes": ("id",),
 }
 # What is spoken of, by `id`, in the order in which it is put back.
 SPOKEN_OF = ("seeds", "pairs", "comparisons", "comparison_tasks", "recipe_texts")

@@ -56,8 +56,11 @@ def unfinished(db: Database) -> list[Run]:
 
 
 def delete(db: Database, name: str) -> None:
-    """Forget a run."""
+    """Forget a run and what was noted of it."""
     with db.write() as cursor:
+        cursor.execute(
+            "DELETE FROM run_notes WHERE run_id IN (SELECT id FROM runs WHERE name = ?)", [name]
+        ).fetchall()
         cursor.execute("DELETE FROM runs WHERE name = ?", [name])
 
 

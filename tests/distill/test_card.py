@@ -2,11 +2,14 @@
 
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 from huggingface_hub import ModelCard
 
 from distill_studio.core.records import Run
-from distill_studio.distill.card import ModelFacts, Training, model_card, short_id
+from distill_studio.distill.card import ModelFacts, Training, card_files, model_card
+from distill_studio.distill.curve import Curve, Point
+from distill_studio.distill.model_names import short_id
 from distill_studio.distill.package import public_adapter_settings, public_settings
 from tests.fake_hub.cards import problems_of
 
@@ -83,6 +86,63 @@ def test_everything_that_is_known_is_written() -> None:
     ):
         assert said in card, said
     assert "/home/ann" not in card
+
+
+def test_curves_stand_beside_the_card_and_their_figures_in_it() -> None:
+    curve = Curve(
+        total=40,
+        train=[Point(step=n, value=3.0 - n / 40) for n in range(1, 41)],
+        validation=[Point(step=n, value=3.5 - n / 40) for n in range(0, 41, 2)],
+        held_kl=[Point(step=n, value=1.0 - n / 80) for n in range(0, 41, 2)],
+    )
+    facts = FACTS.model_copy(update={"curve": curve})
+    card = model_card(RUN, "merged", facts)
+    assert "![Training and held-out figures by update](curves.svg)" in card
+    assert "| update | Loss, training | Loss, held out | KL to the teacher, times T²" in card
+    lines = [line for line in card.splitlines() if line.startswith(("| 0 |", "| 40 |"))]
+    assert lines == ["| 0 |  | 3.5000 | 1.0000 |", "| 40 | 2.0375 | 2.5000 | 0.5000 |"]
+    files = card_files(RUN, facts)
+    assert list(files) == ["curves.svg"]
+    tree = ElementTree.fromstring(files["curves.svg"])
+    assert tree.tag.endswith("svg")
+    drawn = files["curves.svg"].decode()
+    assert drawn.count("<circle") == 2 * 21
+    for outside in ("href", "url(", "<script", "var(", "@import"):
+        assert outside not in drawn
+    assert card_files(RUN, FACTS) == {}
+    assert "curves.svg" not in model_card(RUN, "merged", FACTS)
+
+
+def test_a_name_cannot_act_in_the_picture() -> None:
+    evil = RUN.model_copy(update={"name": "<script>alert(1)</script>"})
+    curve = Curve(validation=[Point(step=0, value=1.0)])
+    drawn = card_files(evil, ModelFacts(curve=curve))["curves.svg"].decode()
+    assert "<script" not in drawn
+    assert "&lt;script" in drawn
+
+
+def test_limits_name_the_lost_breadth_and_notes_stand_where_wanted() -> None:
+    facts = FACTS.model_copy(update={"notes": ("Good at <b>sums</b>.",)})
+    card = model_card(RUN, "merged", facts)
+    limits = card.partition("## Limits and terms")[2]
+    for said in (
+        "errors and biases",
+        "90 rows",
+        "loses breadth",
+        "other languages",
+        "terms of the",
+    ):
+        assert said in limits, said
+    assert "## Notes\n\n- Good at \\<b\\>sums\\</b\\>." in card
+    assert "## Notes" not in model_card(RUN, "merged", FACTS)
+
+
+def test_the_card_of_a_stored_signal_says_what_its_kl_is() -> None:
+    config = RUN.config | {"signal": "cache", "kept": "top_k", "top_k": 16}
+    run = RUN.model_copy(update={"config": config, "metrics": RUN.metrics | {"covered": 0.971}})
+    card = model_card(run, "merged", FACTS)
+    assert "| Held-out KL to the teacher, lower bound after | 0.5000 |" in card
+    assert "| Of the teacher's probability in the kept ids | 97.1 % |" in card
 
 
 def test_what_is_not_known_is_said_to_be_so() -> None:

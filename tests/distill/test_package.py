@@ -28,12 +28,14 @@ def test_a_package_holds_no_folder_of_this_machine(
     (folder / "model" / "config.json").write_text("{}")
     (folder / "run.json").write_text(config.model_dump_json())
     run = Run(name="r", method="logit", snapshot_id="s", config=config.model_dump(mode="json"))
-    made = pack(folder, run, "merged", tmp_path / "out", model_card(run, "merged"))
+    beside = {"curves.svg": b"<svg/>"}
+    made = pack(folder, run, "merged", tmp_path / "out", model_card(run, "merged"), beside)
     with zipfile.ZipFile(made) as archive:
         texts = {Path(n).name: archive.read(n).decode() for n in archive.namelist()}
     for name, text in texts.items():
         assert str(tmp_path) not in text, name
         assert config.student.base_folder not in text, name
+    assert texts["curves.svg"] == "<svg/>"
     told = json.loads(texts["run.json"])
     assert (told["student"]["base_id"], told["data"]["name"]) == ("tiny", "snap")
     assert [told["teacher"]["id"], told["more_teachers"][0]["id"]] == ["owner/big", "big"]

@@ -39,6 +39,7 @@ _NEEDS_MORE = {
     "pipelines": "export_text",
     "plans": "check get",
     "recipes": "history",
+    "runs": "compare notes settings",
     "servers": "health log",
     "suites": "judge_warning answers get items newest report standings trial trials",
     "teachers": "estimate",

@@ -4,18 +4,21 @@ import gradio as gr
 import pytest
 
 from distill_studio.core.errors import InvalidInput
-from distill_studio.core.records import JobState, Plan, PlanKind, Run, RunState
+from distill_studio.core.records import JobState, Plan, PlanKind, Run, RunNote, RunState
+from distill_studio.distill import failures
 from distill_studio.distill.curve import Curve, Point
-from distill_studio.distill.events import Eval, Sample, Started, Step
+from distill_studio.distill.events import Eval, Note, Sample, Started, Step
 from distill_studio.distill.findings import Finding
 from distill_studio.distill.planning import measure_of
+from distill_studio.distill.plot import nice_step, smoothed
 from distill_studio.distill.spec import OWNERS, TrainSpec
 from distill_studio.distill.students import server_choices
 from distill_studio.distill.token_view import TokenPiece, TokenRow
 from distill_studio.services.plans import PlanRow, PlanView
 from distill_studio.ui.panels import distill_form, distill_html
+from distill_studio.ui.panels import run_parts_html as parts
 from distill_studio.ui.panels.distill_fields import FIELD_NAMES, GROUPS
-from distill_studio.ui.panels.loss_plot import loss_plot, nice_step, smoothed, summary
+from distill_studio.ui.panels.loss_plot import loss_plot, summary
 from distill_studio.ui.panels.plans_html import plan_html, stages_html
 
 EVIL = "<img src=x onerror=alert(1)>${alert(1)}"
@@ -35,7 +38,12 @@ def test_untrusted_text_is_escaped() -> None:
     for html in (
         distill_html.tokens_html([row]),
         distill_html.runs_html([run], EVIL),
-        distill_html.run_html(run, Curve(), [sample]),
+        distill_html.run_html(run, Curve(), []),
+        distill_html.runs_html([run.model_copy(update={"name": "r"})], "", {"r": EVIL}),
+        parts.samples_html([sample], parts.NEWEST),
+        parts.worker_notes_html([Note(message=EVIL)]),
+        parts.notes_html([RunNote(run_id="i", user=EVIL, text=EVIL)], "", is_owner=True),
+        parts.settings_html(run),
         distill_html.findings_html([finding]),
     ):
         assert "<img" not in html
@@ -245,7 +253,6 @@ def test_a_plan_is_one_table() -> None:
 
 
 def test_a_run_that_lacked_memory_may_go_on_with_half_the_batch() -> None:
-    from distill_studio.distill import failures
 
     failed = failures.explain(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB."))
     run = Run(

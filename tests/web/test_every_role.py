@@ -51,7 +51,8 @@ REVIEWERS_TABLES = {
         # what they bring in
         "seeds", "reference_sets", "reference_items", "leak_packs", "leak_items",
         # what they start
-        "jobs", "runs", "snapshots", "suite_trials", "comparison_tasks", "recipe_texts",
+        "jobs", "runs", "run_notes", "snapshots", "suite_trials", "comparison_tasks",
+        "recipe_texts",
     )
 }  # fmt: skip
 REVIEWERS_PLACES = (

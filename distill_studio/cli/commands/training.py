@@ -101,7 +101,9 @@ def _show_preview(seen: dict[str, Any]) -> None:
 
 def train(
     ctx: typer.Context,
-    snapshot: Annotated[str, typer.Argument(help="Name of a snapshot.")],
+    snapshot: Annotated[
+        str, typer.Argument(help="Name of a snapshot (with --like, as that run had it).")
+    ] = "",
     method: Annotated[Method, typer.Option(help="How it learns.")] = Method.SFT,
     student: Annotated[
         str,
@@ -117,6 +119,10 @@ def train(
     steps: Annotated[int | None, typer.Option(min=1, help="Updates.")] = None,
     full: Annotated[bool, typer.Option("--full", help="All weights instead of LoRA.")] = False,
     name: Annotated[str, typer.Option(help="Name of the run.")] = "",
+    like: Annotated[
+        str,
+        typer.Option(help="A run whose settings are used again, but for those given here."),
+    ] = "",
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="Any other setting: learning_rate=1e-4. May be repeated."),
@@ -137,18 +143,27 @@ def train(
     """Train a student on a snapshot; Ctrl+C stops it at a checkpoint."""
     session = session_of(ctx)
     check_detach(session, detach)
+    if not (snapshot or like):
+        raise InvalidInput("No snapshot is named.", "Name one, or a run with --like.")
     model, layers = _split_layers(student)
-    spec = {
-        "snapshot": snapshot,
-        "method": method.value,
-        "student": model,
-        "keep_layers": layers,
-        "preset": preset,
-        "max_steps": steps,
-        "weights": "full" if full else "lora",
-        "name": name,
-        "teacher": teacher,
-    } | settings_of(set_ or [])
+    chosen: dict[str, dict[str, Any]] = {  # by the option that says so
+        "snapshot": {"snapshot": snapshot},
+        "method": {"method": method.value},
+        "student": {"student": model, "keep_layers": layers},
+        "preset": {"preset": preset},
+        "steps": {"max_steps": steps, "epochs": None},
+        "full": {"weights": "full" if full else "lora", "lora_r": None, "lora_alpha": None},
+        "name": {"name": name},
+        "teacher": {"teacher": teacher},
+    }
+    spec = session.call("runs_settings", name=like) if like else {}
+    for option, fields in chosen.items():
+        if not like or _is_given(ctx, option):
+            spec |= fields
+    given = settings_of(set_ or [])
+    if like and "epochs" in given:
+        spec["max_steps"] = steps  # passes instead of that run's updates
+    spec |= given
     if check:
         found = _checked(session, spec, on, limit)
         session.answer(found, lambda: print(json.dumps(found, ensure_ascii=False, indent=1)))
@@ -197,6 +212,12 @@ def _started(session: Session, spec: dict[str, Any], on: str, limit: int) -> dic
             break
         time.sleep(_LOOK_S)
     return run
+
+
+def _is_given(ctx: typer.Context, option: str) -> bool:
+    """Whether somebody typed it."""
+    source = ctx.get_parameter_source(option)
+    return source is not None and source.name != "DEFAULT"
 
 
 def _split_layers(student: str) -> tuple[str, int | None]:

@@ -9,6 +9,7 @@ from distill_studio.core.records.plan import Plan, PlanKind
 from distill_studio.core.records.preference import Outcome, Preference, Vote
 from distill_studio.core.records.review import Decision, DecisionKind
 from distill_studio.core.records.run import Run, RunState
+from distill_studio.core.records.run_note import RunNote
 from distill_studio.core.records.seed import Message, Seed
 from distill_studio.core.records.snapshot import Snapshot
 from distill_studio.core.records.teacher import TeacherConfig, TeacherKind
@@ -32,6 +33,7 @@ __all__ = [
     "Preference",
     "Record",
     "Run",
+    "RunNote",
     "RunState",
     "Seed",
     "Snapshot",

@@ -11,6 +11,7 @@ from transformers import TrainerCallback
 from distill_studio.core.errors import Cancelled, StudioError
 from distill_studio.distill.device import memory_gib
 from distill_studio.distill.events import Checkpoint, Eval, EventWriter, Sample, Step
+from distill_studio.distill.failures import ANOTHER_RATE, NO_NUMBER
 from distill_studio.distill.ranks import Ranks
 
 
@@ -173,6 +174,6 @@ class EventCallback(TrainerCallback):
 def _require_number(value: float, what: str, update: int) -> None:
     if not math.isfinite(value):
         raise Diverged(
-            f"The {what} is no longer a number at update {update}.",
-            "Lower the learning rate, or compute in fp32.",
+            f"The {what} {NO_NUMBER} at update {update}.",
+            ANOTHER_RATE,
         )

@@ -52,9 +52,11 @@ def served_cache(
     cache = CachedTeacher.open(folder, key, len(rows))
     if not setup.ranks.is_first:
         return cache
+    covered = cache.covered()
     setup.say(
         f"Stored signal, told by {config.teacher.id}: the top {key.k} cover"
-        f" {100 * cache.covered():.1f} % of the teacher's probability."
+        f" {100 * covered:.1f} % of the teacher's probability.",
+        covered=covered,
     )
     _ask_again(setup, config, rows, cache)
     if load_teacher is not None:

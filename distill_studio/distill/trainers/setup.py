@@ -42,7 +42,7 @@ class Setup:
     chat: ChatTokenizer
     device: str
     is_bf16: bool
-    say: Callable[[str], None] = lambda _: None  # what happens now, for the page
+    say: Callable[..., None] = lambda _, **__: None  # a Note for the page: its message, more fields
     check_stop: Callable[[], None] = lambda: None  # raises Cancelled when somebody asked to stop
     callbacks: list[Any] = field(default_factory=list)
     ranks: Ranks = field(default_factory=Ranks)

@@ -194,8 +194,10 @@ def _stored(
     cache = CachedTeacher.open(folder, key, len(rows))
     worst = cache.verify(teacher, rows, seed=config.seed)
     what = f"top {key.k}" if key.kind == "top_k" else f"{key.k} draws"
+    covered = cache.covered()
     setup.say(
-        f"Stored signal: the {what} cover {100 * cache.covered():.1f} % of the teacher's"
-        f" probability; asked again about {min(4, len(rows))} rows, it differs by {worst:.4f} nats."
+        f"Stored signal: the {what} cover {100 * covered:.1f} % of the teacher's probability;"
+        f" asked again about {min(4, len(rows))} rows, it differs by {worst:.4f} nats.",
+        covered=covered,
     )
     return cache

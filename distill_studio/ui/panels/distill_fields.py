@@ -31,6 +31,9 @@ REFERENCES = [
     ("adapter off, at each update", "adapter_off"),
     ("stored before the first", "stored"),
 ]
+SCHEDULERS = [("along a cosine", "cosine"), ("evenly", "linear"), ("not at all", "constant")]
+DTYPES = [("what is quicker here", "auto"), ("bf16", "bf16"), ("fp32", "fp32")]
+QUANTISED = [("no", "none"), ("to four bits (QLoRA, needs a GPU)", "nf4")]
 FEATURE_LOSSES = [("direction (cosine)", "cosine"), ("squared error", "mse")]
 
 # field, label, what it is, kind of number
@@ -45,8 +48,13 @@ _NUMBERS: tuple[tuple[str, str, str, type[int] | type[float]], ...] = (
     ("beta", "Beta", "DPO, KTO: pull; logit: KL", float),
     ("eval_every", "Held-out loss every", "updates", int),
     ("seed", "Seed", "order of rows", int),
+    ("warmup_ratio", "Warm-up", "share of the updates", float),
+    ("eval_rows", "Held-out rows", "at most", int),
+    ("save_every", "Checkpoint every", "updates", int),
+    ("lora_alpha", "LoRA alpha", "scale; empty: twice the rank", int),
     ("alpha", "Alpha", "weight of the answers", float),
     ("temperature", "Temperature", "of both softmaxes", float),
+    ("mixture", "Mixture", "JSD: beta; skewed: share of the other", float),
     ("top_k", "Kept per token", "ids or draws, if stored", int),
     ("teacher_weight", "Weight of the teacher", "among several", float),
     ("sampling_temperature", "Sampling temperature", "of the student's answers", float),
@@ -60,7 +68,7 @@ _NUMBERS: tuple[tuple[str, str, str, type[int] | type[float]], ...] = (
     ("feature_weight", "Weight of hidden states", "1 = as much as the KL; empty or 0: none", float),
 )
 NUMBERS = {name: (label, info, kind) for name, label, info, kind in _NUMBERS}
-COMMON_NUMBERS = tuple(name for name, *_ in _NUMBERS[:10])
+COMMON_NUMBERS = tuple(name for name, *_ in _NUMBERS[:14])
 LOGIT_NUMBERS = ("alpha", "top_k")
 ON_POLICY_NUMBERS = ("sampling_temperature", "answer_tokens")
 REASONING_NUMBERS = ("reasoning_share", "reasoning_budget")
@@ -81,11 +89,21 @@ FIELD_NAMES = (
     "signal",
     "feature_loss",
     "feature_layers",
+    "scheduler",
+    "dtype",
+    "quantise",
     "dpo_loss",
     "reference",
     "name",
     *NUMBERS,
 )
+# What `train`, the API and run.json can set, and no field of the form is for, with the reason.
+NOT_IN_THE_FORM = {
+    "devices": "several devices are started through accelerate launch, in a shell",
+    "sharding": "as devices",
+    "keep_layers": "part of the student",
+    "kept": "part of how the teacher is asked",
+}
 # groups of fields that are shown for some methods only
 GROUPS: dict[str, tuple[str, ...]] = {
     "teacher": ("logit", "on_policy"),
@@ -98,6 +116,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 _FALLBACKS: dict[str, float] = {
     "lora_r": 16,
+    "warmup_ratio": 0.05,
     "grad_accumulation": 1,
     "seed": 17,
     "top_k": 64,

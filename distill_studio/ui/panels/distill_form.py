@@ -15,7 +15,7 @@ from distill_studio.distill.students import SERVER_PREFIX, StudentChoice
 from distill_studio.ui.panels import distill_fields as fields
 from distill_studio.ui.panels.distill_fields import FIELD_NAMES, GROUPS, NUMBERS
 
-_PRUNED = "::"  # between a student's id and the layers to keep
+PRUNED = "::"  # between a student's id and the layers to keep
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,7 @@ def _teacher_group() -> dict[str, Any]:
             scale=2,
         )
         made["temperature"] = _number("temperature")
+        made["mixture"] = _number("mixture")
     with gr.Accordion("Several teachers", open=False), gr.Row(elem_classes="ds-fields"):
         made["teacher_weight"] = _number("teacher_weight")
         made["more_teachers"] = _text(
@@ -201,6 +202,15 @@ def _advanced() -> dict[str, Any]:
     for start in range(0, len(common), 5):
         with gr.Row(elem_classes="ds-fields"):
             made |= {name: _number(name) for name in common[start : start + 5]}
+    with gr.Row(elem_classes="ds-fields"):
+        for name, label, choices in (
+            ("scheduler", "After warm-up the rate falls", fields.SCHEDULERS),
+            ("dtype", "Computed in", fields.DTYPES),
+            ("quantise", "Frozen weights packed", fields.QUANTISED),
+        ):
+            made[name] = gr.Radio(
+                choices, value=choices[0][1], label=label, elem_id=f"distill-{name}"
+            )
     made["name"] = gr.Textbox(
         label="Name of the run",
         placeholder="empty: made from method and snapshot",
@@ -248,7 +258,7 @@ def spec_of(*values: Any) -> TrainSpec | None:  # noqa: ANN401  (values of the w
         return None
     method = chosen["method"]
     numbers = _parsed({name: chosen.pop(name) for name in NUMBERS})
-    base, _, keep = str(chosen["student"]).partition(_PRUNED)
+    base, _, keep = str(chosen["student"]).partition(PRUNED)
     chosen |= {
         "student": base,
         "keep_layers": int(keep) if keep else None,
@@ -257,7 +267,7 @@ def spec_of(*values: Any) -> TrainSpec | None:  # noqa: ANN401  (values of the w
         "teacher": chosen["teacher"] or None,
         "more_teachers": (chosen["more_teachers"] or "").strip() or None,
         "signal": "online" if chosen["signal"] == "online" else "cache",
-        "reference": chosen["reference"] or None,
+        **{name: chosen[name] or None for name in ("reference", "scheduler", "dtype", "quantise")},
         "kept": chosen["signal"] if chosen["signal"] in ("top_k", "draws") else None,
     }
     if not numbers.get("feature_weight"):
@@ -314,7 +324,7 @@ def student_options(choices: list[StudentChoice]) -> list[tuple[str, str]]:
         if choice.pruned_layers and choice.kind == "base":
             keep = choice.pruned_layers
             label = f"{choice.label}, pruned to {keep} of {choice.layers} layers"
-            options.append((label, f"{choice.id}{_PRUNED}{keep}"))
+            options.append((label, f"{choice.id}{PRUNED}{keep}"))
     return options
 
 

@@ -1,16 +1,18 @@
 """What the Distill tab shows: findings, tokens, the list of runs, one run. Pure."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from distill_studio.core.records import Run, RunState
 from distill_studio.distill.curve import Curve, standing
 from distill_studio.distill.failures import is_memory_short
 from distill_studio.distill.findings import Finding
+from distill_studio.distill.measures import kl_words
 from distill_studio.distill.presets import passes_of_lighter
 from distill_studio.distill.token_view import TokenPiece, TokenRow
 from distill_studio.ui.html import chip, duration, empty_state, esc, note, number, progress_bar
 from distill_studio.ui.panels.loss_plot import loss_plot, spark
+from distill_studio.ui.panels.run_parts_html import left_out_text
 
 STATES = {
     RunState.QUEUED: ("waiting", "info"),
@@ -22,6 +24,16 @@ STATES = {
 }
 _MARKS = {"error": ("refused", "bad"), "warning": ("note", "warn"), "info": ("info", "info")}
 ACTIVE = (RunState.QUEUED, RunState.RUNNING)
+_NONE: Mapping[str, str] = {}
+_LONGEST_NOTE = 80  # characters of a note in the list
+
+
+class _Figure(NamedTuple):
+    """A figure of a run's page, what it is called, and what there is to know of it."""
+
+    value: str
+    label: str
+    about: str = ""
 
 
 def findings_html(findings: Sequence[Finding]) -> str:
@@ -55,22 +67,28 @@ def _token(piece: TokenPiece) -> str:
     return f'<span class="tok{" on" if piece.learned else ""}" title="{piece.id}">{text}</span>'
 
 
-def runs_html(runs: Sequence[Run], selected: str) -> str:
-    """The list of runs; a click on one opens it."""
+def runs_html(runs: Sequence[Run], selected: str, notes: Mapping[str, str] = _NONE) -> str:
+    """The list of runs; a click on one opens it.
+
+    Args:
+        runs: Newest first.
+        selected: Name of the one that is shown.
+        notes: Name of a run -> the newest note of it.
+    """
     if not runs:
         return empty_state(
             "No runs yet", "Choose a snapshot and a student above, then press Start training."
         )
-    columns = ("Run", "State", "Method", "Snapshot", "Student", "Updates", "Held-out loss")
+    columns = ("Run", "State", "Method", "Snapshot", "Student", "Updates", "Note", "Held-out loss")
     head = "".join(f'<th scope="col">{column}</th>' for column in columns)
-    body = "".join(_run_row(run, run.name == selected) for run in runs)
+    body = "".join(_run_row(run, run.name == selected, notes.get(run.name, "")) for run in runs)
     return (
         '<div class="ds-table-wrap"><table class="ds-table ds-runs">'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
-def _run_row(run: Run, is_selected: bool) -> str:
+def _run_row(run: Run, is_selected: bool, noted: str) -> str:
     mark = ' aria-current="true"' if is_selected else ""
     name = f'<button type="button" class="ds-link" data-run="{esc(run.name)}">{esc(run.name)}'
     cells = [
@@ -80,6 +98,7 @@ def _run_row(run: Run, is_selected: bool) -> str:
         esc(run.config.get("data", {}).get("name", "")),
         esc(student_text(run)),
         number(run.metrics.get("steps", run.metrics.get("step"))),
+        esc(noted, _LONGEST_NOTE),
         loss_text(run.metrics),
     ]
     return f"<tr{mark}>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
@@ -117,7 +136,7 @@ def wants_lighter(run: Run) -> bool:
 
 
 def run_html(run: Run, curve: Curve, events: Sequence[Any], elsewhere: str = "") -> str:
-    """One run: head, progress, figures, curve, samples.
+    """One run: head, progress, figures, curves.
 
     Args:
         run: Of the store.
@@ -134,11 +153,12 @@ def run_html(run: Run, curve: Curve, events: Sequence[Any], elsewhere: str = "")
     parts.append(elsewhere)
     if run.error:
         parts.append(note(run.error, "bad"))
+    if left_out := left_out_text(events):
+        parts.append(note(left_out, "warn"))
     parts.append(_figures(run, held, curve))
     parts.append(loss_plot(curve))
-    parts.append(_parts_of_the_loss(curve))
+    parts.append(_parts_of_the_loss(run, curve))
     parts.append(_side_plots(curve))
-    parts.append(_samples([e for e in held if e.kind == "sample"]))
     return "".join(parts)
 
 
@@ -174,46 +194,55 @@ def _now(run: Run, events: Sequence[Any]) -> str:
 
 def _figures(run: Run, held: Sequence[Any], curve: Curve) -> str:
     steps = [e for e in held if e.kind == "step"]
-    figures: list[tuple[str, str]] = []
+    figures: list[_Figure] = []
     if steps:
-        figures.append((f"{steps[-1].step} of {curve.total}", "updates"))
-    figures += _held_out_figures([e for e in held if e.kind == "eval"])
+        figures.append(_Figure(f"{steps[-1].step} of {curve.total}", "updates"))
+    figures += _held_out_figures([e for e in held if e.kind == "eval"], run)
+    covered = [e.covered for e in held if e.kind == "note" and e.covered is not None]
+    if covered:
+        about = "Mean over all tokens; the rest of the teacher's probability is one bucket."
+        figures.append(_Figure(f"{100 * covered[-1]:.1f} %", "of the teacher stored", about))
     if steps:
         recent = sorted(e.seconds for e in steps[-20:])
         middle = recent[len(recent) // 2]
-        figures.append((f"{middle:.1f} s", "per update"))
-        figures.append((number(steps[-1].tokens_per_s), "tokens/s"))
-        figures.append((f"{steps[-1].memory_gib:.1f} GiB", "memory"))
+        figures.append(_Figure(f"{middle:.1f} s", "per update"))
+        figures.append(_Figure(number(steps[-1].tokens_per_s), "tokens/s"))
+        figures.append(_Figure(f"{steps[-1].memory_gib:.1f} GiB", "memory"))
         if steps[-1].answer_tokens is not None:
-            figures.append((f"{steps[-1].answer_tokens:.0f} tokens", "its own answers"))
+            figures.append(_Figure(f"{steps[-1].answer_tokens:.0f} tokens", "its own answers"))
         if run.state is RunState.RUNNING and curve.total:
             left = middle * (curve.total - steps[-1].step)
-            figures.append((duration(left), "to go, about"))
+            figures.append(_Figure(duration(left), "to go, about"))
     boxes = [
-        f'<div class="ds-run-figure"><span>{esc(value)}</span>{esc(label)}</div>'
-        for value, label in figures
+        f'<div class="ds-run-figure"{_title(about)}><span>{esc(value)}</span>{esc(label)}</div>'
+        for value, label, about in figures
     ]
     return f'<div class="ds-run-figures">{"".join(boxes)}</div>'
 
 
-def _held_out_figures(evals: Sequence[Any]) -> list[tuple[str, str]]:
+def _title(about: str) -> str:
+    return f' title="{esc(about)}"' if about else ""
+
+
+def _held_out_figures(evals: Sequence[Any], run: Run) -> list[_Figure]:
     if not evals:
         return []
     first, last = evals[0], evals[-1]
-    figures = [(f"{last.loss:.3f}", "held-out loss")]
+    figures = [_Figure(f"{last.loss:.3f}", "held-out loss")]
     if len(evals) > 1 and first.step == 0 and first.loss:
         change = 100 * (last.loss / first.loss - 1)
-        figures.append((_signed(change, 1) + " %", f"since {first.loss:.3f} before"))
+        figures.append(_Figure(_signed(change, 1) + " %", f"since {first.loss:.3f} before"))
     if last.kl is not None:
-        figures.append((f"{last.kl:.3f}", "KL to the teacher"))
+        words = kl_words(run.config)
+        figures.append(_Figure(f"{last.kl:.3f}", words.label, words.about))
     if last.ce is not None:
-        figures.append((f"{last.ce:.3f}", "cross-entropy"))
+        figures.append(_Figure(f"{last.ce:.3f}", "cross-entropy"))
     if last.features is not None:
-        figures.append((f"{last.features:.3f}", "distance of hidden states"))
+        figures.append(_Figure(f"{last.features:.3f}", "distance of hidden states"))
     if last.margin is not None:
-        figures.append((_signed(last.margin, 3), "held-out margin"))
+        figures.append(_Figure(_signed(last.margin, 3), "held-out margin"))
     if last.accuracy is not None:
-        figures.append((f"{100 * last.accuracy:.0f} %", "pairs ranked right"))
+        figures.append(_Figure(f"{100 * last.accuracy:.0f} %", "pairs ranked right"))
     return figures
 
 
@@ -221,12 +250,14 @@ def _signed(value: float, digits: int) -> str:
     return f"{value:+.{digits}f}".replace("-", "−")
 
 
-def _parts_of_the_loss(curve: Curve) -> str:
+def _parts_of_the_loss(run: Run, curve: Curve) -> str:
     """Logit distillation: what the loss is made of, each in a plot of its own scale."""
     if not curve.kl and not curve.held_kl:
         return ""
+    words = kl_words(run.config)
+    title = f"{words.label[:1].upper()}{words.label[1:]}, times T²"
     parts = (
-        ("KL to the teacher, times T²", curve.kl, curve.held_kl),
+        (title, curve.kl, curve.held_kl),
         ("Cross-entropy with the answers", curve.ce, curve.held_ce),
         ("Distance of hidden states to the teacher's", curve.features, curve.held_features),
     )
@@ -236,7 +267,7 @@ def _parts_of_the_loss(curve: Curve) -> str:
         for title, train, held in parts
         if train or held
     ]
-    return f'<div class="ds-loss-parts">{"".join(plots)}</div>'
+    return f'<div class="ds-loss-parts">{"".join(plots)}</div>{note(words.about)}'
 
 
 def _side_plots(curve: Curve) -> str:
@@ -253,21 +284,3 @@ def _side_plots(curve: Curve) -> str:
                 f"<div>{spark(points, label)}<span>{esc(label)} <b>{esc(value)}</b></span></div>"
             )
     return f'<div class="ds-sparks">{"".join(parts)}</div>' if parts else ""
-
-
-def _samples(samples: Sequence[Any]) -> str:
-    if not samples:
-        return ""
-    prompt = samples[-1].prompt
-    same = [s for s in samples if s.prompt == prompt]
-    shown = [same[0], same[-1]] if len(same) > 1 else same
-    answers = "".join(
-        f'<div class="ds-run-turn"><span>{"before" if s.step == 0 else f"update {s.step}"}</span>'
-        f'<div class="ds-txt">{esc(s.answer, 600)}</div></div>'
-        for s in shown
-    )
-    return (
-        '<h4 class="ds-h3">The same held-out prompt, before and now</h4>'
-        f'<div class="ds-run-samples"><div class="ds-run-turn"><span>prompt</span>'
-        f'<div class="ds-txt">{esc(prompt, 600)}</div></div>{answers}</div>'
-    )

@@ -2,22 +2,28 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
+from distill_studio.core.actor import Actor
 from distill_studio.core.records import RunState
 from distill_studio.distill.card import has_own_base
+from distill_studio.distill.failures import is_diverged
 from distill_studio.distill.spec import TrainSpec
+from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
 from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import esc, note
 from distill_studio.ui.panels import distill_html
+from distill_studio.ui.panels import run_parts_html as parts
+from distill_studio.ui.panels.compare_runs import build_compare_panel
 from distill_studio.ui.panels.export_html import file_url
 from distill_studio.ui.panels.hub_panel import build_hub_panel
 from distill_studio.ui.panels.lineage_html import lineage_html
 from distill_studio.ui.panels.remote_html import said_again, status_html
+from distill_studio.ui.panels.run_notes import build_notes_panel
 
 _SLOW: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
 _RESUMABLE = (RunState.STOPPED, RunState.FAILED, RunState.LOST)
@@ -45,6 +51,24 @@ class RunsPanel:
     outputs: list[Any]
     view: Callable[..., tuple[Any, ...]]
     start: Callable[..., tuple[Any, ...]]
+    again: gr.Button  # whoever has the form says what it does
+
+
+class _Live(NamedTuple):
+    """What changes while a run trains."""
+
+    timer: gr.Timer
+    listing: str
+    body: str
+    log: str
+    worker: str
+    answers: list[Any]  # the box of answers, the evaluations, what is known of them, the answers
+    buttons: list[Any]
+
+    def values(self) -> tuple[Any, ...]:
+        """In the order of the components."""
+        first = (self.timer, self.listing, self.body, self.log, self.worker)
+        return (*first, *self.answers, *self.buttons)
 
 
 def build_runs_panel(ui: Ui) -> RunsPanel:
@@ -52,6 +76,7 @@ def build_runs_panel(ui: Ui) -> RunsPanel:
     gr.HTML('<h3 class="ds-h3">Runs</h3>')
     listing = gr.HTML(elem_id="distill-runs", js_on_load=_PICK, apply_default_css=False)
     chosen = gr.State("")
+    build_compare_panel(ui, chosen)
     timer = gr.Timer(1.0, active=False)
     with gr.Column(visible=False, elem_id="distill-run", elem_classes="ds-card") as detail:
         body = gr.HTML(elem_id="distill-run-body", apply_default_css=False)
@@ -61,6 +86,7 @@ def build_runs_panel(ui: Ui) -> RunsPanel:
             lighter = gr.Button(
                 "Resume with half the batch", size="sm", elem_id="distill-resume-lighter"
             )
+            again = gr.Button("Use these settings again", size="sm", elem_id="distill-again")
             compare = gr.Button("Compare with its teacher", size="sm", elem_id="distill-compare")
             merged = gr.Button("Download the model", size="sm", elem_id="distill-merged")
             adapter = gr.Button("Download the adapter", size="sm", elem_id="distill-adapter")
@@ -72,7 +98,21 @@ def build_runs_panel(ui: Ui) -> RunsPanel:
             gr.HTML(note("Move this run and its model to the trash folder?", "warn"))
             yes = gr.Button("Move to trash", size="sm", elem_id="distill-delete-yes")
             no = gr.Button("Keep it", size="sm", elem_id="distill-delete-no")
+        with gr.Column(visible=False, elem_id="distill-samples-box") as samples_box:
+            step = gr.Dropdown(
+                [("the newest", parts.NEWEST)],
+                value=parts.NEWEST,
+                label="Answers to held-out prompts, at",
+                elem_id="distill-samples-step",
+            )
+            samples = gr.HTML(elem_id="distill-samples", apply_default_css=False)
+        known = gr.State([])  # evaluations among the choices
         push_box = build_hub_panel(ui, "model", chosen, "distill")
+        noted = build_notes_panel(ui, chosen, listing)
+        with gr.Accordion("What the worker noted", open=False, elem_id="distill-worker-box"):
+            worker = gr.HTML(elem_id="distill-worker", apply_default_css=False)
+        with gr.Accordion("Settings", open=False, elem_id="distill-settings-box"):
+            settings = gr.HTML(elem_id="distill-settings", apply_default_css=False)
         with gr.Accordion("Where it comes from", open=False, elem_id="distill-lineage-box"):
             lineage = gr.HTML(elem_id="distill-lineage", apply_default_css=False)
         with gr.Accordion("Log", open=False):
@@ -93,10 +133,10 @@ def build_runs_panel(ui: Ui) -> RunsPanel:
                 elem_id="distill-several",
             )
     buttons = [stop, resume, lighter, compare, merged, adapter, delete, push_box]
-    facts = [body, lineage, log, command, several]
-    outputs = [chosen, timer, listing, detail, *facts, link, confirm, *buttons]
-    live = [timer, listing, body, log, *buttons]
-    view = _View(ui)
+    live = [timer, listing, body, log, worker, samples_box, step, known, samples, *buttons]
+    facts = [lineage, settings, command, several, link, confirm, *noted.outputs]
+    outputs = [chosen, detail, *facts, *live]
+    view = _View(ui, noted.shown)
 
     @guarded
     def on_pick(request: gr.Request, workspace: str, event: gr.SelectData) -> tuple[Any, ...]:
@@ -134,7 +174,8 @@ def build_runs_panel(ui: Ui) -> RunsPanel:
         )
 
     asked = [ui.workspace, chosen]
-    timer.tick(guarded(view.live), asked, live, **QUIET)
+    timer.tick(guarded(view.live), [*asked, step, known], live, **QUIET)
+    step.input(guarded(view.answers), [*asked, step], samples, **QUIET)
     listing.select(on_pick, ui.workspace, outputs, **QUIET)
     stop.click(on_stop, asked, outputs, **SAYING)
     resume.click(on_resume, asked, outputs, js=_CONFIRM_PAID, **SAYING)
@@ -145,14 +186,20 @@ def build_runs_panel(ui: Ui) -> RunsPanel:
     delete.click(lambda: gr.Row(visible=True), None, confirm, **QUIET)
     no.click(lambda: gr.Row(visible=False), None, confirm, **QUIET)
     yes.click(on_delete, asked, outputs, **SAYING)
-    return RunsPanel(chosen, outputs, view.page, view.start)
+    return RunsPanel(chosen, outputs, view.page, view.start, again)
 
 
 class _View:
-    """What the panel shows."""
+    """What the panel shows.
 
-    def __init__(self, ui: Ui) -> None:
+    Args:
+        ui: The shell.
+        noted: Values of the notes' components for a run.
+    """
+
+    def __init__(self, ui: Ui, noted: Callable[[Workspace, Actor, str], tuple[Any, ...]]) -> None:
         self._ui = ui
+        self._noted = noted
 
     def start(self, request: gr.Request, workspace: str, spec: TrainSpec) -> tuple[Any, ...]:
         """Start a run and open its page."""
@@ -177,38 +224,53 @@ class _View:
         runs = opened.distill.page(actor)
         names = [run.name for run in runs]
         name = wanted if wanted in names else (names[0] if names else "")
-        timer, listing, body, log, *buttons, _ = self.live(request, workspace, name)
-        is_done = any(run.name == name and run.state is RunState.DONE for run in runs)
-        command = opened.distill.command(actor, name) if name else ""
-        several = opened.distill.command(actor, name, several=True) if name else ""
-        lineage = lineage_html(opened.lineage.model(actor, name)) if name else ""
-        column = gr.Column(visible=bool(name))
+        live = self._live(opened, actor, name)
+        run = next((run for run in runs if run.name == name), None)
+        is_done = run is not None and run.state is RunState.DONE
+        push = gr.Accordion(open=False, visible=is_done)
         return (
             name,
-            timer,
-            listing,
-            column,
-            body,
-            lineage,
-            log,
-            command,
-            several,
+            gr.Column(visible=bool(name)),
+            lineage_html(opened.lineage.model(actor, name)) if name else "",
+            parts.settings_html(run) if run else "",
+            opened.distill.command(actor, name) if name else "",
+            opened.distill.command(actor, name, several=True) if name else "",
             "",
             gr.Row(visible=False),
-            *buttons,
-            gr.Accordion(open=False, visible=is_done),
+            *self._noted(opened, actor, name),
+            *live._replace(buttons=[*live.buttons[:-1], push]).values(),
         )
 
-    def live(self, request: gr.Request, workspace: str, name: str) -> tuple[Any, ...]:
-        """What changes while a run trains."""
+    def live(
+        self, request: gr.Request, workspace: str, name: str, step: str, known: list[int]
+    ) -> tuple[Any, ...]:
+        """What changes while a run trains; the evaluation that was chosen stays so."""
         opened, actor = self._ui.open(request, workspace)
+        return self._live(opened, actor, name, step or parts.NEWEST, known).values()
+
+    def answers(self, request: gr.Request, workspace: str, name: str, step: str) -> str:
+        """The answers at another evaluation."""
+        opened, actor = self._ui.open(request, workspace)
+        opened.distill.get(actor, name)
+        return parts.samples_html(opened.distill.follow(name)[1], step or parts.NEWEST)
+
+    def _live(
+        self,
+        opened: Workspace,
+        actor: Actor,
+        name: str,
+        step: str = parts.NEWEST,
+        known: list[int] | None = None,
+    ) -> _Live:
+        """Args: `known` are the evaluations that the page offers; None = those of another run."""
         runs = opened.distill.page(actor)
-        is_any_active = any(run.state in distill_html.ACTIVE for run in runs)
-        listing = distill_html.runs_html(runs, name)
+        timer = gr.Timer(active=any(run.state in distill_html.ACTIVE for run in runs))
+        listing = distill_html.runs_html(runs, name, opened.runs.newest_notes(actor))
         run = next((run for run in runs if run.name == name), None)
         if run is None:
             hidden = [*[gr.Button(visible=False)] * 7, gr.Accordion(visible=False)]
-            return (gr.Timer(active=is_any_active), listing, "", "", *hidden)
+            nothing = [gr.Column(visible=False), gr.skip(), [], ""]
+            return _Live(timer, listing, "", "", "", nothing, hidden)
         curve, events = opened.distill.follow(name)
         remote = opened.remote.status(actor, name)
         lines = esc(opened.distill.log(actor, name, _LOG_LINES)) or "Nothing printed yet."
@@ -216,18 +278,29 @@ class _View:
         is_active = run.state in distill_html.ACTIVE
         shown = [
             is_active or (remote is not None and remote.may_run),  # paid, whatever the run says
-            run.state in _RESUMABLE,
+            run.state in _RESUMABLE and not is_diverged(run.error),
             distill_html.wants_lighter(run),
             is_done,
             is_done,
             is_done and run.config.get("lora") is not None and not has_own_base(run),
             not is_active,
         ]
-        return (
-            gr.Timer(active=is_any_active),
+        return _Live(
+            timer,
             listing,
             distill_html.run_html(run, curve, events, status_html(remote) if remote else ""),
             f'<pre class="ds-log">{lines}</pre>',
-            *[gr.Button(visible=is_shown) for is_shown in shown],
-            gr.Accordion(visible=is_done),
+            parts.worker_notes_html(events),
+            _answers(events, step, known),
+            [*[gr.Button(visible=is_shown) for is_shown in shown], gr.Accordion(visible=is_done)],
         )
+
+
+def _answers(events: list[Any], step: str, known: list[int] | None) -> list[Any]:
+    steps = parts.sample_steps(events)
+    choices: Any = gr.skip()  # an open list is left alone while there is nothing new
+    if known is None:
+        choices = gr.Dropdown(parts.step_choices(steps), value=parts.NEWEST)
+    elif known != steps:
+        choices = gr.Dropdown(parts.step_choices(steps))
+    return [gr.Column(visible=bool(steps)), choices, steps, parts.samples_html(events, step)]

@@ -4,7 +4,9 @@ from typing import Any
 
 import gradio as gr
 
+from distill_studio.core.actor import Actor
 from distill_studio.core.errors import InvalidInput
+from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
 from distill_studio.ui.events import QUIET, SAYING
@@ -12,6 +14,7 @@ from distill_studio.ui.html import empty_state, note, page_head
 from distill_studio.ui.panels import distill_form
 from distill_studio.ui.panels.distill_fields import preset_choices, preset_text
 from distill_studio.ui.panels.distill_html import findings_html, tokens_html
+from distill_studio.ui.panels.distill_refill import Choices, known, refill, with_pruned
 from distill_studio.ui.panels.form_memory import FormMemory
 from distill_studio.ui.panels.plans_panel import PlansPanel, build_plans_panel
 from distill_studio.ui.panels.remote_panel import build_remote_panel
@@ -20,6 +23,7 @@ from distill_studio.ui.panels.run_live import RunsPanel, build_runs_panel
 LABEL = "Distill"
 _SLOW: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
 _LISTS = ("snapshot", "student", "teacher")  # whose choices depend on the workspace
+_TO_THE_FORM = "() => document.querySelector('#distill-taken')?.scrollIntoView({block: 'start'})"
 _NO_SNAPSHOT = empty_state(
     "Nothing to train on yet", "Training reads from a snapshot: freeze accepted answers first."
 )
@@ -38,6 +42,7 @@ def build(ui: Ui) -> TabView:
         gr.HTML(_NO_SNAPSHOT)
         to_freeze = gr.Button("Go to Freeze", elem_id="distill-to-freeze")
     with gr.Column() as choose:
+        taken = gr.HTML(elem_id="distill-taken", apply_default_css=False)
         form = distill_form.build_form()
         findings = gr.HTML(elem_id="distill-findings", apply_default_css=False)
         with gr.Accordion("What the student will see, token by token", open=False):
@@ -84,7 +89,15 @@ def build(ui: Ui) -> TabView:
         distill_form.signal_for, [fields["teacher"], fields["signal"]], fields["signal"], **QUIET
     )
     memory.keep_after(followed, ui.workspace)
-    start.click(guarded(view.start), checked, [fields["name"], *runs.outputs], **_SLOW)
+    start.click(guarded(view.start), checked, [fields["name"], taken, *runs.outputs], **_SLOW)
+    lists = [fields[name] for name in _LISTS]
+    again = runs.again.click(
+        guarded(view.again),
+        [ui.workspace, runs.chosen, memory.shown_for, *form.kept.values()],
+        [*lists, taken, memory.fill],
+        **SAYING,
+    )
+    again.success(None, None, None, js=_TO_THE_FORM, **QUIET)
     to_freeze.click(lambda: gr.Tabs(selected="freeze"), None, ui.tabs, **QUIET)
     return TabView(
         show=view.show,
@@ -143,7 +156,34 @@ class _View:
         spec = distill_form.spec_of(*values)
         if spec is None:
             raise InvalidInput("Choose a snapshot and a student first.")
-        return ("", *self._runs.start(request, workspace, spec))
+        return ("", "", *self._runs.start(request, workspace, spec))
+
+    def again(
+        self,
+        request: gr.Request,
+        workspace: str,
+        run: str,
+        shown_for: str,
+        *values: Any,  # noqa: ANN401
+    ) -> tuple[Any, ...]:
+        """The form at the settings of a run; a method's other fields stay as they are."""
+        opened, actor = self._ui.open(request, workspace)
+        config = opened.runs.config(opened.distill.get(actor, run))
+        found = refill(config, self._lists(opened, actor, config.method))
+        sent = dict(zip(self._memory.names, values, strict=True))
+        said = note(f"The settings of {run}. Change what should differ, then press Start training.")
+        return (
+            *(gr.Dropdown(found.lists[name]) for name in _LISTS),
+            said + "".join(note(warning, "warn") for warning in found.warnings),
+            self._memory.filling(workspace, shown_for, sent, found.values),
+        )
+
+    def _lists(self, opened: Workspace, actor: Actor, method: str) -> dict[str, Choices]:
+        return {
+            "snapshot": distill_form.snapshot_choices(opened.freeze.page(actor), method),
+            "student": distill_form.student_options(opened.distill.students(actor)),
+            "teacher": distill_form.teacher_options(opened.distill.teachers(actor)),
+        }
 
     def show(
         self,
@@ -159,12 +199,8 @@ class _View:
         opened, actor = self._ui.open(request, workspace)
         sent = dict(zip(self._memory.names, values, strict=True))
         wanted = self._memory.recalled(workspace, kept, shown_for) or sent
-        models = opened.distill.students(actor)
-        lists = {
-            "snapshot": distill_form.snapshot_choices(opened.freeze.page(actor), wanted["method"]),
-            "student": distill_form.student_options(models),
-            "teacher": distill_form.teacher_options(opened.distill.teachers(actor)),
-        }
+        lists = self._lists(opened, actor, wanted["method"])
+        lists["student"] = with_pruned(lists["student"], wanted["student"])
         wanted = wanted | {name: _known(lists[name], wanted[name]) for name in _LISTS}
         return (
             gr.Column(visible=not lists["snapshot"]),
@@ -186,5 +222,5 @@ def _preset(method: str, value: str) -> gr.Radio:
 
 def _known(choices: list[tuple[str, str]], value: str | None) -> str | None:
     """The value; one that is gone becomes the first choice."""
-    known = [choice for _, choice in choices]
-    return value if value in known else next(iter(known), None)
+    there = known(choices)
+    return value if value in there else next(iter(there), None)
