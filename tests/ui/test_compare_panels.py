@@ -15,6 +15,7 @@ from distill_studio.core.records.comparison import (
     ModelRole,
     Verdict,
 )
+from distill_studio.evaluate.blind import seen_by
 from distill_studio.services.evaluate import HeldOut
 from distill_studio.ui.panels.compare_events import CompareEvents, _packed, vote_updates
 from distill_studio.ui.panels.comparisons import (
@@ -99,6 +100,29 @@ def test_pieces_are_not_called_tokens():
 )
 def test_parameters_in_words(count, words):
     assert parameters(int(count)) == words
+
+
+@pytest.mark.parametrize("voted", [[0], [1], [0, 1]])
+def test_a_partly_voted_blind_set_shows_every_answer(voted):
+    """Names stand in the rows that were voted on; the order is another one in each row."""
+    rows = [
+        comparison(done("big", "from big 0"), done("small", "from small 0"), prompt="p0"),
+        comparison(done("small", "from small 1"), done("big", "from big 1"), prompt="p1"),
+    ]
+    verdict = Verdict(winner="1", user="u", vote_id="v" * 8)
+    seen = [
+        seen_by(c.model_copy(update={"is_blind": True, "verdict": verdict if n in voted else None}))
+        for n, c in enumerate(rows)
+    ]
+    markup = set_html(seen, "main")
+    for n in (0, 1):
+        row = markup[markup.index(f"p{n}</a>") :]
+        row = row[: row.index("</tr>")]
+        assert f"from big {n}" in row
+        assert f"from small {n}" in row
+        assert ("big</span>" in row) == (n in voted) or len(voted) == 2
+    assert ('<th scope="col">big</th>' in markup) == (len(voted) == 2)
+    assert ("Answer 1" in markup) == (len(voted) == 1)
 
 
 def test_vote_buttons_follow_what_is_in_view():

@@ -4,9 +4,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from statistics import mean
 
-from distill_studio.core.records.comparison import AnswerState, AnswerStats, Comparison
+from distill_studio.core.records.comparison import Answer, AnswerState, AnswerStats, Comparison
 from distill_studio.services.evaluate import HeldOut
-from distill_studio.ui.html import esc, note, number, table
+from distill_studio.ui.html import chip, esc, note, number, table
 
 _EXCERPT = 160
 
@@ -34,12 +34,17 @@ def set_html(comparisons: Sequence[Comparison], workspace: str) -> str:
     if not comparisons:
         return ""
     is_hidden = any(not answer.card.id for c in comparisons for answer in c.answers)
-    if is_hidden:
-        names = [answer.card.label for answer in comparisons[0].answers]
+    if is_hidden:  # the order differs from row to row: a place is all that they share
+        most = max(len(c.answers) for c in comparisons)
+        names = [f"Answer {place}" for place in range(1, most + 1)]
     else:
         names = sorted({answer.card.label for c in comparisons for answer in c.answers})
     rows = [
-        [link_html(c, workspace, c.prompt, 90), *_cells(c, names), esc(verdict_words(c))]
+        [
+            link_html(c, workspace, c.prompt, 90),
+            *(_by_place(c, len(names)) if is_hidden else _by_name(c, names)),
+            esc(verdict_words(c)),
+        ]
         for c in comparisons
     ]
     columns = ["Prompt", *names, "Your vote"]
@@ -82,18 +87,24 @@ def verdict_words(comparison: Comparison) -> str:
     return {"tie": "tie", "both_bad": "all bad"}[verdict.winner]
 
 
-def _cells(comparison: Comparison, names: Sequence[str]) -> list[str]:
+def _by_name(comparison: Comparison, names: Sequence[str]) -> list[str]:
     answers = {answer.card.label: answer for answer in comparison.answers}
-    cells = []
-    for name in names:
-        answer = answers.get(name)
-        if answer is None:
-            cells.append("–")
-        elif answer.state is AnswerState.FAILED:
-            cells.append(note(answer.error or "failed", "bad"))
-        else:
-            cells.append(esc(answer.text, _EXCERPT))
-    return cells
+    return [_cell(answers[name]) if name in answers else "–" for name in names]
+
+
+def _by_place(comparison: Comparison, count: int) -> list[str]:
+    """A cell per place; the name stands in it where the reader may know it."""
+    cells = [
+        (f"{chip(answer.card.label)} " if answer.card.id else "") + _cell(answer)
+        for answer in comparison.answers
+    ]
+    return cells + ["–"] * (count - len(cells))
+
+
+def _cell(answer: Answer) -> str:
+    if answer.state is AnswerState.FAILED:
+        return note(answer.error or "failed", "bad")
+    return esc(answer.text, _EXCERPT)
 
 
 def _means(comparisons: Sequence[Comparison]) -> str:
