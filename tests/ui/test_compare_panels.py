@@ -11,13 +11,19 @@ from distill_studio.core.records.comparison import (
     AnswerState,
     AnswerStats,
     Comparison,
+    CostKind,
     ModelCard,
     ModelRole,
     Verdict,
 )
 from distill_studio.evaluate.blind import seen_by
 from distill_studio.services.evaluate import HeldOut
-from distill_studio.ui.panels.compare_events import CompareEvents, _packed, vote_updates
+from distill_studio.ui.panels.compare_events import (
+    CompareEvents,
+    _packed,
+    pane_updates,
+    vote_updates,
+)
 from distill_studio.ui.panels.comparisons import (
     held_out_html,
     history_html,
@@ -87,6 +93,36 @@ def test_unknown_figures_are_left_out():
     assert "getting ready" in markup
     assert "ev-fact" not in markup
     assert 'aria-busy="true"' in markup
+
+
+def costing(name: str, **fields: object) -> Answer:
+    answer = done(name, "x")
+    return answer.model_copy(update={"stats": answer.stats.model_copy(update=fields)})
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"cost": CostKind.FREE, "cost_usd": 0.0}, "<b>free</b> to ask"),
+        ({"cost": CostKind.UNKNOWN}, "<b>cost unknown</b> (no price is given)"),
+        ({"cost": CostKind.KNOWN, "cost_usd": 0.0123}, "<b>about $0.01</b> to ask"),
+        (
+            {"cost": CostKind.KNOWN, "cost_usd": 0.000042, "prompt_tokens": 9},
+            "<b>$0.000042</b> to ask",
+        ),
+    ],
+)
+def test_a_pane_tells_what_the_answer_cost(fields, words):
+    assert words in panes_html(comparison(costing("a", **fields), done("b", "y")))
+
+
+def test_a_set_tells_the_mean_cost():
+    dear = [costing("a", cost=CostKind.KNOWN, cost_usd=usd) for usd in (0.02, 0.04)]
+    riddle = costing("b", cost=CostKind.UNKNOWN)
+    local = costing("c", cost=CostKind.FREE, cost_usd=0.0)
+    markup = set_html([comparison(one, riddle, local) for one in dear], "main")
+    means = markup[markup.index("Mean cost") :]
+    assert [cell in means for cell in ("$0.03", "unknown", "free")] == [True] * 3
 
 
 def test_pieces_are_not_called_tokens():
@@ -179,3 +215,48 @@ def test_only_the_first_filling_of_a_page_may_choose_models():
     assert events._is_first(first, "demo")
     events._greet(first, "demo")
     assert not events._is_first(first, "demo")
+
+
+def test_differences_are_marked_against_the_chosen_answer():
+    shown = comparison(
+        done("a", "the red <b>car</b>"), done("b", "the blue <b>car</b>"), done("c", EVIL)
+    )
+    first, second, third = panes_html(shown, against=1).split("<article")[1:]
+    assert "compared with" in first
+    assert "the red &lt;b&gt;car&lt;/b&gt;" in first  # its own words, unmarked beside several
+    assert "the <ins>blue</ins> &lt;b&gt;car" in second
+    assert "<img" not in third
+    assert "<script" not in third
+    assert "<del>" not in first + second + third
+    first, second, _ = panes_html(shown, against=2).split("<article")[1:]
+    assert "the <ins>red</ins> " in first
+    assert "compared with" in second
+    assert "<ins>" not in panes_html(shown)
+
+
+def test_two_answers_are_both_marked_and_none_while_one_writes():
+    two = comparison(done("a", "the red car"), done("b", "the blue car"))
+    left, right = panes_html(two, against=1).split("<article")[1:]
+    assert "the <del>red</del> car" in left
+    assert "the <ins>blue</ins> car" in right
+    writing = done("b", "the blue").model_copy(update={"state": AnswerState.WRITING})
+    assert "<ins>" not in panes_html(comparison(done("a", "the red car"), writing), against=1)
+
+
+def test_what_lies_beyond_the_compared_words_is_shown_unmarked(monkeypatch):
+    monkeypatch.setattr("distill_studio.curate.diff.MAX_PIECES", 3)
+    two = comparison(done("a", "one two three four"), done("b", "one 2 three <four>"))
+    left, right = panes_html(two, against=1).split("<article")[1:]
+    assert "one <del>two</del> three four</div>" in left
+    assert "one <ins>2</ins> three &lt;four&gt;</div>" in right
+    assert "were compared" in right
+
+
+def test_the_answers_to_compare_with_are_those_in_view():
+    two = comparison(done("a", "x"), done("b", "y"))
+    markup, row, against = pane_updates(two, True, "4")
+    assert "compared with" in markup
+    assert row.visible
+    assert (against.value, against.choices) == ("1", [("1  a", "1"), ("2  b", "2")])
+    assert not pane_updates(two, False, "2")[2].visible
+    assert not pane_updates(None, True, "1")[1].visible

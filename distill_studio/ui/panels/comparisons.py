@@ -4,9 +4,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from statistics import mean
 
-from distill_studio.core.records.comparison import Answer, AnswerState, AnswerStats, Comparison
+from distill_studio.core.records.comparison import (
+    Answer,
+    AnswerState,
+    AnswerStats,
+    Comparison,
+    CostKind,
+)
 from distill_studio.services.evaluate import HeldOut
-from distill_studio.ui.html import chip, esc, note, number, table
+from distill_studio.ui.html import chip, esc, note, number, table, usd
 
 _EXCERPT = 160
 
@@ -119,13 +125,22 @@ def _means(comparisons: Sequence[Comparison]) -> str:
             number(len(stats)),
             number(mean(s.characters for s in stats)),
             _mean_speed(stats),
+            _mean_cost(stats),
         ]
         for name, stats in sorted(by_name.items())
     ]
-    return table(["Model", "Answers", "Mean characters", "Mean speed"], rows)
+    return table(["Model", "Answers", "Mean characters", "Mean speed", "Mean cost"], rows)
 
 
 def _mean_speed(stats: Sequence[AnswerStats]) -> str:
     speeds = [s.tokens_per_s for s in stats if s.tokens_per_s is not None]
     unit = "tokens/s" if all(s.is_exact for s in stats) else "pieces/s"
     return f"{number(mean(speeds), 1)} {unit}" if speeds else "–"
+
+
+def _mean_cost(stats: Sequence[AnswerStats]) -> str:
+    """Of the answers whose cost is known; in words where none is."""
+    costs = [s.cost_usd for s in stats if s.cost_usd is not None]
+    if not costs:
+        return "unknown" if any(s.cost is CostKind.UNKNOWN for s in stats) else "–"
+    return usd(mean(costs)) if any(costs) else "free"

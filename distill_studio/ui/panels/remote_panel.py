@@ -10,9 +10,9 @@ from distill_studio.distill.spec import TrainSpec
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
 from distill_studio.ui.events import QUIET, SAYING
-from distill_studio.ui.html import note
+from distill_studio.ui.html import note, usd
 from distill_studio.ui.panels.distill_form import DistillForm, spec_of
-from distill_studio.ui.panels.remote_html import flavor_choices, quote_html, usd
+from distill_studio.ui.panels.remote_html import flavor_choices, quote_html
 from distill_studio.ui.panels.run_live import RunsPanel
 
 _SLOW: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}

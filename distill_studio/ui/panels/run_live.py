@@ -11,12 +11,12 @@ from distill_studio.distill.spec import TrainSpec
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
 from distill_studio.ui.events import QUIET, SAYING
-from distill_studio.ui.html import esc, note
+from distill_studio.ui.html import esc, note, usd
 from distill_studio.ui.panels import distill_html
 from distill_studio.ui.panels.export_html import file_url
 from distill_studio.ui.panels.hub_panel import build_hub_panel
 from distill_studio.ui.panels.lineage_html import lineage_html
-from distill_studio.ui.panels.remote_html import status_html, usd
+from distill_studio.ui.panels.remote_html import status_html
 
 _SLOW: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
 _RESUMABLE = (RunState.STOPPED, RunState.FAILED, RunState.LOST)
@@ -160,10 +160,11 @@ class _View:
         return self.page(request, workspace, opened.distill.start(actor, spec).name)
 
     def page(self, request: gr.Request, workspace: str, wanted: str) -> tuple[Any, ...]:
-        """Everything: the list, and the wanted run or else the newest."""
+        """Everything: the list, and the run wanted, or that a link names, or the newest."""
         opened, actor = self._ui.open(request, workspace)
         runs = opened.distill.page(actor)
         names = [run.name for run in runs]
+        wanted = wanted or request.query_params.get("run", "")
         name = wanted if wanted in names else (names[0] if names else "")
         timer, listing, body, log, *buttons, _ = self.live(request, workspace, name)
         is_done = any(run.name == name and run.state is RunState.DONE for run in runs)
