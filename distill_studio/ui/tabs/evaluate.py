@@ -199,6 +199,7 @@ def _ask_form() -> dict[str, Any]:
 def _answers() -> dict[str, Any]:
     """The panes, and what can be said of them."""
     panes = gr.HTML(WELCOME, elem_id="evaluate-panes", js_on_load=_KEYS, apply_default_css=False)
+    current = gr.Textbox(visible="hidden", elem_id="evaluate-current", label="Comparison in view")
     with gr.Row(visible=False, equal_height=True, elem_id="evaluate-differing") as differing:
         differ = gr.Checkbox(
             label="Show differences",
@@ -208,7 +209,6 @@ def _answers() -> dict[str, Any]:
         against = gr.Dropdown(
             ["1"], value="1", label="Compared with", visible=False, elem_id="evaluate-against"
         )
-    current = gr.Textbox(visible="hidden", elem_id="evaluate-current", label="Comparison in view")
     with gr.Row(elem_id="evaluate-votes"):
         votes = {
             winner: gr.Button(winner, visible=False, elem_id=f"evaluate-vote-{winner}")
