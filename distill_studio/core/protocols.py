@@ -1,6 +1,6 @@
 """Seams between stages and the models they use. Stages take these; services plug in real ones."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -98,6 +98,20 @@ class ChatModel(Protocol):
 
     def stream(self, request: ChatRequest, cancel: CancelToken | None = None) -> AsyncIterator[str]:
         """Yield pieces of one answer as they are written; raise TeacherError on failure."""
+        ...
+
+
+@runtime_checkable
+class CountedChatModel(Protocol):
+    """A chat model behind a server that counts the tokens of a streamed answer."""
+
+    def stream_counted(
+        self,
+        request: ChatRequest,
+        cancel: CancelToken | None,
+        on_usage: Callable[[int, int], None],
+    ) -> AsyncIterator[str]:
+        """`stream`; `on_usage(tokens read, tokens written)` is called where the server tells."""
         ...
 
 

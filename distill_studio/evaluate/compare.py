@@ -7,12 +7,18 @@ one never holds up another. Models are given as functions that return them: what
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from distill_studio.core.errors import StudioError
 from distill_studio.core.progress import CancelToken
-from distill_studio.core.protocols import ChatModel, ChatRequest, Clock, SamplingParams
+from distill_studio.core.protocols import (
+    ChatModel,
+    ChatRequest,
+    Clock,
+    CountedChatModel,
+    SamplingParams,
+)
 from distill_studio.core.records.comparison import AnswerStats
 from distill_studio.core.records.seed import Message
 
@@ -138,6 +144,7 @@ class _Pump:
     last_at: float | None = None
     texts: list[str] = field(default_factory=list)
     model: ChatModel | None = None
+    usage: tuple[int, int] | None = None  # tokens read and written, as the server counted
 
     async def run(self, request: ChatRequest, leave: CancelToken) -> None:
         began = self.clock()
@@ -145,13 +152,23 @@ class _Pump:
         self.asked_at = self.clock()
         self.load_s = self.asked_at - began
         self.inbox.append(Started(self.index))
-        async for text in self.model.stream(request, leave):
+        async for text in self._stream(self.model, request, leave):
             if text:
                 self.last_at = self.clock()
                 self.first_at = self.last_at if self.first_at is None else self.first_at
                 self.texts.append(text)
                 self.inbox.append(Piece(self.index, text))
         self.last_at = self.clock()
+
+    def _stream(
+        self, model: ChatModel, request: ChatRequest, leave: CancelToken
+    ) -> AsyncIterator[str]:
+        if isinstance(model, CountedChatModel):
+            return model.stream_counted(request, leave, self._note_usage)
+        return model.stream(request, leave)
+
+    def _note_usage(self, read: int, written: int) -> None:
+        self.usage = read, written
 
     async def figures(self) -> AnswerStats:
         """`stats` in a thread: counting may load a tokenizer."""
@@ -174,6 +191,8 @@ class _Pump:
             is_exact=count is not None,
             tokens_per_s=speed,
             characters=len(text),
+            prompt_tokens=self.usage[0] if self.usage else None,
+            billed_tokens=self.usage[1] if self.usage else None,
         )
 
     def _since_asked(self, moment: float | None) -> float | None:

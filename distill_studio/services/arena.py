@@ -37,6 +37,7 @@ from distill_studio.services.arena_views import (
     votes_by_model,
 )
 from distill_studio.services.base import Service
+from distill_studio.services.checkpoints import parse_name
 from distill_studio.services.jobs import JobContext
 from distill_studio.services.meetings import Sources, hidden_voters, meetings_of
 from distill_studio.services.memo import Memo
@@ -205,7 +206,7 @@ class ArenaService(Service):
         role, _, name = card["id"].partition(":")
         if role != ModelRole.STUDENT:
             return str(card["model"]).partition(" at ")[0]
-        run = runs.get(self.db, name)
+        run = runs.get(self.db, parse_name(name)[0])
         base = run.config.get("student", {}).get("base_id", "") if run else ""
         return f"{name} (from {base.rpartition('/')[2]})" if base else name
 

@@ -18,6 +18,7 @@ from distill_studio.core.records.comparison import ModelRole
 from distill_studio.evaluate.harness import command as commands
 from distill_studio.evaluate.harness.results import read_events, read_results
 from distill_studio.services import processes
+from distill_studio.services.checkpoints import answering_folder
 from distill_studio.services.jobs import JobContext
 from distill_studio.services.processes import Child
 from distill_studio.store import benchmarks as table
@@ -118,7 +119,7 @@ class BenchmarkJobs:
         elif role == ModelRole.BASE:
             folder = studio.models.resolve(run.model.model)
         else:
-            folder = self._workspace.distill.student_folder(name)
+            folder = answering_folder(self._workspace, name)
         base = base_folder(folder, studio.settings.cache_folder)
         choice = probe.choose(studio.settings.cache_folder, studio.settings.device)
         told = commands.local_run(

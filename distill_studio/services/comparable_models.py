@@ -15,7 +15,13 @@ from distill_studio.core.errors import NotFound
 from distill_studio.core.protocols import ChatModel
 from distill_studio.core.records import Run, RunState, TeacherConfig, TeacherKind
 from distill_studio.core.records.comparison import ModelCard, ModelRole
+from distill_studio.services.checkpoints import (
+    answering_folder,
+    checkpoint_name,
+    checkpoint_steps,
+)
 from distill_studio.teachers.models import list_models
+from distill_studio.teachers.prices import FREE, Price, price_of
 
 if TYPE_CHECKING:
     from distill_studio.services.workspace import Workspace
@@ -24,13 +30,16 @@ _MOST_RUNS = 200
 
 
 class ComparableModels:
-    """Teachers, base models and finished runs, as cards."""
+    """Teachers, base models, finished runs and checkpoints of others, as cards."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
 
     def cards(self, actor: Actor) -> list[ModelCard]:
-        """Teachers, then base models, then students (newest first). Loads nothing."""
+        """Teachers, then base models, then students (newest first). Loads nothing.
+
+        A run that has not finished has a card per checkpoint that it keeps.
+        """
         return _told_apart([*self._teachers(actor), *self._bases(), *self._students(actor)])
 
     def card(self, actor: Actor, name: str) -> ModelCard:
@@ -50,9 +59,9 @@ class ComparableModels:
 
         A base that is the teacher itself is left out: two equal columns tell nothing.
         """
-        cards = self.cards(actor)
-        students = self._finished(actor)[:1]
-        origins = {run.config.get("student", {}).get("base_id") for run in students}
+        cards = [card for card in self.cards(actor) if card.step is None]
+        done = [run for run in self._runs(actor) if run.state is RunState.DONE]
+        origins = {run.config.get("student", {}).get("base_id") for run in done[:1]}
         firsts: dict[ModelRole | None, ModelCard] = {}
         for card in sorted(cards, key=lambda card: card.model not in origins):
             firsts.setdefault(card.role, card)
@@ -75,6 +84,16 @@ class ComparableModels:
 
         return ready
 
+    def price(self, card: ModelCard) -> Price | None:
+        """What its tokens cost; None where nobody said."""
+        role, _, name = card.id.partition(":")
+        if role != ModelRole.TEACHER:
+            return FREE
+        try:
+            return price_of(self._workspace.teachers.config(name))
+        except NotFound:  # deleted meanwhile: its answer says so
+            return None
+
     def is_local(self, card: ModelCard) -> bool:
         """Whether its weights are read in this process."""
         role, _, name = card.id.partition(":")
@@ -86,7 +105,7 @@ class ComparableModels:
         """The files of a local model; None while they would have to be downloaded."""
         role, _, name = card.id.partition(":")
         if role == ModelRole.STUDENT:
-            return self._workspace.distill.student_folder(name)
+            return answering_folder(self._workspace, name)
         is_teacher = role == ModelRole.TEACHER
         model_id = self._workspace.teachers.config(name).model if is_teacher else card.model
         models = self._workspace.studio.models
@@ -98,7 +117,7 @@ class ComparableModels:
             return self._workspace.teachers.model(name)
         if role is ModelRole.BASE:
             return cast(ChatModel, studio.models.chat_model(model_id))
-        folder = self._workspace.distill.student_folder(name)
+        folder = answering_folder(self._workspace, name)
         return cast(ChatModel, studio.models.chat_model(str(folder)))
 
     def _teachers(self, actor: Actor) -> list[ModelCard]:
@@ -118,12 +137,18 @@ class ComparableModels:
         ]
 
     def _students(self, actor: Actor) -> list[ModelCard]:
-        return [_student_card(run) for run in self._finished(actor)]
+        cards = []
+        for run in self._runs(actor):
+            if run.state is RunState.DONE:
+                cards.append(_student_card(run))
+                continue
+            steps = checkpoint_steps(self._workspace.folder / "runs" / run.name)
+            cards += [_checkpoint_card(run, step) for step in steps]
+        return cards
 
-    def _finished(self, actor: Actor) -> list[Run]:
-        """Runs with a student, newest first."""
-        runs = self._workspace.distill.page(actor, limit=_MOST_RUNS)
-        return [run for run in runs if run.state is RunState.DONE]
+    def _runs(self, actor: Actor) -> list[Run]:
+        """Newest first."""
+        return self._workspace.distill.page(actor, limit=_MOST_RUNS)
 
 
 def _told_apart(cards: list[ModelCard]) -> list[ModelCard]:
@@ -163,6 +188,17 @@ def _teacher_card(config: TeacherConfig) -> ModelCard:
 def _student_card(run: Run) -> ModelCard:
     return ModelCard(
         id=f"student:{run.name}", label=run.name, role=ModelRole.STUDENT, model=run.name
+    )
+
+
+def _checkpoint_card(run: Run, step: int) -> ModelCard:
+    name = checkpoint_name(run.name, step)
+    return ModelCard(
+        id=f"student:{name}",
+        label=f"{run.name}, step {step}",
+        role=ModelRole.STUDENT,
+        model=name,
+        step=step,
     )
 
 

@@ -32,8 +32,10 @@ from distill_studio.evaluate.prompts import held_out_prompts
 from distill_studio.services.arena_votes import record_verdict
 from distill_studio.services.base import Service
 from distill_studio.services.comparable_models import ComparableModels, facts_of
+from distill_studio.services.comparison_costs import costed
 from distill_studio.services.jobs import JobContext
 from distill_studio.store import evaluations as table
+from distill_studio.teachers.prices import Price
 
 if TYPE_CHECKING:
     from distill_studio.services.workspace import Workspace
@@ -288,17 +290,21 @@ class EvaluateService(Service):
         self._running[comparison.id] = _Running(cancel, board)
         try:
             yield comparison
+            prices = await asyncio.to_thread(self._prices, comparison)
             events = fan_out(noted, comparison.messages, sampling, time.monotonic, cancel)
             async with aclosing(events) as batches:
                 async for batch in batches:
                     for event in batch:
-                        board.take(event)
+                        board.take(costed(event, prices[event.index], comparison.messages))
                         if isinstance(event, Started):
                             board.learn(event.index, ready[event.index])
                     yield board.comparison()
         finally:
             board.stop()
             await asyncio.to_thread(self._keep, board.comparison())
+
+    def _prices(self, comparison: Comparison) -> list[Price | None]:
+        return [self.comparable.price(answer.card) for answer in comparison.answers]
 
     def _keep(self, comparison: Comparison) -> None:
         """Store it, unless nothing was written, or it was stopped inside a set (done again)."""

@@ -22,6 +22,7 @@ from distill_studio.core.records.suite import Suite, SuiteAnswer, SuiteItem, Tri
 from distill_studio.distill.spec import TrainSpec
 from distill_studio.evaluate.losses import LossGroup, Tally, tally
 from distill_studio.services.base import Service
+from distill_studio.services.checkpoints import parse_name
 from distill_studio.services.feedback_work import (
     add_preferences,
     groups_of,
@@ -219,6 +220,10 @@ class FeedbackService(Service):
         """What to train next from a student (its card's id): DPO once there is enough for it."""
         actor.require(Role.VIEWER)
         role, _, name = student.partition(":")
+        if role == ModelRole.STUDENT and parse_name(name)[1] is not None:
+            return Proposal(
+                reasons=["The next round starts from a finished student, not from a checkpoint."]
+            )
         if role != ModelRole.STUDENT or runs.get(self.db, name) is None:
             return Proposal(reasons=["The next round starts from a student that was trained here."])
         usable = self.workspace.freeze.preview(actor, format="preference").rows
@@ -281,8 +286,9 @@ class FeedbackService(Service):
                 role, _, name = row.card.id.partition(":")
                 if role == ModelRole.TEACHER:
                     continue
+                run, _ = parse_name(name)
                 found[row.card.id] = RoundScore(
-                    number=round_of(self.db, name) if role == ModelRole.STUDENT else 0,
+                    number=round_of(self.db, run) if role == ModelRole.STUDENT else 0,
                     card=row.card,
                     score=row.score.value,
                     low=row.score.low,

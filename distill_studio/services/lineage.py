@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import NotFound
 from distill_studio.core.records import Pair, Record, Run, Seed, Snapshot
+from distill_studio.distill.students import RUN_PREFIX
 from distill_studio.freeze.finder import RowFinder
 from distill_studio.freeze.folder import SPLITS
 from distill_studio.freeze.formats import PREFERENCE
@@ -19,12 +21,9 @@ from distill_studio.store import lineage as table
 from distill_studio.store import pairs, runs, seeds, snapshots
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from distill_studio.services.workspace import Workspace
 
 _MOST = 10_000
-_RUN = "run:"
 
 
 class Said(Record):
@@ -59,12 +58,15 @@ class Frozen(Record):
 
 
 class Learnt(Record):
-    """A model that learnt from a row, or goes on from one that did."""
+    """A model that learnt from a row, or goes on from or was taught by one that did."""
 
     run: str = Field(description="Name of its run.")
     method: str = Field(description="sft, dpo, ...")
     state: str = Field(description="Of the run.")
-    through: str = Field(description="The snapshot, or the run it goes on from.")
+    through: str = Field(description="The snapshot, or the run it goes on from or was taught by.")
+    way: Literal["rows", "base", "teacher"] = Field(
+        description="It trained on the row; it goes on from such a model; such a model taught it."
+    )
     is_direct: bool = Field(description="It trained on the row itself.")
 
 
@@ -101,6 +103,9 @@ class ModelLineage(Record):
 
     steps: list[ModelStep] = Field(description="From the base to the model.")
     children: list[str] = Field(description="Runs that go on from it.")
+    pupils: list[str] = Field(
+        default_factory=list, description="Runs that followed its probabilities."
+    )
 
 
 class LineageService(Service):
@@ -151,10 +156,11 @@ class LineageService(Service):
         name = run
         while name in every and all(step.run != name for step in steps):
             steps.append(self._step(every[name], by_id.get(every[name].snapshot_id)))
-            name = _base(every[name]).removeprefix(_RUN)
+            name = self._origin(every[name])
         return ModelLineage(
             steps=steps[::-1],
-            children=sorted(n for n, one in every.items() if _base(one) == f"{_RUN}{run}"),
+            children=sorted(n for n, one in every.items() if self._origin(one) == run),
+            pupils=sorted(n for n, one in every.items() if run in self._mentors(one)),
         )
 
     # -- inside ---------------------------------------------------------------------------
@@ -180,23 +186,49 @@ class LineageService(Service):
         return found
 
     def _learnt(self, frozen: list[Snapshot], names: set[str]) -> list[Learnt]:
-        """Runs on the snapshots of these names, then those that go on from them."""
+        """Runs on the snapshots of these names, then those that grew from them or follow them."""
         ids = {one.id: one.name for one in frozen}
         every = runs.page(self.db, limit=_MOST)[::-1]
         found: dict[str, Learnt] = {}
         for one in every:  # the oldest first: what goes on from a run is younger
-            snapshot = ids.get(one.snapshot_id, "")
-            base = _base(one).removeprefix(_RUN)
-            is_direct = snapshot in names
-            if is_direct or base in found:
-                found[one.name] = Learnt(
-                    run=one.name,
-                    method=one.method,
-                    state=one.state.value,
-                    through=snapshot if is_direct else base,
-                    is_direct=is_direct,
-                )
+            snapshot, origin = ids.get(one.snapshot_id, ""), self._origin(one)
+            mentor = next((name for name in self._mentors(one) if name in found), "")
+            way: Literal["rows", "base", "teacher"]
+            if snapshot in names:
+                way, through = "rows", snapshot
+            elif origin in found:
+                way, through = "base", origin
+            elif mentor:
+                way, through = "teacher", mentor
+            else:
+                continue
+            found[one.name] = Learnt(
+                run=one.name,
+                method=one.method,
+                state=one.state.value,
+                through=through,
+                way=way,
+                is_direct=way == "rows",
+            )
         return sorted(found.values(), key=lambda learnt: not learnt.is_direct)
+
+    def _origin(self, run: Run) -> str:
+        """The run whose student this one started from; '' for another model."""
+        student = run.config.get("student", {})
+        return self._run_behind(_base(run), str(student.get("base_folder", "")))
+
+    def _mentors(self, run: Run) -> list[str]:
+        """The runs whose students this one followed."""
+        models = [(str(one["id"]), str(one.get("folder", ""))) for one in _teachers(run)]
+        return [name for one in models if (name := self._run_behind(*one))]
+
+    def _run_behind(self, model_id: str, folder: str) -> str:
+        """The run that made a model, by its id or by where its files lie."""
+        if model_id.startswith(RUN_PREFIX):
+            return model_id.removeprefix(RUN_PREFIX)
+        home, place = (self.workspace.folder / "runs").resolve(), Path(folder)
+        inside = place.relative_to(home).parts if place.is_relative_to(home) else ()
+        return inside[0] if inside else ""
 
     def _step(self, run: Run, snapshot: Snapshot | None) -> ModelStep:
         facts: dict[str, Any] = {}
@@ -206,19 +238,23 @@ class LineageService(Service):
                 snapshot.id,
                 lambda: table.facts_of_rows(self.db, files, are_preferences=are_preferences),
             )
-        config = run.config
-        taught = [config.get("teacher"), *(config.get("more_teachers") or ())]
         return ModelStep(
             run=run.name,
             method=run.method,
             state=run.state.value,
             base=_base(run),
-            teachers=[str(one["id"]) for one in taught if one],
+            teachers=[str(one["id"]) for one in _teachers(run)],
             snapshot=snapshot.name if snapshot else "",
             content_hash=snapshot.content_hash if snapshot else "",
             rows=snapshot.train_rows if snapshot else 0,
             facts=facts,
         )
+
+
+def _teachers(run: Run) -> list[dict[str, Any]]:
+    """Whose probabilities a run follows, as its settings name them."""
+    taught = [run.config.get("teacher"), *(run.config.get("more_teachers") or ())]
+    return [one for one in taught if one]
 
 
 def _base(run: Run) -> str:

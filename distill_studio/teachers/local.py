@@ -23,7 +23,7 @@ from distill_studio.core.records import UserTurn
 from distill_studio.teachers.answer import DROPPED, Answer
 from distill_studio.teachers.answer_text import split_reasoning
 from distill_studio.teachers.loading import LOADING
-from distill_studio.teachers.weights import Loaded, load
+from distill_studio.teachers.weights import Loaded, base_folder, load
 
 if TYPE_CHECKING:
     from distill_studio.teachers.chat_format import ChatFormat
@@ -73,7 +73,7 @@ class LocalChatModel:
 
     @property
     def parameters(self) -> int:
-        """Number of weights, read from the files' headers (no loading)."""
+        """Number of weights, its base's for an adapter; read from the files' headers."""
         return sum(_header_parameters(path) for path in self._weight_files())
 
     @property
@@ -207,7 +207,8 @@ class LocalChatModel:
     # -- inside ---------------------------------------------------------------------------
 
     def _weight_files(self) -> list[Path]:
-        return sorted(self._resolve(self.name).glob("*.safetensors"))
+        whole = base_folder(self._resolve(self.name), self._cache_folder)
+        return sorted(whole.glob("*.safetensors"))
 
     def _failure(self, request: ChatRequest, err: StudioError) -> ChatReply:
         return ChatReply(key=request.key, model=self.name, error_code=err.code, error=str(err))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 from itertools import islice
 from operator import length_hint
@@ -112,24 +112,23 @@ class OpenAIChatModel:
                 task.cancel()
             await asyncio.gather(*in_flight, return_exceptions=True)
 
-    async def stream(
-        self, request: ChatRequest, cancel: CancelToken | None = None
-    ) -> AsyncIterator[str]:
+    def stream(self, request: ChatRequest, cancel: CancelToken | None = None) -> AsyncIterator[str]:
         """Yield pieces of one answer as they are written.
 
         Raises:
             TeacherError: In any of its forms.
             Cancelled: After `cancel`.
         """
-        client, chunks = await self._first_that_answers(partial(self._open_stream, request))
-        try:
-            async for chunk in chunks:
-                if cancel is not None:
-                    cancel.raise_if_cancelled()
-                if piece := _piece_of(chunk):
-                    yield piece
-        finally:
-            await client.close()
+        return self._pieces(request, cancel, None)
+
+    def stream_counted(
+        self,
+        request: ChatRequest,
+        cancel: CancelToken | None,
+        on_usage: Callable[[int, int], None],
+    ) -> AsyncIterator[str]:
+        """`stream`, and `on_usage(tokens read, tokens written)` where the server tells."""
+        return self._pieces(request, cancel, on_usage)
 
     # -- beyond ChatModel -----------------------------------------------------------------
 
@@ -329,8 +328,27 @@ class OpenAIChatModel:
             raise errors.translate(err, config, self._api_key) from err
         return self._json(config, response)
 
+    async def _pieces(
+        self,
+        request: ChatRequest,
+        cancel: CancelToken | None,
+        on_usage: Callable[[int, int], None] | None,
+    ) -> AsyncIterator[str]:
+        opened = partial(self._open_stream, request, on_usage is not None)
+        client, chunks = await self._first_that_answers(opened)
+        try:
+            async for chunk in chunks:
+                if cancel is not None:
+                    cancel.raise_if_cancelled()
+                if on_usage is not None and (counted := _usage_of(chunk)) is not None:
+                    on_usage(*counted)
+                if piece := _piece_of(chunk):
+                    yield piece
+        finally:
+            await client.close()
+
     async def _open_stream(
-        self, request: ChatRequest, endpoint: Endpoint
+        self, request: ChatRequest, is_counted: bool, endpoint: Endpoint
     ) -> tuple[openai.AsyncOpenAI, AsyncIterator[Any]]:
         """A client, to be closed by the caller, and the chunks that come through it."""
         import openai
@@ -339,10 +357,16 @@ class OpenAIChatModel:
         client = new_client(config, self._api_key, reach=endpoint.reach)
         create: Any = client.completions.create if request.raw else client.chat.completions.create
         body = self.body(request) | {"stream": True}
+        if is_counted and "stream_options" not in self._refused:
+            body["stream_options"] = {"include_usage": True}
         try:
             chunks = await create(**body, extra_headers=self._headers)
         except openai.APIError as err:
             await client.close()
+            refused = errors.refused_parameter(err, body)
+            if refused in wire.ADAPTABLE:
+                self._refused.add(refused)
+                return await self._open_stream(request, is_counted, endpoint)
             raise errors.translate(err, config, self._api_key, is_raw=bool(request.raw)) from err
         return client, self._translated(config, chunks)
 
@@ -383,6 +407,14 @@ def _piece_of(chunk: Any) -> str:  # noqa: ANN401  (a chat or completion chunk)
         return ""
     delta = getattr(choices[0], "delta", None)
     return (delta.content if delta else getattr(choices[0], "text", "")) or ""
+
+
+def _usage_of(chunk: Any) -> tuple[int, int] | None:  # noqa: ANN401  (a chat or completion chunk)
+    """Tokens read and written, where a chunk tells both."""
+    usage = getattr(chunk, "usage", None)
+    read = getattr(usage, "prompt_tokens", None)
+    written = getattr(usage, "completion_tokens", None)
+    return (read, written) if isinstance(read, int) and isinstance(written, int) else None
 
 
 def _prompt_tokens(request: ChatRequest) -> int:

@@ -66,7 +66,7 @@ def price_of(teacher: TeacherConfig, table: Sequence[PriceRow] | None = None) ->
             usd_in=teacher.price_in, usd_out=teacher.price_out, source="the teacher's settings"
         )
     if teacher.kind is TeacherKind.LOCAL:
-        return _FREE
+        return FREE
     rows = price_table() if table is None else table
     prices = [_at(url, teacher.model, rows) for url in teacher.urls]
     known = [price for price in prices if price is not None]
@@ -100,13 +100,13 @@ def estimate_usd(
     return price.cost(tokens_in(prompt_characters), requests * completion_tokens)
 
 
-_FREE = Price(usd_in=0.0, usd_out=0.0, source="runs on your own machines")
+FREE = Price(usd_in=0.0, usd_out=0.0, source="runs on your own machines")
 
 
 def _at(url: str, model: str, rows: Sequence[PriceRow]) -> Price | None:
     host = (urlsplit(url).hostname or "").lower()
     if is_own_network(host):
-        return _FREE
+        return FREE
     for row in rows:
         if row.host == host and fnmatchcase(model.lower(), row.model.lower()):
             return Price(usd_in=row.usd_in, usd_out=row.usd_out, source=row.source, as_of=row.as_of)

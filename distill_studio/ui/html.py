@@ -13,12 +13,14 @@ __all__ = [
     "duration",
     "empty_state",
     "esc",
+    "marked",
     "note",
     "number",
     "page_head",
     "progress_bar",
     "size",
     "table",
+    "usd",
 ]
 
 
@@ -87,6 +89,25 @@ def size(count: float | None) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return ""
+
+
+def marked(pieces: Sequence[tuple[str, str]], side: str) -> str:
+    """One side of a difference, what the other side lacks marked."""
+    tag = "del" if side == "left" else "ins"
+    return "".join(
+        esc(text) if where == "both" else f"<{tag}>{esc(text)}</{tag}>"
+        for where, text in pieces
+        if where in ("both", side)
+    )
+
+
+def usd(amount: float) -> str:
+    """`$0.04`; with more digits where cents say nothing."""
+    if amount >= 0.01 or not amount:
+        return f"${amount:.2f}"
+    if amount >= 0.0001:
+        return f"${amount:.4f}"
+    return f"${amount:.6f}" if amount >= 0.000001 else "under $0.000001"
 
 
 def duration(seconds: float | None) -> str:

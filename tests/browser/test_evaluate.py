@@ -37,6 +37,7 @@ class Server(BaseHTTPRequestHandler):
         pieces, pause_s = {
             "fast": ([f"quick{i} " for i in range(8)], 0.03),
             "evil": ([EVIL], 0.0),
+            "near": (["quick0 ", "swift1 ", "quick2 quick3 quick4 "], 0.0),
             "slow": ([f"slow{i} " for i in range(1200)], 0.1),
             "stalled": (["first ", "never"], 20.0),
         }[body["model"]]
@@ -59,15 +60,16 @@ class Server(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def space(running_app) -> Iterator[str]:
-    """A workspace with four teachers behind one address and three held-out prompts."""
+    """A workspace with five teachers behind one address and three held-out prompts."""
     LEAVE.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     name = make_workspace(running_app.home, [])
-    for model in ("fast", "evil", "slow", "stalled"):
+    for model in ("fast", "evil", "near", "slow", "stalled"):
         teacher = {
             "name": model, "kind": "openai", "model": model,
             "base_url": f"http://127.0.0.1:{server.server_port}/v1",
+            **({"price_in": 2.0, "price_out": 8.0} if model == "fast" else {}),
         }  # fmt: skip
         running_app.call("teachers_save", workspace=name, teacher=teacher)
     snapshot = running_app.home / "workspaces" / name / "snapshots" / "by-hand"
@@ -174,6 +176,35 @@ def test_a_vote_by_key_becomes_a_preference_and_the_link_shows_it(tab, space, ru
     pane(tab, 1).get_by_text("preferred").wait_for()
     open_tab(tab, space, comparison_id)
     pane(tab, 1).get_by_text("preferred").wait_for()
+    assert tab.evaluate("window.pwned") is None
+
+
+def test_costs_and_the_words_that_differ(tab, space):
+    choose(tab, "fast", "evil")
+    ask(tab, "What does it cost?")
+    tab.locator("button#evaluate-vote-1").wait_for()
+    expect(pane(tab, 1)).to_contain_text("about $0.000074 to ask")  # 5 tokens read, 8 written
+    expect(pane(tab, 2)).to_contain_text("free to ask")  # its server is of this machine
+    assert tab.locator("#evaluate-panes del, #evaluate-panes ins").count() == 0
+    expect(tab.locator("#evaluate-current")).to_be_hidden()
+    tab.get_by_label("Show differences").check()
+    expect(pane(tab, 1)).to_contain_text("compared with")
+    assert "quick7" in "".join(pane(tab, 1).locator("del").all_inner_texts())
+    assert "<script>" in pane(tab, 2).inner_text()
+    assert pane(tab, 2).locator("ins").count() > 0
+    assert pane(tab, 2).locator("img, script, a, strong:not(header strong)").count() == 0
+    tab.locator("#evaluate-against input").click()
+    tab.get_by_role("option", name="2 evil").click()
+    expect(pane(tab, 2)).to_contain_text("compared with")
+    assert "quick7" in "".join(pane(tab, 1).locator("ins").all_inner_texts())
+    choose(tab, "fast", "near")
+    ask(tab, "And once more?")  # the switch stays for the next answers
+    expect(tab.locator("#evaluate-panes .ev-question")).to_contain_text("And once more?")
+    expect(pane(tab, 2)).to_contain_text("compared with")
+    assert pane(tab, 1).locator("ins").all_inner_texts()[0] == "quick1"
+    assert pane(tab, 2).locator("del").all_inner_texts()[0] == "swift1"
+    tab.get_by_label("Show differences").uncheck()
+    expect(tab.locator("#evaluate-panes del, #evaluate-panes ins")).to_have_count(0)
     assert tab.evaluate("window.pwned") is None
 
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import Page, expect
 
+from distill_studio.core.records import Run, RunState, Snapshot
+from distill_studio.store import runs, snapshots
+from distill_studio.store.database import Database
 from tests.browser.bench_data import HOSTILE, make_pairs, make_workspace
 
 if TYPE_CHECKING:
+    from distill_studio.core.records import Pair
     from tests.conftest import RunningApp
 
 pytestmark = pytest.mark.browser
@@ -367,3 +373,53 @@ def test_bulk_on_a_filtered_list_and_its_undo(page: Page, running_app: RunningAp
     page.locator("#review-bulk-undo").click()
     expect(page.locator(f"{BENCH} .ds-prompt")).to_have_text("Question number 1?")
     assert {r["status"] for r in states(running_app, workspace)} == {"pending"}
+
+
+def with_models(app: RunningApp, made: list[Pair]) -> str:
+    """A workspace in which the first row was trained on, the second held out, the third neither."""
+    workspace = make_workspace(app.home, made)
+    folder = app.home / "workspaces" / workspace
+    database = Database(folder / "studio.duckdb")
+    frozen = Snapshot(
+        name="facts", format="prompt_completion", content_hash="h", train_rows=1, validation_rows=1
+    )
+    snapshots.insert(database, frozen)
+    place = folder / "snapshots" / frozen.name
+    place.mkdir(parents=True)
+    for split, pair in zip(("train", "validation"), made, strict=False):
+        pq.write_table(pa.table({"id": [pair.id]}), place / f"{split}.parquet")
+    for name, snapshot_id, config in (
+        ("first-run", frozen.id, {"student": {"base_id": "smol"}}),
+        ("pupil", "another", {"student": {"base_id": "smol"}, "teacher": {"id": "run:first-run"}}),
+        ("beside", "another", {"student": {"base_id": "smol"}}),
+    ):
+        run = Run(name=name, method="logit", snapshot_id=snapshot_id, config=config)
+        runs.insert(database, run.model_copy(update={"state": RunState.DONE}))
+    database.close()
+    return workspace
+
+
+def test_a_row_tells_which_models_learned_from_it(page: Page, running_app: RunningApp) -> None:
+    workspace = with_models(running_app, make_pairs(3))
+    open_bench(page, workspace)
+    box = page.locator(f"{BENCH} details", has_text="What learned from this row")
+    words = box.locator(".ds-learnt")
+    box.locator("summary").click()
+    expect(words).to_contain_text("facts to train on")
+    expect(words).to_contain_text("first-run LOGIT trained on it, in facts")
+    expect(words).to_contain_text("pupil LOGIT was taught by first-run")
+    expect(words).not_to_contain_text("beside")
+    page.keyboard.press("j")
+    expect(words).to_be_hidden()  # of another row: asked anew
+    box.locator("summary").click()
+    expect(words).to_contain_text("facts held out, to measure with")
+    expect(words).to_contain_text("None: it is held out")
+    page.keyboard.press("j")
+    box.locator("summary").click()
+    expect(words).to_contain_text("None yet: Freeze makes one of what is accepted.")
+    expect(words).to_contain_text("None: what no snapshot holds is not trained on.")
+    page.keyboard.press("k")
+    page.keyboard.press("k")
+    box.locator("summary").click()
+    words.get_by_role("link", name="pupil").click()
+    expect(page.locator("#distill-run-body")).to_contain_text("pupil")

@@ -18,8 +18,16 @@ from distill_studio.core.records import (
     JobState,
     Message,
     Pair,
+    TeacherConfig,
+    TeacherKind,
 )
-from distill_studio.core.records.comparison import AnswerState, Comparison, ModelCard, ModelRole
+from distill_studio.core.records.comparison import (
+    AnswerState,
+    Comparison,
+    CostKind,
+    ModelCard,
+    ModelRole,
+)
 from distill_studio.evaluate.prompts import prompt_of_row
 from distill_studio.services import operations
 from distill_studio.services.comparable_models import ComparableModels
@@ -95,6 +103,61 @@ def test_an_answer_that_fills_the_limit_is_marked_and_stored_as_cut(workspace, o
     assert {p.finish_reason for p in stored} == {"length"}
     whole = workspace.evaluate.compare(owner, ["big", "small"], "Say hello.")
     assert not any(a.is_cut for a in whole.answers)
+
+
+class Counted(ScriptedChatModel):
+    """A server that counts more than it shows, as one that thinks does."""
+
+    async def stream_counted(self, request, cancel, on_usage):
+        async for piece in self.stream(request, cancel):
+            yield piece
+        on_usage(1000, 2000)
+
+
+def priced(workspace, owner, name: str, **prices: float) -> None:
+    address = {"kind": TeacherKind.OPENAI, "base_url": "https://api.example.com/v1"}
+    workspace.teachers.save(owner, TeacherConfig(name=name, model="m", **address, **prices))
+
+
+def test_each_answer_says_what_it_cost(workspace, owner, models):
+    models["teacher:thinker"] = Counted("thinker", lambda r: "Hello.")
+    models["teacher:riddle"] = ScriptedChatModel("riddle", lambda r: "Hello?")
+    priced(workspace, owner, "big", price_in=2.0, price_out=8.0)
+    priced(workspace, owner, "thinker", price_in=1.0, price_out=10.0)
+    priced(workspace, owner, "riddle")
+    chosen = ["teacher:big", "teacher:thinker", "teacher:riddle", "student:small"]
+    found = workspace.evaluate.compare(owner, chosen, "Say hello.")
+    big, thinker, riddle, small = (answer.stats for answer in found.answers)
+    assert (big.cost, big.prompt_tokens) == (CostKind.KNOWN, None)
+    # a token is about four characters of the ten asked, a piece of the answer another
+    assert big.cost_usd == pytest.approx((3 * 2.0 + big.tokens * 8.0) / 1e6)
+    assert thinker.cost_usd == pytest.approx((1000 * 1.0 + 2000 * 10.0) / 1e6)
+    assert (thinker.prompt_tokens, thinker.billed_tokens, thinker.tokens) == (1000, 2000, 1)
+    assert (riddle.cost, riddle.cost_usd) == (CostKind.UNKNOWN, None)
+    assert (small.cost, small.cost_usd) == (CostKind.FREE, 0.0)
+    assert workspace.evaluate.page(owner)[0] == found  # kept
+
+
+def test_a_cost_is_hidden_until_the_vote(workspace, owner, models):
+    priced(workspace, owner, "big", price_in=2.0, price_out=8.0)
+    found = workspace.evaluate.compare(owner, ["big", "small"], "Say hello.", blind=True)
+    hidden = CostKind.NOT_SAID, None, None, None
+    assert {
+        (s.cost, s.cost_usd, s.prompt_tokens, s.billed_tokens)
+        for s in (answer.stats for answer in found.answers)
+    } == {hidden}
+    voted = workspace.evaluate.vote(owner, found.id, "tie")
+    assert {a.card.label: a.stats.cost for a in voted.answers} == {
+        "big": CostKind.KNOWN, "small": CostKind.FREE,
+    }  # fmt: skip
+
+
+def test_an_answer_without_a_word_has_no_cost(workspace, owner, models):
+    priced(workspace, owner, "big", price_in=2.0, price_out=8.0)
+    models["teacher:big"].fail_next(TeacherUnreachable("gone"))
+    found = workspace.evaluate.compare(owner, ["big", "small"], "Say hello.")
+    assert found.answers[0].state is AnswerState.FAILED
+    assert found.answers[0].stats.cost is CostKind.NOT_SAID
 
 
 def test_compare_is_an_operation(workspace, owner, models):

@@ -4,6 +4,7 @@ import pytest
 
 from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import NotFound
+from distill_studio.core.ids import new_id
 from distill_studio.core.records import Decision, DecisionKind, Preference, Run, RunState
 from distill_studio.core.records.pair import Pair
 from distill_studio.core.records.seed import Message, Seed
@@ -133,6 +134,46 @@ def test_a_model_names_every_training_and_what_it_was_made_of(workspace, owner, 
     assert second.content_hash
     assert workspace.lineage.model(owner, "first").children == ["second"]
     assert found.children == []
+
+
+def taught(workspace, name: str, base: str, *teachers: dict[str, str]) -> None:
+    """A run on preferences whose rows are others, that follows these teachers."""
+    found = next(s for s in workspace.freeze.page(OWNER) if s.name == "elsewhere")
+    first, *more = teachers
+    config = {"student": {"base_id": base}, "teacher": first, "more_teachers": more}
+    runs.insert(
+        workspace.db,
+        Run(name=name, method="logit", snapshot_id=found.id, config=config, state=RunState.DONE),
+    )
+
+
+def test_what_a_student_taught_is_followed(workspace, owner, made):
+    """Through the teacher's name, a second teacher's, its folder, and on from there."""
+    trained = {r["id"] for r in workspace.freeze.rows(owner, "facts", limit=1000)}
+    pair = next(p for p in made[:20:2] if p.id in trained)
+    other = made[0].model_copy(update={"id": new_id(), "job_id": "other", "answer": "none"})
+    pairs.insert(workspace.db, [other])
+    accept = Decision(id="decision-of-another", pair_id=other.id, kind=DecisionKind.ACCEPT)
+    decisions.record(workspace.db, "ann", [accept])
+    query = pairs.PairQuery(job_id="other")
+    workspace.freeze.create(OWNER, "elsewhere", "prompt_completion", query, validation_share=0.0)
+    folder = workspace.folder.resolve() / "runs" / "first" / "model"
+    taught(workspace, "pupil", "smollm2", {"id": "run:first", "folder": str(folder)})
+    taught(workspace, "second-voice", "smollm2", {"id": "smollm2"}, {"id": "run:pupil"})
+    taught(workspace, "by-folder", "smollm2", {"id": str(folder), "folder": str(folder)})
+    taught(workspace, "grown", "run:pupil", {"id": "smollm2", "folder": "/models/first"})
+    taught(workspace, "stranger", "first", {"id": "first", "folder": "/elsewhere/runs/first"})
+    found = workspace.lineage.row(owner, pair.id)
+    ways = {one.run: (one.way, one.through, one.is_direct) for one in found.models}
+    assert ways["first"] == ("rows", "facts", True)
+    assert ways["pupil"] == ("teacher", "first", False)
+    assert ways["second-voice"] == ("teacher", "pupil", False)
+    assert ways["by-folder"] == ("teacher", "first", False)
+    assert ways["grown"] == ("base", "pupil", False)
+    assert "stranger" not in ways
+    assert workspace.lineage.model(owner, "first").pupils == ["by-folder", "pupil"]
+    assert workspace.lineage.model(owner, "pupil").pupils == ["second-voice"]
+    assert [s.run for s in workspace.lineage.model(owner, "stranger").steps] == ["stranger"]
 
 
 def test_what_is_not_there_is_said(workspace, owner):

@@ -300,3 +300,49 @@ def test_streams_pieces_and_says_how_it_fails(stub: StubServer) -> None:
     stub.behave = lambda body: failure(500, "x")
     with pytest.raises(TeacherUnreachable):
         _stream(OpenAIChatModel(teacher(stub.url)))
+
+
+_CHUNK = '{"id":"x","object":"chat.completion.chunk","created":0,"model":"m","choices":[%s]%s}'
+_COUNTED = [
+    _CHUNK % ('{"index":0,"delta":{"content":"Paris"}}', ""),
+    _CHUNK % ("", ',"usage":{"total_tokens":null}'),  # no count
+    _CHUNK % ("", ',"usage":{"prompt_tokens":11,"completion_tokens":70,"total_tokens":81}'),
+    "[DONE]",
+]
+
+
+def _counted(model: OpenAIChatModel) -> tuple[list[str], list[tuple[int, int]]]:
+    told: list[tuple[int, int]] = []
+
+    async def collect() -> list[str]:
+        pieces = model.stream_counted(request(), None, lambda *usage: told.append(usage))
+        return [piece async for piece in pieces]
+
+    return asyncio.run(collect()), told
+
+
+def test_a_stream_tells_what_the_server_counted(stub: StubServer) -> None:
+    events = "".join(f"data: {data}\n\n" for data in _COUNTED).encode()
+    stub.behave = lambda body: Answer(events, headers={"Content-Type": "text/event-stream"})
+    assert _counted(OpenAIChatModel(teacher(stub.url))) == (["Paris"], [(11, 70)])
+    assert stub.requests[-1]["stream_options"] == {"include_usage": True}
+    assert _stream(OpenAIChatModel(teacher(stub.url))) == ["Paris"]
+    assert "stream_options" not in stub.requests[-1]
+
+
+def test_a_stream_adapts_to_what_a_model_refuses(stub: StubServer) -> None:
+    events = "".join(f"data: {data}\n\n" for data in (_COUNTED[0], "[DONE]")).encode()
+
+    def behave(body: dict) -> Answer:
+        if "stream_options" in body:
+            return failure(422, "Extra inputs are not permitted: body.stream_options")
+        if "max_tokens" in body:
+            said = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+            return failure(400, said, code="unsupported_parameter", param="max_tokens")
+        return Answer(events, headers={"Content-Type": "text/event-stream"})
+
+    stub.behave = behave
+    model = OpenAIChatModel(teacher(stub.url))
+    assert _counted(model) == (["Paris"], [])
+    assert _counted(model) == (["Paris"], [])
+    assert len(stub.requests) == 4  # what was refused once is not sent again

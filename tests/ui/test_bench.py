@@ -27,6 +27,7 @@ STATIC = resources.files("distill_studio.ui") / "static"
         "prefer.js",
         "rank.js",
         "made.js",
+        "learnt.js",
         "notes.js",
         "replies.js",
     ],

@@ -11,12 +11,19 @@ from distill_studio.core.records.comparison import (
     AnswerState,
     AnswerStats,
     Comparison,
+    CostKind,
     ModelCard,
     ModelRole,
     Verdict,
 )
+from distill_studio.evaluate.blind import seen_by
 from distill_studio.services.evaluate import HeldOut
-from distill_studio.ui.panels.compare_events import CompareEvents, _packed, vote_updates
+from distill_studio.ui.panels.compare_events import (
+    CompareEvents,
+    _packed,
+    pane_updates,
+    vote_updates,
+)
 from distill_studio.ui.panels.comparisons import (
     held_out_html,
     history_html,
@@ -88,6 +95,36 @@ def test_unknown_figures_are_left_out():
     assert 'aria-busy="true"' in markup
 
 
+def costing(name: str, **fields: object) -> Answer:
+    answer = done(name, "x")
+    return answer.model_copy(update={"stats": answer.stats.model_copy(update=fields)})
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"cost": CostKind.FREE, "cost_usd": 0.0}, "<b>free</b> to ask"),
+        ({"cost": CostKind.UNKNOWN}, "<b>cost unknown</b> (no price is given)"),
+        ({"cost": CostKind.KNOWN, "cost_usd": 0.0123}, "<b>about $0.01</b> to ask"),
+        (
+            {"cost": CostKind.KNOWN, "cost_usd": 0.000042, "prompt_tokens": 9},
+            "<b>$0.000042</b> to ask",
+        ),
+    ],
+)
+def test_a_pane_tells_what_the_answer_cost(fields, words):
+    assert words in panes_html(comparison(costing("a", **fields), done("b", "y")))
+
+
+def test_a_set_tells_the_mean_cost():
+    dear = [costing("a", cost=CostKind.KNOWN, cost_usd=usd) for usd in (0.02, 0.04)]
+    riddle = costing("b", cost=CostKind.UNKNOWN)
+    local = costing("c", cost=CostKind.FREE, cost_usd=0.0)
+    markup = set_html([comparison(one, riddle, local) for one in dear], "main")
+    means = markup[markup.index("Mean cost") :]
+    assert [cell in means for cell in ("$0.03", "unknown", "free")] == [True] * 3
+
+
 def test_pieces_are_not_called_tokens():
     answer = done("a", "x").model_copy(update={"stats": AnswerStats(tokens=5, tokens_per_s=2.0)})
     markup = panes_html(comparison(answer, done("b", "y")))
@@ -99,6 +136,29 @@ def test_pieces_are_not_called_tokens():
 )
 def test_parameters_in_words(count, words):
     assert parameters(int(count)) == words
+
+
+@pytest.mark.parametrize("voted", [[0], [1], [0, 1]])
+def test_a_partly_voted_blind_set_shows_every_answer(voted):
+    """Names stand in the rows that were voted on; the order is another one in each row."""
+    rows = [
+        comparison(done("big", "from big 0"), done("small", "from small 0"), prompt="p0"),
+        comparison(done("small", "from small 1"), done("big", "from big 1"), prompt="p1"),
+    ]
+    verdict = Verdict(winner="1", user="u", vote_id="v" * 8)
+    seen = [
+        seen_by(c.model_copy(update={"is_blind": True, "verdict": verdict if n in voted else None}))
+        for n, c in enumerate(rows)
+    ]
+    markup = set_html(seen, "main")
+    for n in (0, 1):
+        row = markup[markup.index(f"p{n}</a>") :]
+        row = row[: row.index("</tr>")]
+        assert f"from big {n}" in row
+        assert f"from small {n}" in row
+        assert ("big</span>" in row) == (n in voted) or len(voted) == 2
+    assert ('<th scope="col">big</th>' in markup) == (len(voted) == 2)
+    assert ("Answer 1" in markup) == (len(voted) == 1)
 
 
 def test_vote_buttons_follow_what_is_in_view():
@@ -155,3 +215,48 @@ def test_only_the_first_filling_of_a_page_may_choose_models():
     assert events._is_first(first, "demo")
     events._greet(first, "demo")
     assert not events._is_first(first, "demo")
+
+
+def test_differences_are_marked_against_the_chosen_answer():
+    shown = comparison(
+        done("a", "the red <b>car</b>"), done("b", "the blue <b>car</b>"), done("c", EVIL)
+    )
+    first, second, third = panes_html(shown, against=1).split("<article")[1:]
+    assert "compared with" in first
+    assert "the red &lt;b&gt;car&lt;/b&gt;" in first  # its own words, unmarked beside several
+    assert "the <ins>blue</ins> &lt;b&gt;car" in second
+    assert "<img" not in third
+    assert "<script" not in third
+    assert "<del>" not in first + second + third
+    first, second, _ = panes_html(shown, against=2).split("<article")[1:]
+    assert "the <ins>red</ins> " in first
+    assert "compared with" in second
+    assert "<ins>" not in panes_html(shown)
+
+
+def test_two_answers_are_both_marked_and_none_while_one_writes():
+    two = comparison(done("a", "the red car"), done("b", "the blue car"))
+    left, right = panes_html(two, against=1).split("<article")[1:]
+    assert "the <del>red</del> car" in left
+    assert "the <ins>blue</ins> car" in right
+    writing = done("b", "the blue").model_copy(update={"state": AnswerState.WRITING})
+    assert "<ins>" not in panes_html(comparison(done("a", "the red car"), writing), against=1)
+
+
+def test_what_lies_beyond_the_compared_words_is_shown_unmarked(monkeypatch):
+    monkeypatch.setattr("distill_studio.curate.diff.MAX_PIECES", 3)
+    two = comparison(done("a", "one two three four"), done("b", "one 2 three <four>"))
+    left, right = panes_html(two, against=1).split("<article")[1:]
+    assert "one <del>two</del> three four</div>" in left
+    assert "one <ins>2</ins> three &lt;four&gt;</div>" in right
+    assert "were compared" in right
+
+
+def test_the_answers_to_compare_with_are_those_in_view():
+    two = comparison(done("a", "x"), done("b", "y"))
+    markup, row, against = pane_updates(two, True, "4")
+    assert "compared with" in markup
+    assert row.visible
+    assert (against.value, against.choices) == ("1", [("1  a", "1"), ("2  b", "2")])
+    assert not pane_updates(two, False, "2")[2].visible
+    assert not pane_updates(None, True, "1")[1].visible

@@ -20,11 +20,13 @@ def test_every_name_is_text():
             )
         ],
         children=[EVIL],
+        pupils=[EVIL],
     )  # fmt: skip
     html = lineage_html(found)
     assert "<img" not in html
-    assert html.count("&lt;img") >= 8
+    assert html.count("&lt;img") >= 10
     assert "1,234 rows" in html
+    assert "<b>taught</b>" in html
     assert "made by" not in html  # nothing to say
 
 

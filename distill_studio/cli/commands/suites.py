@@ -252,6 +252,8 @@ def _show_model(found: dict[str, Any]) -> None:
         print(f"  {step['method']} {clean(step['run'])} [{step['state']}]")
     if found["children"]:
         print(f"goes on as {', '.join(clean(name) for name in found['children'])}")
+    if found["pupils"]:
+        print(f"taught {', '.join(clean(name) for name in found['pupils'])}")
 
 
 def _show_row(found: dict[str, Any]) -> None:
@@ -262,7 +264,7 @@ def _show_row(found: dict[str, Any]) -> None:
     for one in found["snapshots"]:
         print(f"frozen as {one['part']} in {clean(one['snapshot'])}, {one['split']}")
     for one in found["models"]:
-        word = "learnt by" if one["is_direct"] else "inherited by"
+        word = {"rows": "learnt by", "base": "inherited by", "teacher": "taught to"}[one["way"]]
         print(f"{word} {clean(one['run'])} ({one['method']}, through {clean(one['through'])})")
 
 

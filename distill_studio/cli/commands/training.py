@@ -274,6 +274,14 @@ def _show_answers(made: dict[str, Any]) -> None:
     for answer in made["answers"]:
         card, stats = answer["card"], answer["stats"]
         speed = f", {stats['tokens_per_s']:.1f} tokens/s" if stats["tokens_per_s"] else ""
-        print(f"== {clean(card['label'])} ({card['role']}, {stats['tokens']} tokens{speed})")
+        figures = f"{card['role']}, {stats['tokens']} tokens{speed}{_cost(stats)}"
+        print(f"== {clean(card['label'])} ({figures})")
         print(clean_lines(answer["text"]) if answer["text"] else clean(answer["error"]))
         print()
+
+
+def _cost(stats: dict[str, Any]) -> str:
+    if stats["cost"] == "known":
+        about = "about " if stats["prompt_tokens"] is None else ""
+        return f", {about}{stats['cost_usd']:.6f} USD"
+    return {"free": ", free", "unknown": ", cost unknown"}.get(stats["cost"], "")

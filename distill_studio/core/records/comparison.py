@@ -22,17 +22,29 @@ class ModelRole(StrEnum):
 class ModelCard(Record):
     """A model that can be compared, and what is known of it."""
 
-    id: str = Field(description="<role>:<name>, e.g. student:first-run; empty while hidden.")
+    id: str = Field(description="<role>:<name>, student:run or student:run@40; empty while hidden.")
     label: str = Field(description="Shown to people; 'Model A' while hidden.")
     role: ModelRole | None = Field(default=None, description="Its part; None while hidden.")
     model: str = Field(default="", description="Model id or folder name behind it.")
+    step: int | None = Field(
+        default=None, description="Of a checkpoint: after which update; None for others."
+    )
     parameters: int | None = Field(default=None, description="Number of weights.")
     size_bytes: int | None = Field(default=None, description="Bytes of its weights.")
     dtype: str = Field(default="", description="Number format of the weights, e.g. bfloat16.")
 
 
+class CostKind(StrEnum):
+    """What is known of an answer's cost."""
+
+    NOT_SAID = ""
+    FREE = "free"
+    KNOWN = "known"
+    UNKNOWN = "unknown"
+
+
 class AnswerStats(Record):
-    """How fast and how long one answer was. Times are in seconds."""
+    """How fast, how long and how dear one answer was. Times are in seconds."""
 
     load_s: float | None = Field(default=None, description="Getting the model ready.")
     first_token_s: float | None = Field(default=None, description="From request to first text.")
@@ -41,6 +53,16 @@ class AnswerStats(Record):
     is_exact: bool = Field(default=False, description="Counted by the model's own tokenizer.")
     tokens_per_s: float | None = Field(default=None, description="After the first piece.")
     characters: int = Field(default=0, ge=0, description="Length of the text.")
+    prompt_tokens: int | None = Field(default=None, description="Read, as the server counted.")
+    billed_tokens: int | None = Field(
+        default=None, description="Written, reasoning included, as the server counted."
+    )
+    cost: CostKind = Field(
+        default=CostKind.NOT_SAID, description="free, known, unknown, or '': nothing to say."
+    )
+    cost_usd: float | None = Field(
+        default=None, description="USD; about, where `prompt_tokens` is not known."
+    )
 
 
 class AnswerState(StrEnum):

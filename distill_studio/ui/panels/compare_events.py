@@ -16,6 +16,7 @@ from distill_studio.core.errors import NotFound
 from distill_studio.core.protocols import SamplingParams
 from distill_studio.core.records import Message
 from distill_studio.core.records.comparison import Comparison, ModelCard, ModelRole
+from distill_studio.services.checkpoints import parse_name
 from distill_studio.services.evaluate import MOST
 from distill_studio.ui.context import Ui
 from distill_studio.ui.html import empty_state, note
@@ -53,6 +54,9 @@ class Widgets:
     example: gr.Dropdown
     sampling: list[Any]
     panes: gr.HTML
+    differing: gr.Row
+    differ: gr.Checkbox
+    against: gr.Dropdown
     current: gr.Textbox
     votes: dict[str, gr.Button]
     go_on: gr.Button
@@ -64,6 +68,16 @@ class Widgets:
     history: gr.HTML
 
     @property
+    def marking(self) -> list[Any]:
+        """Whether differences are shown, and from which answer: the events' last two inputs."""
+        return [self.differ, self.against]
+
+    @property
+    def pane_outputs(self) -> list[Any]:
+        """What `pane_updates` fills."""
+        return [self.panes, self.differing, self.against]
+
+    @property
     def vote_outputs(self) -> list[Any]:
         """What `vote_updates` fills."""
         return [*self.votes.values(), self.go_on, self.said]
@@ -71,7 +85,7 @@ class Widgets:
     @property
     def view_outputs(self) -> list[Any]:
         """What `view_of` fills."""
-        return [self.panes, self.current, *self.vote_outputs]
+        return [*self.pane_outputs, self.current, *self.vote_outputs]
 
     @property
     def shown(self) -> list[Any]:
@@ -94,7 +108,12 @@ class CompareEvents:
     # -- filling the tab ------------------------------------------------------------------
 
     def show(
-        self, request: gr.Request, workspace: str, chosen: list[str] | None, current: str
+        self,
+        request: gr.Request,
+        workspace: str,
+        chosen: list[str] | None,
+        current: str,
+        *marking: Any,  # noqa: ANN401  (two widgets' values)
     ) -> tuple[Any, ...]:
         """The whole tab; what was chosen and what stood in view stays."""
         opened, actor = self._ui.open(request, workspace)
@@ -114,7 +133,7 @@ class CompareEvents:
             self._history(request, workspace),
             *self._panel.show(request, workspace),
             self.newest_set(request, workspace),
-            *self._in_view(request, workspace, current, is_first),
+            *self._in_view(request, workspace, current, is_first, *marking),
         )
         self._greet(request, workspace)
         return values
@@ -138,7 +157,8 @@ class CompareEvents:
     def held_out(self, request: gr.Request, workspace: str, chosen: list[str] | None) -> str:
         """A line per chosen student: its held-out figures before and after training."""
         opened, actor = self._ui.open(request, workspace)
-        runs = [name.partition(":")[2] for name in chosen or [] if name.startswith("student:")]
+        students = [name.partition(":")[2] for name in chosen or [] if name.startswith("student:")]
+        runs = [run for run, step in map(parse_name, students) if step is None]
         return held_out_html([opened.evaluate.heldout(actor, run) for run in runs])
 
     def newest_set(self, request: gr.Request, workspace: str) -> str:
@@ -153,7 +173,12 @@ class CompareEvents:
         return history_html(opened.evaluate.page(actor, limit=_HISTORY), workspace)
 
     def _in_view(
-        self, request: gr.Request, workspace: str, current: str, is_first: bool
+        self,
+        request: gr.Request,
+        workspace: str,
+        current: str,
+        is_first: bool,
+        *marking: Any,  # noqa: ANN401
     ) -> tuple[Any, ...]:
         """What stood in view, else what the page's address names, if this workspace has it."""
         wanted = current or request.query_params.get("comparison", "")
@@ -161,9 +186,9 @@ class CompareEvents:
             return (gr.skip(),) * self._view_outputs
         opened, actor = self._ui.open(request, workspace)
         try:
-            return view_of(opened.evaluate.get(actor, wanted) if wanted else None)
+            return view_of(opened.evaluate.get(actor, wanted) if wanted else None, *marking)
         except NotFound:  # an old link, or another workspace's
-            return view_of(None)
+            return view_of(None, *marking)
 
     # -- asking ---------------------------------------------------------------------------
 
@@ -185,15 +210,18 @@ class CompareEvents:
         async for frame in opened.evaluate.stream(actor, chosen or [], messages, settings, blind):
             yield panes_html(frame), frame.id, gr.skip(), gr.skip()
 
-    def after_run(self, request: gr.Request, workspace: str, name: str) -> tuple[Any, ...]:
-        """The buttons for what now stands in the panes, and the history."""
+    def after_run(
+        self, request: gr.Request, workspace: str, name: str, is_marked: bool, against: str | None
+    ) -> tuple[Any, ...]:
+        """The buttons for what now stands in the panes, its differences, and the history."""
         opened, actor = self._ui.open(request, workspace)
         try:
-            votes = vote_updates(opened.evaluate.get(actor, name) if name else None)
+            found = opened.evaluate.get(actor, name) if name else None
         except NotFound:  # stopped before a word was written: nothing is stored
-            votes = vote_updates(None)
+            found = None
+        panes = pane_updates(found, is_marked, against) if found else (gr.skip(),) * 3
         idle = (gr.Button(interactive=True), gr.Button(visible=False))
-        return (*idle, *votes, self._history(request, workspace))
+        return (*idle, *panes, *vote_updates(found), self._history(request, workspace))
 
     def on_stop(self, request: gr.Request, workspace: str, name: str) -> None:
         """Stop the comparison in view."""
@@ -245,25 +273,67 @@ class CompareEvents:
     def on_vote(self, winner: str) -> Callable[..., tuple[Any, ...]]:
         """The handler of one vote button."""
 
-        def vote(request: gr.Request, workspace: str, name: str) -> tuple[Any, ...]:
+        def vote(
+            request: gr.Request,
+            workspace: str,
+            name: str,
+            *marking: Any,  # noqa: ANN401
+        ) -> tuple[Any, ...]:
             opened, actor = self._ui.open(request, workspace)
             voted = opened.evaluate.vote(actor, name, winner)
             history = self._history(request, workspace)
-            return (*view_of(voted), history, self.newest_set(request, workspace))
+            return (*view_of(voted, *marking), history, self.newest_set(request, workspace))
 
         return vote
 
-    def on_open(self, event: gr.EventData, request: gr.Request, workspace: str) -> tuple[Any, ...]:
+    def on_open(
+        self,
+        event: gr.EventData,
+        request: gr.Request,
+        workspace: str,
+        is_marked: bool,
+        against: str | None,
+    ) -> tuple[Any, ...]:
         """Show a comparison from a list."""
         opened, actor = self._ui.open(request, workspace)
-        return view_of(opened.evaluate.get(actor, str(event._data["value"])))
+        found = opened.evaluate.get(actor, str(event._data["value"]))
+        return view_of(found, is_marked, against)
+
+    def on_marking(
+        self, request: gr.Request, workspace: str, name: str, is_marked: bool, against: str | None
+    ) -> tuple[Any, ...]:
+        """Show or hide the differences of what is in view."""
+        opened, actor = self._ui.open(request, workspace)
+        found = opened.evaluate.get(actor, name) if name else None
+        if found is None or not found.is_final:  # what streams is drawn by its own event
+            return (gr.skip(),) * 3
+        return pane_updates(found, is_marked, against)
 
 
-def view_of(comparison: Comparison | None) -> tuple[Any, ...]:
+def view_of(
+    comparison: Comparison | None, is_marked: bool = False, against: str | None = None
+) -> tuple[Any, ...]:
     """Values for `Widgets.view_outputs`."""
+    panes = pane_updates(comparison, is_marked, against)
+    return (*panes, comparison.id if comparison else "", *vote_updates(comparison))
+
+
+def pane_updates(
+    comparison: Comparison | None, is_marked: bool, against: str | None
+) -> tuple[Any, ...]:
+    """The panes, and the switch for their differences with the answers to choose from."""
     if comparison is None:
-        return (WELCOME, "", *vote_updates(None))
-    return (panes_html(comparison), comparison.id, *vote_updates(comparison))
+        return WELCOME, gr.Row(visible=False), gr.skip()
+    places = [
+        (f"{place}  {answer.card.label}", str(place))
+        for place, answer in enumerate(comparison.answers, start=1)
+    ]
+    wanted = against if against in [value for _, value in places] else "1"
+    return (
+        panes_html(comparison, int(wanted) if is_marked else 0),
+        gr.Row(visible=comparison.is_final),
+        gr.Dropdown(choices=places, value=wanted, visible=is_marked),
+    )
 
 
 def vote_updates(comparison: Comparison | None) -> tuple[Any, ...]:
@@ -313,7 +383,8 @@ def _context_updates(turns: list[Message]) -> tuple[Any, ...]:
 
 
 def _choice(card: ModelCard) -> str:
-    return f"{card.label} · {card.role.value}" if card.role else card.label
+    role = "checkpoint" if card.step is not None else card.role and card.role.value
+    return f"{card.label} · {role}" if role else card.label
 
 
 def _packed(turns: list[Message]) -> str:

@@ -4,9 +4,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from statistics import mean
 
-from distill_studio.core.records.comparison import AnswerState, AnswerStats, Comparison
+from distill_studio.core.records.comparison import (
+    Answer,
+    AnswerState,
+    AnswerStats,
+    Comparison,
+    CostKind,
+)
 from distill_studio.services.evaluate import HeldOut
-from distill_studio.ui.html import esc, note, number, table
+from distill_studio.ui.html import chip, esc, note, number, table, usd
 
 _EXCERPT = 160
 
@@ -34,12 +40,17 @@ def set_html(comparisons: Sequence[Comparison], workspace: str) -> str:
     if not comparisons:
         return ""
     is_hidden = any(not answer.card.id for c in comparisons for answer in c.answers)
-    if is_hidden:
-        names = [answer.card.label for answer in comparisons[0].answers]
+    if is_hidden:  # the order differs from row to row: a place is all that they share
+        most = max(len(c.answers) for c in comparisons)
+        names = [f"Answer {place}" for place in range(1, most + 1)]
     else:
         names = sorted({answer.card.label for c in comparisons for answer in c.answers})
     rows = [
-        [link_html(c, workspace, c.prompt, 90), *_cells(c, names), esc(verdict_words(c))]
+        [
+            link_html(c, workspace, c.prompt, 90),
+            *(_by_place(c, len(names)) if is_hidden else _by_name(c, names)),
+            esc(verdict_words(c)),
+        ]
         for c in comparisons
     ]
     columns = ["Prompt", *names, "Your vote"]
@@ -82,18 +93,24 @@ def verdict_words(comparison: Comparison) -> str:
     return {"tie": "tie", "both_bad": "all bad"}[verdict.winner]
 
 
-def _cells(comparison: Comparison, names: Sequence[str]) -> list[str]:
+def _by_name(comparison: Comparison, names: Sequence[str]) -> list[str]:
     answers = {answer.card.label: answer for answer in comparison.answers}
-    cells = []
-    for name in names:
-        answer = answers.get(name)
-        if answer is None:
-            cells.append("–")
-        elif answer.state is AnswerState.FAILED:
-            cells.append(note(answer.error or "failed", "bad"))
-        else:
-            cells.append(esc(answer.text, _EXCERPT))
-    return cells
+    return [_cell(answers[name]) if name in answers else "–" for name in names]
+
+
+def _by_place(comparison: Comparison, count: int) -> list[str]:
+    """A cell per place; the name stands in it where the reader may know it."""
+    cells = [
+        (f"{chip(answer.card.label)} " if answer.card.id else "") + _cell(answer)
+        for answer in comparison.answers
+    ]
+    return cells + ["–"] * (count - len(cells))
+
+
+def _cell(answer: Answer) -> str:
+    if answer.state is AnswerState.FAILED:
+        return note(answer.error or "failed", "bad")
+    return esc(answer.text, _EXCERPT)
 
 
 def _means(comparisons: Sequence[Comparison]) -> str:
@@ -108,13 +125,22 @@ def _means(comparisons: Sequence[Comparison]) -> str:
             number(len(stats)),
             number(mean(s.characters for s in stats)),
             _mean_speed(stats),
+            _mean_cost(stats),
         ]
         for name, stats in sorted(by_name.items())
     ]
-    return table(["Model", "Answers", "Mean characters", "Mean speed"], rows)
+    return table(["Model", "Answers", "Mean characters", "Mean speed", "Mean cost"], rows)
 
 
 def _mean_speed(stats: Sequence[AnswerStats]) -> str:
     speeds = [s.tokens_per_s for s in stats if s.tokens_per_s is not None]
     unit = "tokens/s" if all(s.is_exact for s in stats) else "pieces/s"
     return f"{number(mean(speeds), 1)} {unit}" if speeds else "–"
+
+
+def _mean_cost(stats: Sequence[AnswerStats]) -> str:
+    """Of the answers whose cost is known; in words where none is."""
+    costs = [s.cost_usd for s in stats if s.cost_usd is not None]
+    if not costs:
+        return "unknown" if any(s.cost is CostKind.UNKNOWN for s in stats) else "–"
+    return usd(mean(costs)) if any(costs) else "free"

@@ -21,7 +21,7 @@ from distill_studio.curate.reports import (
     RowText,
     TopicCount,
 )
-from distill_studio.ui.html import chip, esc, note, number, table
+from distill_studio.ui.html import chip, esc, marked, note, number, table
 
 _REASONS = {"contaminated": "benchmark leak", "exact": "same text", "near": "near-duplicate"}
 _TOPIC_ROWS = 12
@@ -322,16 +322,6 @@ def history_html(actions: Sequence[ActionInfo]) -> str:
     ]
     return table(
         ["When (UTC)", "Who", "Applied", "Rows changed", ""], rows, empty="Nothing was applied yet."
-    )
-
-
-def marked(pieces: Sequence[tuple[str, str]], side: str) -> str:
-    """One side of a difference, what the other side lacks marked."""
-    tag = "del" if side == "left" else "ins"
-    return "".join(
-        esc(text) if where == "both" else f"<{tag}>{esc(text)}</{tag}>"
-        for where, text in pieces
-        if where in ("both", side)
     )
 
 

@@ -21,6 +21,8 @@ def lineage_html(found: ModelLineage) -> str:
         boxes.append(_training(step))
     if found.children:
         boxes.append(_box("goes on as", esc(", ".join(found.children)), ""))
+    if found.pupils:
+        boxes.append(_box("taught", esc(", ".join(found.pupils)), ""))
     text = esc(found.model_dump_json(indent=2))
     return (
         f'<ol class="ds-lineage" aria-label="Where this model comes from">{"".join(boxes)}</ol>'

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from distill_studio.curate.dedup.reports import ReferenceAdded, ReferencePair, ReferenceSet
-from distill_studio.ui.html import chip, esc, note, number, table
-from distill_studio.ui.panels.curate_html import marked
+from distill_studio.ui.html import chip, esc, marked, note, number, table
 
 _PROBLEMS = 5
 _FIELDS = {"both": "prompt and answer", "prompt": "prompt", "answer": "answer"}

@@ -3,7 +3,7 @@
 from distill_studio.hub.jobs import Flavor
 from distill_studio.services.remote import RemoteStatus
 from distill_studio.services.remote_estimate import RemoteQuote
-from distill_studio.ui.html import esc, note, size
+from distill_studio.ui.html import esc, note, size, usd
 from distill_studio.ui.panels.distill_html import findings_html
 
 _STAGES = {
@@ -15,11 +15,6 @@ _STAGES = {
     "ERROR": "ended with an error",
     "DELETED": "deleted",
 }
-
-
-def usd(amount: float) -> str:
-    """`$0.04`; with more digits where cents say nothing."""
-    return f"${amount:.2f}" if amount >= 0.01 or not amount else f"${amount:.4f}"
 
 
 def flavor_choices(flavors: list[Flavor]) -> list[tuple[str, str]]:

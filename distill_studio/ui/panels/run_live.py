@@ -219,10 +219,11 @@ class _View:
         return self.page(request, workspace, name)
 
     def page(self, request: gr.Request, workspace: str, wanted: str) -> tuple[Any, ...]:
-        """Everything: the list, and the wanted run or else the newest."""
+        """Everything: the list, and the run wanted, or that a link names, or the newest."""
         opened, actor = self._ui.open(request, workspace)
         runs = opened.distill.page(actor)
         names = [run.name for run in runs]
+        wanted = wanted or request.query_params.get("run", "")
         name = wanted if wanted in names else (names[0] if names else "")
         live = self._live(opened, actor, name)
         run = next((run for run in runs if run.name == name), None)

@@ -16,19 +16,22 @@ function drawMade(node, made) {
       h("summary", {}, h("code", {}, each.step), " ", h("span", { class: "ds-chip" }, each.teacher)),
       ...each.sent.map((m) => turn(m.role, m.content)), turn("reply", each.reply))));
 }
-async function fillMade(box, node, workspace, id) {
+const fillMade = (box, node, workspace, id) => fillAsked(box, node, workspace, id, "generate_made", drawMade);
+async function fillAsked(box, node, workspace, id, operation, draw) {
   if (!box.open || box.dsMade === id) return;
   box.dsMade = id; setText(node, "Loading");
   try {
-    const made = await callApi(workspace, "generate_made", { pair_id: id });
-    if (box.dsMade === id) drawMade(node, made);
+    const found = await callApi(workspace, operation, { pair_id: id });
+    if (box.dsMade === id) draw(node, found, workspace);
   } catch (error) { if (box.dsMade === id) { box.dsMade = ""; setText(node, error.message); } }
 }
-function madeBox() {
-  const node = h("div", { class: "ds-made" });
-  const box = h("details", { class: "ds-earlier" }, h("summary", {}, "How this was made"), node);
+const madeBox = () => askedBox("How this was made", "generate_made", drawMade, "ds-made");
+/* A block that is asked of the studio each time it is unfolded, of the record in view. */
+function askedBox(title, operation, draw, name) {
+  const node = h("div", { class: name });
+  const box = h("details", { class: "ds-earlier" }, h("summary", {}, title), node);
   let workspace = "", id = "";
-  box.addEventListener("toggle", () => fillMade(box, node, workspace, id));
+  box.addEventListener("toggle", () => { if (box.open) fillAsked(box, node, workspace, id, operation, draw); else box.dsMade = ""; });
   return { box, of(where, pair) {
     if (pair === id && where === workspace) return;
     workspace = where; id = pair; box.open = false; box.dsMade = ""; node.replaceChildren();

@@ -20,7 +20,7 @@ let isRendered = remembered("rendered", "yes") === "yes";
 const ui = {};
 function make(name, tag, attributes, ...children) { ui[name] = h(tag, attributes, ...children); return ui[name]; }
 const saving = saveState("decision");
-const help = keyHelp(keys, FIXED_KEYS), made = madeBox(), guide = guideBox(keys), related = relatedBox(keys);
+const help = keyHelp(keys, FIXED_KEYS), made = madeBox(), learnt = learntBox(), guide = guideBox(keys), related = relatedBox(keys);
 const noting = noteBox((said) => decide("note", said), () => setMode("view"));
 element.replaceChildren(h("section", { class: "ds-bench", "aria-label": "Review" },
   h("div", { class: "ds-bench-top" },
@@ -51,7 +51,7 @@ element.replaceChildren(h("section", { class: "ds-bench", "aria-label": "Review"
       h("h3", { class: "ds-label" }, "Changes against the teacher's text"),
       make("liveDiff", "div", { class: "ds-text ds-raw ds-diff", dir: "auto", "aria-live": "off" })),
     make("note", "p", { class: "ds-own-note", dir: "auto" }), noting.box,
-    related.box, made.box)),
+    related.box, made.box, learnt.box)),
   make("empty", "div", { class: "ds-empty", tabindex: "-1" }),
   make("reasons", "div", { class: "ds-reasons", tabindex: "-1", role: "group", "aria-label": "Reason for rejecting" }),
   make("actions", "div", { class: "ds-acts ds-main-acts", role: "group", "aria-label": "Decide" },
@@ -112,6 +112,7 @@ function drawAll() {
   setText(ui.where, record.provenance);
   drawVotes(record);
   made.of(config.workspace, record.id); show(made.box, record.is_generated);
+  learnt.of(config.workspace, record.id);
   drawConversation(ui.prompt, record.messages);
   show(ui.thinking, Boolean(record.reasoning)); ui.thinking.open = false; setText(ui.reasoning, record.reasoning);
   const isEdit = mode === "edit";

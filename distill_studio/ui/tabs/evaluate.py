@@ -105,7 +105,7 @@ class ComparePanel:
     @property
     def inputs(self) -> list[Any]:
         """What stands in the panel and stays."""
-        return [self._w.models, self._w.current]
+        return [self._w.models, self._w.current, *self._w.marking]
 
     @property
     def outputs(self) -> list[Any]:
@@ -113,10 +113,15 @@ class ComparePanel:
         return self._w.shown
 
     def show(
-        self, request: gr.Request, workspace: str, models: list[str] | None, current: str
+        self,
+        request: gr.Request,
+        workspace: str,
+        models: list[str] | None,
+        current: str,
+        *marking: Any,  # noqa: ANN401
     ) -> tuple[Any, ...]:
         """The whole panel."""
-        return self._events.show(request, workspace, models, current)
+        return self._events.show(request, workspace, models, current, *marking)
 
 
 def _layout(ui: Ui) -> Widgets:
@@ -195,6 +200,15 @@ def _answers() -> dict[str, Any]:
     """The panes, and what can be said of them."""
     panes = gr.HTML(WELCOME, elem_id="evaluate-panes", js_on_load=_KEYS, apply_default_css=False)
     current = gr.Textbox(visible="hidden", elem_id="evaluate-current", label="Comparison in view")
+    with gr.Row(visible=False, equal_height=True, elem_id="evaluate-differing") as differing:
+        differ = gr.Checkbox(
+            label="Show differences",
+            info="Marks the words in which an answer differs from another one.",
+            elem_id="evaluate-differ",
+        )
+        against = gr.Dropdown(
+            ["1"], value="1", label="Compared with", visible=False, elem_id="evaluate-against"
+        )
     with gr.Row(elem_id="evaluate-votes"):
         votes = {
             winner: gr.Button(winner, visible=False, elem_id=f"evaluate-vote-{winner}")
@@ -202,7 +216,16 @@ def _answers() -> dict[str, Any]:
         }
         go_on = gr.Button("Continue from it", visible=False, elem_id="evaluate-continue")
     said = gr.HTML(elem_id="evaluate-said", apply_default_css=False)
-    return {"panes": panes, "current": current, "votes": votes, "go_on": go_on, "said": said}
+    return {
+        "panes": panes,
+        "differing": differing,
+        "differ": differ,
+        "against": against,
+        "current": current,
+        "votes": votes,
+        "go_on": go_on,
+        "said": said,
+    }
 
 
 def _button(text: str, elem_id: str, **options: Any) -> gr.Button:  # noqa: ANN401
@@ -218,8 +241,8 @@ def _wire_asking(ui: Ui, w: Widgets, events: CompareEvents) -> None:
     for start in (w.run.click, w.prompt.submit):
         start(guarded(events.on_run), asked, [w.panes, w.current, w.run, w.stop], **_STREAM).then(
             guarded(events.after_run),
-            [ui.workspace, w.current],
-            [w.run, w.stop, *w.vote_outputs, w.history],
+            [ui.workspace, w.current, *w.marking],
+            [w.run, w.stop, *w.pane_outputs, *w.vote_outputs, w.history],
             **QUIET,
         )
     w.stop.click(guarded(events.on_stop), [ui.workspace, w.current], None, **SAYING)
@@ -232,12 +255,15 @@ def _wire_asking(ui: Ui, w: Widgets, events: CompareEvents) -> None:
 
 
 def _wire_looking(ui: Ui, w: Widgets, events: CompareEvents) -> None:
-    here = [ui.workspace, w.current]
+    here = [ui.workspace, w.current, *w.marking]
+    for control in (w.differ, w.against):
+        control.input(guarded(events.on_marking), here, w.pane_outputs, **QUIET)
     for winner, button in w.votes.items():
         outputs = [*w.view_outputs, w.history, w.set_table]
         button.click(guarded(events.on_vote(winner)), here, outputs, **SAYING)
     for links in (w.history, w.set_table):
-        links.select(guarded(events.on_open), ui.workspace, w.view_outputs, **QUIET)
+        shown = [ui.workspace, *w.marking]
+        links.select(guarded(events.on_open), shown, w.view_outputs, **QUIET)
     w.models.change(guarded(events.held_out), [ui.workspace, w.models], w.held_out, **QUIET)
     w.current.change(None, w.current, None, js=_FOLLOW, **QUIET)
     w.panel.state.change(guarded(events.newest_set), ui.workspace, w.set_table, **QUIET)

@@ -103,6 +103,7 @@ def build(ui: Ui) -> TabView:
         "keys.js",
         "people.js",
         "made.js",
+        "learnt.js",
         "notes.js",
         "reasons.js",
         "related.js",
