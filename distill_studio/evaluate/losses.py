@@ -42,7 +42,7 @@ class Tally(Record):
 
 
 def tally(scores: Sequence[Mapping[str, Any]], teacher: str, student: str) -> Tally:
-    """Compare two models on the prompts that both of them answered.
+    """Compare two models on the prompts that both of them answered with every sample.
 
     Args:
         scores: A mapping per answer with `model`, `number`, `score` (None: failed) and `topic`.
@@ -51,12 +51,14 @@ def tally(scores: Sequence[Mapping[str, Any]], teacher: str, student: str) -> Ta
     """
     found: dict[str, dict[int, list[float]]] = {teacher: defaultdict(list)}
     found[student] = defaultdict(list)
-    topics = {}
+    topics, failed = {}, set[int]()
     for row in scores:
         if row["model"] in found and row["score"] is not None:
             found[row["model"]][row["number"]].append(row["score"])
             topics[row["number"]] = row["topic"]
-    both = sorted(found[teacher].keys() & found[student].keys())
+        elif row["model"] in found:
+            failed.add(row["number"])
+    both = sorted((found[teacher].keys() & found[student].keys()) - failed)
     means = {
         n: (float(np.mean(found[teacher][n])), float(np.mean(found[student][n]))) for n in both
     }

@@ -1,17 +1,19 @@
-"""Score against size as SVG, with what others reported for such a ratio of sizes, for orientation.
+"""Score against size, speed or cost as SVG; with size, what others reported for such a ratio.
 
-Bands are shares of the teacher's quality that a student keeps, as commonly reported for large
-models: from 70B to 7B 85 to 95%, from 400B to 7B 70 to 85%, from 70B to 1.5B 65 to 80%. They are no
-promise: what a student keeps depends on task, data and training.
+Start at `pictures`. Bands are shares of the teacher's quality that a student keeps, as commonly
+reported for large models: from 70B to 7B 85 to 95%, from 400B to 7B 70 to 85%, from 70B to 1.5B 65
+to 80%, and 95 to 100% of an ensemble by one model. They are no promise: what a student keeps
+depends on task, data and training.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from distill_studio.core.markup import esc
-from distill_studio.core.records.comparison import ModelCard, ModelRole
+from distill_studio.core.records.comparison import ModelRole
 from distill_studio.evaluate.standings import Standing, Standings
+from distill_studio.evaluate.wording import percent, usd
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _FOOT = 640, 300, 48, 20, 14, 44
 _LEAST_RATIO = 3.0  # of sizes; below it nothing is reported
@@ -25,17 +27,47 @@ _COLOURS = {
 class Band(NamedTuple):
     """What was reported for a ratio of sizes."""
 
-    ratio: float  # teacher's parameters by the student's
+    ratio: float  # teacher's parameters by the student's; infinite: of any size
     low: float  # share of the teacher's quality kept
     high: float
     example: str
+
+    @property
+    def words(self) -> str:
+        """The band as a phrase."""
+        return f"{100 * self.low:.0f} to {100 * self.high:.0f}%"
 
 
 BANDS = (
     Band(70 / 7, 0.85, 0.95, "70B to 7B"),
     Band(70 / 1.5, 0.65, 0.80, "70B to 1.5B"),
     Band(400 / 7, 0.70, 0.85, "400B to 7B"),
+    Band(math.inf, 0.95, 1.0, "ensemble to one"),
 )
+ENSEMBLE = BANDS[-1]
+
+
+class Axis(NamedTuple):
+    """What a picture may have from left to right."""
+
+    label: str  # of the choice
+    unit: str  # under the picture
+    value: Callable[[Standing], float | None]
+    text: Callable[[float], str]
+
+
+def _size(value: float) -> str:
+    millions = value / 1e6
+    return f"{millions / 1000:.1f}B" if millions >= 1000 else f"{millions:.0f}M"
+
+
+AXES = {
+    "size": Axis("Size", "parameters", lambda row: row.card.parameters, _size),
+    "speed": Axis(
+        "Speed", "tokens written per second", lambda row: row.tokens_per_s, lambda v: f"{v:,.0f}/s"
+    ),
+    "cost": Axis("Cost", "USD per 1,000 answers", lambda row: row.usd_per_1000, usd),
+}
 
 
 def band_for(teacher: int | None, student: int | None) -> Band | None:
@@ -43,30 +75,75 @@ def band_for(teacher: int | None, student: int | None) -> Band | None:
     if not teacher or not student or teacher / student < _LEAST_RATIO:
         return None
     ratio = math.log(teacher / student)
-    return min(BANDS, key=lambda band: abs(math.log(band.ratio) - ratio))
+    by_size = [band for band in BANDS if math.isfinite(band.ratio)]
+    return min(by_size, key=lambda band: abs(math.log(band.ratio) - ratio))
 
 
-def size_picture(found: Standings) -> str:
-    """An SVG of the models whose size is known; '' for fewer than two of them."""
-    rows = [row for row in found.rows if row.card.parameters and row.score.value is not None]
-    if len(rows) < 2 or len({row.card.parameters for row in rows}) < 2:
-        return ""
-    across = _Axis([float(row.card.parameters or 1) for row in rows])
-    highest = max(row.score.high or row.score.value or 0.0 for row in rows)
-    top = min(1.0, math.ceil(10 * max(0.1, highest)) / 10)
-    teacher = next((row for row in rows if row.card.id == found.teacher), None)
-    is_quality = teacher is not None and not found.has_kl  # no share of it was ever reported
-    bands = "".join(_band(across, top, teacher, row) for row in rows if teacher and is_quality)
-    marks = "".join(_mark(across, top, row) for row in rows)
+def pictures(found: Standings) -> str:
+    """The pictures that can be drawn, one in view, with a choice of the axis (no script); or ''."""
+    drawn = {name: svg for name in AXES if (svg := picture(found, name))}
+    if len(drawn) < 2:
+        return "".join(drawn.values())
+    first = next(iter(drawn))
+    choices = "".join(
+        f'<input type="radio" name="ev-axis" id="ev-axis-{name}"'
+        f'{" checked" if name == first else ""}><label for="ev-axis-{name}">{AXES[name].label}'
+        "</label>"
+        for name in drawn
+    )
+    views = "".join(f'<div class="ev-axis-{name}">{svg}</div>' for name, svg in drawn.items())
     return (
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" class="ev-sizes" role="img"'
-        f' aria-label="Score by number of parameters" font-size="12" fill="currentColor">'
-        f"{_grid(top)}{bands}{marks}"
-        f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 6}" text-anchor="middle">parameters</text></svg>'
+        '<div class="ev-axes" role="group" aria-label="Score by size, speed or cost">'
+        f"<span>Score by</span>{choices}{views}</div>"
     )
 
 
-class _Axis:
+def picture(found: Standings, axis: str = "size") -> str:
+    """An SVG of the models of which the axis is known; '' where fewer than two differ in it."""
+    across = AXES[axis]
+    rows = [row for row in found.rows if across.value(row) and row.score.value is not None]
+    values = {row.card.id: float(across.value(row) or 1.0) for row in rows}
+    if len(set(values.values())) < 2:
+        return ""
+    scale = _Scale(list(values.values()))
+    highest = max(row.score.high or row.score.value or 0.0 for row in rows)
+    top = min(1.0, math.ceil(10 * max(0.1, highest)) / 10)
+    teacher = next((row for row in rows if row.card.id == found.teacher), None)
+    bands = ""
+    if teacher is not None and axis == "size" and found.has_retained:
+        bands = _ensemble(top, teacher) + "".join(
+            _band(scale.place(values[row.card.id]), top, teacher, row) for row in rows
+        )
+    marks = "".join(
+        _mark(scale.place(values[r.card.id]), top, r, across.text(values[r.card.id])) for r in rows
+    )
+    return (
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" class="ev-sizes" role="img"'
+        f' aria-label="Score by {across.unit}" font-size="12" fill="currentColor">'
+        f"{_grid(top)}{bands}{marks}"
+        f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 6}" text-anchor="middle">{across.unit}</text></svg>'
+    )
+
+
+def tradeoffs(found: Standings) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows (plain text) of quality, size, speed and cost; no rows where none is known."""
+    heads = ["Model", "Score", "Parameters", "Tokens/s", "USD per 1,000 answers", "By"]
+    if not any(axis.value(row) for row in found.rows for axis in AXES.values()):
+        return heads, []
+    return heads, [
+        [
+            row.card.label,
+            percent(row.score.value),
+            "unknown" if not row.card.parameters else _size(row.card.parameters),
+            "" if row.tokens_per_s is None else f"{row.tokens_per_s:,.0f}",
+            "" if row.usd_per_1000 is None else usd(row.usd_per_1000),
+            row.cost_basis,
+        ]
+        for row in found.rows
+    ]
+
+
+class _Scale:
     """A logarithmic axis with room at both ends."""
 
     def __init__(self, values: Sequence[float]) -> None:
@@ -92,22 +169,33 @@ def _grid(top: float) -> str:
     )
 
 
-def _band(across: _Axis, top: float, teacher: Standing, row: Standing) -> str:
+def _ensemble(top: float, teacher: Standing) -> str:
+    """What was reported of several teachers: no ratio of sizes, so over the whole width."""
+    quality = teacher.score.value or 0.0
+    high, low = _up(ENSEMBLE.high * quality, top), _up(ENSEMBLE.low * quality, top)
+    return (
+        f'<rect class="ev-ensemble" x="{_LEFT}" y="{high:.1f}" width="{_WIDTH - _LEFT - _RIGHT}"'
+        f' height="{low - high:.1f}" fill="var(--ds-good)" fill-opacity=".1">'
+        f"<title>Reported for {ENSEMBLE.example}: {ENSEMBLE.words} of the teachers</title></rect>"
+        f'<text x="{_LEFT + 4}" y="{low + 12:.1f}" fill-opacity=".7" font-size="10">'
+        f"{ENSEMBLE.example}: {ENSEMBLE.words}</text>"
+    )
+
+
+def _band(x: float, top: float, teacher: Standing, row: Standing) -> str:
     band = band_for(teacher.card.parameters, row.card.parameters)
     if band is None or row.card.role is not ModelRole.STUDENT or teacher.score.value is None:
         return ""
-    x = across.place(float(row.card.parameters or 1))
     high, low = (_up(share * teacher.score.value, top) for share in (band.high, band.low))
     return (
         f'<rect x="{x - 26:.1f}" y="{high:.1f}" width="52" height="{low - high:.1f}" rx="4"'
         ' fill="var(--color-accent)" fill-opacity=".15">'
-        f"<title>Reported for {band.example}: {100 * band.low:.0f} to {100 * band.high:.0f}% of the"
-        " teacher</title></rect>"
+        f"<title>Reported for {band.example}: {band.words} of the teacher</title></rect>"
     )
 
 
-def _mark(across: _Axis, top: float, row: Standing) -> str:
-    x, score = across.place(float(row.card.parameters or 1)), row.score.value or 0.0
+def _mark(x: float, top: float, row: Standing, text: str) -> str:
+    score = row.score.value or 0.0
     y = _up(score, top)
     line = ""
     if row.score.low is not None and row.score.high is not None:
@@ -120,11 +208,5 @@ def _mark(across: _Axis, top: float, row: Standing) -> str:
     return (
         f'{line}<circle cx="{x:.1f}" cy="{y:.1f}" r="6" fill="{colour}">'
         f"<title>{esc(row.card.label)}: {100 * score:.1f}%</title></circle>"
-        f'<text x="{x + 10:.1f}" y="{y + 4:.1f}">{esc(_short(row.card))}</text>'
+        f'<text x="{x + 10:.1f}" y="{y + 4:.1f}">{esc(row.card.label[:24])} ({esc(text)})</text>'
     )
-
-
-def _short(card: ModelCard) -> str:
-    millions = (card.parameters or 0) / 1e6
-    size = f"{millions / 1000:.1f}B" if millions >= 1000 else f"{millions:.0f}M"
-    return f"{card.label[:24]} ({size})"

@@ -13,12 +13,15 @@ from distill_studio.core.records.suite import Suite, SuiteAnswer, SuiteItem, Sui
 from distill_studio.core.standalone import standalone_page
 from distill_studio.evaluate.losses import LossGroup
 from distill_studio.evaluate.paired import Difference
-from distill_studio.evaluate.size_picture import band_for, size_picture
+from distill_studio.evaluate.size_picture import ENSEMBLE, band_for, pictures, tradeoffs
 from distill_studio.evaluate.standings import Standing, Standings
 from distill_studio.evaluate.wording import (
+    COST_MEANS,
     KL,
     KL_FROM_BASE,
     LOSS,
+    NO_VERDICT,
+    OWN_AND_PAIRED,
     SAME_TOKEN,
     nats,
     nats_interval,
@@ -50,6 +53,7 @@ class LostBy(Record):
     """What one model lost to the teacher."""
 
     label: str = Field(description="Of the model.")
+    compared: int = Field(description="Prompts that it and the teacher answered, and that count.")
     lost: int = Field(description="Prompts on which it did worse.")
     won: int = Field(description="Prompts on which it did better.")
     groups: list[LossGroup] = Field(description="The largest first.")
@@ -71,14 +75,20 @@ def suite_page(report: SuiteReport) -> str:
     """The file."""
     suite, found = report.suite, report.standings
     labels = {card.id: card.label for card in report.trial.models}
-    picture = size_picture(found)
+    picture = pictures(found)
+    heads, costs = tradeoffs(found)
     body = [
         f"<header><h1>{esc(suite.name)}</h1>"
         f'<p class="lead">{esc(_lead(report))}</p>'
         f'<p class="quiet">Evaluation, {report.made_at:%Y-%m-%d %H:%M} UTC, Distill Studio'
         f" {esc(report.version)}</p></header>",
         _section("How the models did", _standings(found, found.rows) + _rests_on(found)),
-        _section("Score and size", picture + _bands(found)) if picture else "",
+        _section(
+            "Quality, size, speed and cost",
+            picture + _bands(found) + _table(heads, costs) + f'<p class="quiet">{COST_MEANS}</p>',
+        )
+        if costs
+        else "",
         _section(
             "By topic",
             "".join(
@@ -88,7 +98,10 @@ def suite_page(report: SuiteReport) -> str:
         )
         if found.topics
         else "",
-        _section("What was lost to the teacher", "".join(_lost(one) for one in report.lost))
+        _section(
+            "What was lost to the teacher",
+            _half(found) + "".join(_lost(one) for one in report.lost),
+        )
         if report.lost
         else "",
         _section("Prompts", "".join(_example(one, labels) for one in report.examples)),
@@ -101,9 +114,9 @@ def suite_page(report: SuiteReport) -> str:
 def _lead(report: SuiteReport) -> str:
     found = report.standings
     if not found.rows:
-        return "No prompt has an answer of every model."
+        return " ".join(found.notes) or "No model has answered a prompt yet."
     best = found.rows[0]
-    said = f"{best.card.label} scored {percent(best.score.value)} on {found.items:,} prompts."
+    said = f"{best.card.label} scored {percent(best.score.value)} on {best.items:,} prompts."
     if found.has_kl:
         return _lead_of_agreement(found)
     for row in found.rows:
@@ -127,6 +140,7 @@ def _lead_of_agreement(found: Standings) -> str:
 def _standings(found: Standings, rows: Sequence[Standing]) -> str:
     columns: list[tuple[str, Callable[[Standing], str]]] = [
         ("Model", _name),
+        ("Prompts", lambda r: f"{r.items:,}"),
         (SAME_TOKEN if found.has_kl else "Score", lambda r: percent(r.score.value)),
         ("95% interval", lambda r: score_interval(r.score)),
     ]
@@ -137,10 +151,9 @@ def _standings(found: Standings, rows: Sequence[Standing]) -> str:
     if found.has_loss:
         columns.append((LOSS, lambda r: _nats(r.loss)))
     if found.teacher and not found.has_kl:
-        columns += [
-            ("Against the teacher", lambda r: _difference(r.against_teacher)),
-            ("Quality retained", lambda r: _with_interval(r.retained)),
-        ]
+        columns.append(("Against the teacher", lambda r: _difference(r.against_teacher)))
+    if found.has_retained:
+        columns.append(("Quality retained", lambda r: _with_interval(r.retained)))
     if any(row.recovered is not None for row in rows):
         columns.append(("Gap closed", lambda r: _with_interval(r.recovered)))
     if not found.has_kl:
@@ -153,9 +166,9 @@ def _standings(found: Standings, rows: Sequence[Standing]) -> str:
 
 
 def _rests_on(found: Standings) -> str:
-    said = [f"{found.items:,} prompts that all models answered."]
+    said = [*found.notes, *found.lacks, f"{found.items:,} prompts that all models answered."]
     if found.left_out:
-        said.append(f"{found.left_out:,} left out because a model failed on them.")
+        said.append(f"{found.left_out:,} more that some model lacks. {OWN_AND_PAIRED}")
     if found.practice:
         said.append(f"{found.practice:,} left out: the half whose losses became training data.")
     if found.missing:
@@ -169,17 +182,25 @@ def _rests_on(found: Standings) -> str:
 
 
 def _bands(found: Standings) -> str:
-    if found.has_kl:
+    if not found.has_retained:
         return ""
     sizes = {row.card.id: row.card.parameters for row in found.rows}
-    teacher = sizes.get(found.teacher)
-    for row in found.rows:
-        if (band := band_for(teacher, sizes[row.card.id])) and row.card.id != found.teacher:
-            return (
-                f'<p class="quiet">Shaded, for orientation: {100 * band.low:.0f} to'
-                f" {100 * band.high:.0f}% of the teacher, as reported for {band.example}.</p>"
-            )
-    return ""
+    if not sizes.get(found.teacher) or len({size for size in sizes.values() if size}) < 2:
+        return ""
+    near = (band_for(sizes[found.teacher], size) for size in sizes.values())
+    said = [
+        f"{band.words} of the teacher, as reported for {band.example}"
+        for band in dict.fromkeys(band for band in near if band)
+    ]
+    said.append(f"{ENSEMBLE.words}, as reported for {ENSEMBLE.example} (the whole width)")
+    return f'<p class="quiet">Shaded with size, for orientation: {"; ".join(said)}.</p>'
+
+
+def _half(found: Standings) -> str:
+    """Which prompts the losses are of, where it is not all."""
+    if not found.practice:
+        return ""
+    return '<p class="quiet">Of the exam half, as all figures above.</p>'
 
 
 def _lost(one: LostBy) -> str:
@@ -188,7 +209,8 @@ def _lost(one: LostBy) -> str:
         for group in one.groups
     ]
     return (
-        f"<h3>{esc(one.label)}</h3><p>Worse on {one.lost:,} prompts, better on {one.won:,}.</p>"
+        f"<h3>{esc(one.label)}</h3><p>Of {one.compared:,} prompts that both answered, worse on"
+        f" {one.lost:,}, better on {one.won:,}.</p>"
         + (_table(["Group", "Lost", "Behind by"], rows) if rows else "")
     )
 
@@ -234,9 +256,17 @@ def _method(report: SuiteReport) -> str:
         _table(["", ""], rows)
         + "".join(f"<p>{esc(one)}</p>" for one in (trial.judge_warning, _means(report)) if one)
         + '<p class="quiet">Intervals: Student\'s t over prompts for scores and differences, paired'
-        " by prompt; bootstrap over prompts for ratios. Quality retained is the student's score by"
-        " the teacher's, above chance where there are choices. Texts are shown as models wrote"
-        f" them.</p>{_rubric(trial)}"
+        f" by prompt; bootstrap over prompts for ratios. {_retained_means(report.standings)}Texts"
+        f" are shown as models wrote them.</p>{_rubric(trial)}"
+    )
+
+
+def _retained_means(found: Standings) -> str:
+    if not found.has_retained:
+        return ""
+    return (
+        "Quality retained is the student&#x27;s score by the teacher&#x27;s, above chance where"
+        " there are choices. "
     )
 
 
@@ -249,6 +279,8 @@ def _means(report: SuiteReport) -> str:
             " likeliest, and KL(teacher || model), are means over a text's tokens, then over"
             " prompts. The held-out loss is the model's on references."
         )
+    if report.suite.scorer in (SuiteScorer.ROUGE_L, SuiteScorer.LIKELIHOOD):
+        return NO_VERDICT
     if report.trial.judge:
         return (
             "The judge scored each answer from 1 to 5 in each aspect of the rubric, knowing neither"

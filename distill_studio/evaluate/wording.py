@@ -7,6 +7,18 @@ SAME_TOKEN = "Same likeliest token"
 KL = "KL from the teacher"
 KL_FROM_BASE = "KL beside the base's"
 LOSS = "Held-out loss"
+OWN_AND_PAIRED = (
+    "A model's own figures are over the prompts that it answered, what compares two models over"
+    " those that both answered."
+)
+COST_MEANS = (
+    "Speed is that of all answers together, with as many at a time as a model was asked for. Cost"
+    " is the teacher's price by tokens, or the price of the machine by the time an answer took."
+)
+NO_VERDICT = (
+    "This score is a diagnostic and no verdict on which answer is better, so it says no share of"
+    " the teacher's quality."
+)
 
 
 def why(answer: SuiteAnswer) -> str:
@@ -46,6 +58,11 @@ def points_interval(found: Estimate) -> str:
     if found.low is None or found.high is None:
         return found.why
     return f"{100 * found.low:+.1f} to {100 * found.high:+.1f}"
+
+
+def usd(value: float) -> str:
+    """12.3456 as $12.35; small amounts with two digits that count."""
+    return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:.2g}"
 
 
 def nats(value: float | None) -> str:

@@ -15,7 +15,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import InvalidInput, NotFound
@@ -34,6 +34,7 @@ from distill_studio.services.base import Service
 from distill_studio.services.comparable_models import ComparableModels, facts_of
 from distill_studio.services.comparison_costs import costed
 from distill_studio.services.jobs import JobContext
+from distill_studio.services.sampling import sampling_of
 from distill_studio.store import evaluations as table
 from distill_studio.teachers.prices import Price
 
@@ -117,7 +118,7 @@ class EvaluateService(Service):
     ) -> Comparison:
         """Ask 2 to 4 models the same and wait for all answers; stored, with speed and length."""
         actor.require(Role.REVIEWER)
-        sampling = _sampling(temperature, top_p, max_tokens, seed)
+        sampling = sampling_of(temperature, top_p, max_tokens, seed)
         conversation = _conversation(prompt, messages)
         comparison, sources = self._prepare(actor, models, conversation, sampling, blind)
         last = asyncio.run(_last(self._frames(comparison, sources, sampling, CancelToken())))
@@ -200,7 +201,7 @@ class EvaluateService(Service):
     ) -> Job:
         """Compare on several prompts in one job: those given, else held-out ones."""
         actor.require(Role.REVIEWER)
-        sampling = _sampling(temperature, top_p, max_tokens, seed)
+        sampling = sampling_of(temperature, top_p, max_tokens, seed)
         if not 1 <= count <= _LARGEST_SET:
             raise InvalidInput(f"A set has 1 to {_LARGEST_SET} prompts.")
         cards = self._chosen(actor, models)
@@ -343,18 +344,6 @@ async def _last(frames: AsyncGenerator[Comparison, None]) -> Comparison:
         last = frame
     assert last is not None  # the first frame comes before any model is asked
     return last
-
-
-def _sampling(
-    temperature: float, top_p: float, max_tokens: int, seed: int | None
-) -> SamplingParams:
-    try:
-        return SamplingParams(
-            temperature=temperature, top_p=top_p, max_tokens=max_tokens, seed=seed
-        )
-    except ValidationError as err:
-        problem = err.errors()[0]
-        raise InvalidInput(f"{problem['loc'][0]}: {problem['msg']}.") from err
 
 
 def _conversation(prompt: str, messages: list[Message] | None) -> list[Message]:

@@ -2,9 +2,9 @@
 
 Start at `FeedbackService.view`. `prefer` puts the teacher's better answers beside the student's
 into Prefer; `seeds` has a teacher write new prompts near those lost; `proposal` says what to train
-next and `accept` does it. Only the practice half of a suite is looked at, and once anything was
-made of it only the other half counts: of prompts that are sent back because they were lost, those
-that stay are the ones that were not.
+next and `accept` does it. Only the practice half of a suite is looked at, and once anything of it
+was really sent back only the other half counts: of prompts that are sent back because they were
+lost, those that stay are the ones that were not. `undo` takes a step back while nothing used it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from distill_studio.core.actor import Actor, Role
-from distill_studio.core.errors import Conflict, InvalidInput, StudioError
+from distill_studio.core.errors import Conflict, InvalidInput, NotFound, StudioError
 from distill_studio.core.records import Job, Record, Run
+from distill_studio.core.records.base import utc_now
 from distill_studio.core.records.comparison import ModelCard, ModelRole
 from distill_studio.core.records.feedback import Feedback, FeedbackKind
 from distill_studio.core.records.suite import Suite, SuiteAnswer, SuiteItem, Trial
@@ -23,10 +24,12 @@ from distill_studio.distill.spec import TrainSpec
 from distill_studio.evaluate.losses import LossGroup, Tally, tally
 from distill_studio.services.base import Service
 from distill_studio.services.checkpoints import parse_name
+from distill_studio.services.feedback_undo import undo
 from distill_studio.services.feedback_work import (
     add_preferences,
     groups_of,
     make_seeds,
+    next_round,
     round_of,
 )
 from distill_studio.services.jobs import JobContext
@@ -62,6 +65,14 @@ class FeedbackView(Record):
     steps: list[Feedback] = Field(description="What was made of this student's losses.")
     waiting: list[int] = Field(description="Lost prompts that did not become preferences yet.")
     is_verdict: bool = Field(description="The suite's scores say which answer is better.")
+    practice: int = Field(description="Prompts of the practice half.")
+    exam: int = Field(description="Prompts of the exam half.")
+    marked: Feedback | None = Field(
+        default=None, description="Since this step only the exam half counts; None: all prompts do."
+    )
+    last: Feedback | None = Field(
+        default=None, description="The newest step of the suite that is not undone."
+    )
 
 
 class Proposal(Record):
@@ -74,9 +85,9 @@ class Proposal(Record):
 class RoundScore(Record):
     """How good the students of one round were on a suite."""
 
-    number: int = Field(description="0: a base; 1: trained from it; 2: from that student, ...")
+    number: int = Field(description="0: a base; 1: trained; 2: after its losses came back; ...")
     card: ModelCard = Field(description="Which model.")
-    score: float = Field(description="Mean over the prompts that all models of the trial answered.")
+    score: float = Field(description="Mean over the prompts that it answered.")
     low: float | None = Field(default=None, description="95% interval.")
     high: float | None = Field(default=None, description="95% interval.")
     trial_id: str = Field(description="Where it was measured.")
@@ -98,11 +109,17 @@ class FeedbackService(Service):
         """What a student lost to the trial's first teacher, in named groups."""
         actor.require(Role.VIEWER)
         trial, suite, teacher, card = self._who(actor, trial_id, student)
-        steps = [s for s in table.of_suite(self.db, suite.id) if s.student == card.id]
+        every = table.of_suite(self.db, suite.id)
+        live = [s for s in every if s.is_live]
+        steps = [s for s in every if s.student == card.id]
         found, groups = self._memo.get(
             (trial.id, card.id), lambda: self._compared(trial, suite, teacher, card)
         )
-        gone = _numbers([s for s in steps if s.trial_id == trial.id], FeedbackKind.PREFERENCES)
+        gone = _numbers(
+            [s for s in steps if s.trial_id == trial.id and s.undone_at is None],
+            FeedbackKind.PREFERENCES,
+        )
+        practice = sum(item.is_practice for item in suites.items(self.db, suite.id))
         return FeedbackView(
             suite=suite.name,
             teacher=teacher,
@@ -112,6 +129,10 @@ class FeedbackService(Service):
             steps=steps,
             waiting=[one.number for one in found.losses if one.number not in gone],
             is_verdict=suite.scorer.is_verdict,
+            practice=practice,
+            exam=suite.item_count - practice,
+            marked=next(iter(live), None),
+            last=next(iter(reversed(live)), None),
         )
 
     def lost(
@@ -131,7 +152,8 @@ class FeedbackService(Service):
         """Make preferences of lost prompts (none named: all that wait): teacher over student.
 
         They count for DPO at once, as a rule's or the judge's, and wait in Prefer, blind, for a
-        person whose vote overrules them. The suite's practice half does not count from then on.
+        person whose vote overrules them. The suite's practice half does not count from then on,
+        in earlier results too, until `undo`.
         """
         actor.require(Role.REVIEWER)
         view = self.view(actor, trial_id, student)
@@ -154,8 +176,7 @@ class FeedbackService(Service):
         names = {n: group.name for group in view.groups for n in group.numbers}
         rows = _lost(self.db, trial, suite, teacher, card, chosen)
         with self.db.write():
-            table.insert(self.db, step)
-            add_preferences(
+            made = add_preferences(
                 self.db,
                 step,
                 suite.name,
@@ -164,6 +185,9 @@ class FeedbackService(Service):
                 names,
                 trial.judge,
             )
+            if made:
+                step = step.model_copy(update={"made": tuple(made), "sent_at": utc_now()})
+            table.insert(self.db, step)
         return step
 
     def seeds(
@@ -176,6 +200,9 @@ class FeedbackService(Service):
         each: int = 2,
     ) -> Job:
         """Have a teacher write new prompts near those lost (none named: all); they become seeds.
+
+        With the first new prompt the suite's practice half counts no more, in earlier results too,
+        until `undo`.
 
         Args:
             actor: Who asks.
@@ -200,16 +227,29 @@ class FeedbackService(Service):
             numbers=tuple(chosen),
             user=actor.user,
         )
-        table.insert(self.db, step)
         groups = [
             {"name": group.name, "numbers": [n for n in group.numbers if n in set(chosen)]}
             for group in view.groups
         ]
         params = {"feedback": step.id, "teacher": writer.id, "each": each, "groups": groups}
         title = f"New prompts near {len(chosen)} lost on {suite.name}"
-        job = self.workspace.jobs.submit(actor, JOB_KIND, title, params)
-        table.set_job(self.db, step.id, job.id)
+        with self.db.write():  # both, or neither
+            job = self.workspace.jobs.submit(actor, JOB_KIND, title, params)
+            table.insert(self.db, step.model_copy(update={"job_id": job.id}))
         return job
+
+    def undo(self, actor: Actor, step_id: str) -> Feedback:
+        """Take a step back: what it sent is deleted, and the practice half counts again.
+
+        Goes as long as nothing has used what was sent: no person's vote, no answer, no snapshot,
+        no training. Other steps on the same suite keep their mark.
+        """
+        actor.require(Role.REVIEWER)
+        step = table.get(self.db, step_id)
+        if step is None:
+            raise NotFound(f"There is no step '{step_id}' of the way back in this workspace.")
+        undo(self.workspace, step, actor.user)
+        return table.get(self.db, step_id) or step
 
     def steps(self, actor: Actor, suite: str) -> list[Feedback]:
         """All that was made of losses on a suite, oldest first."""
@@ -235,7 +275,7 @@ class FeedbackService(Service):
                     " them."
                 ]
             )
-        number = round_of(self.db, name) + 1
+        number = next_round(self.db, name)
         return Proposal(
             reasons=[
                 f"{usable} preferences say which of two answers is better; people's votes first.",
@@ -273,19 +313,26 @@ class FeedbackService(Service):
             raise
 
     def rounds(self, actor: Actor, suite: str) -> list[RoundScore]:
-        """The newest score of each model on a suite, by round; of whole trials only."""
+        """The newest score of each model on a suite, by round; of all its whole trials."""
         actor.require(Role.VIEWER)
+        suite_id = self.workspace.suites.get(actor, suite).id
+        return self._memo.get(("rounds", suite_id), lambda: self._rounds(actor, suite_id))
+
+    # -- inside ---------------------------------------------------------------------------
+
+    def _rounds(self, actor: Actor, suite_id: str) -> list[RoundScore]:
         found: dict[str, RoundScore] = {}
-        for trial in self.workspace.suites.trials(actor, suite):
+        for trial in suites.trials(self.db, suite_id, limit=0):
+            wanted = {c.id for c in trial.models if c.role is not ModelRole.TEACHER} - found.keys()
+            if trial.most_items or not wanted:
+                continue
             standings = self.workspace.suites.standings(actor, trial.id)
-            if trial.most_items or standings.missing:
+            if standings.missing:
                 continue
             for row in standings.rows:
-                if row.card.id in found or row.score.value is None:
+                if row.card.id not in wanted or row.score.value is None:
                     continue
                 role, _, name = row.card.id.partition(":")
-                if role == ModelRole.TEACHER:
-                    continue
                 run, _ = parse_name(name)
                 found[row.card.id] = RoundScore(
                     number=round_of(self.db, run) if role == ModelRole.STUDENT else 0,
@@ -296,8 +343,6 @@ class FeedbackService(Service):
                     trial_id=trial.id,
                 )
         return sorted(found.values(), key=lambda one: (one.number, one.card.label))
-
-    # -- inside ---------------------------------------------------------------------------
 
     def _compared(
         self, trial: Trial, suite: Suite, teacher: ModelCard, student: ModelCard
@@ -335,6 +380,8 @@ class FeedbackService(Service):
         step = table.get(self.db, context.params["feedback"])
         if step is None:
             raise InvalidInput("The step that this job belongs to is gone.")
+        if step.undone_at is not None:
+            raise Conflict("This step was undone.", "Have the teacher write them anew.")
         suite = self.workspace.suites.get(context.actor, step.suite_id)
         comparable = self.workspace.evaluate.comparable
         model = comparable.source(comparable.card(context.actor, context.params["teacher"]))

@@ -6,6 +6,8 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,8 @@ from pydantic import Field
 from distill_studio.core.ids import content_hash
 from distill_studio.core.lenient_json import Unreadable
 from distill_studio.core.protocols import ChatModel, ChatReply, ChatRequest, SamplingParams
-from distill_studio.core.records import Message, Pair, Preference, Record, Seed
+from distill_studio.core.records import Message, Pair, Preference, Record, Run, Seed
+from distill_studio.core.records.base import utc_now
 from distill_studio.core.records.comparison import ModelCard, ModelRole
 from distill_studio.core.records.feedback import Feedback
 from distill_studio.core.records.suite import Suite, SuiteAnswer, SuiteItem
@@ -74,19 +77,57 @@ def groups_of(losses: Sequence[Loss], texts: Mapping[int, str]) -> list[LossGrou
 
 
 def round_of(db: Database, run_name: str) -> int:
-    """1 for a student trained from a base, 2 for one trained from that, and so on."""
-    number, name, seen = 0, run_name, set[str]()
-    while name not in seen and number < _MOST_ROUNDS:
-        seen.add(name)
-        run = runs.get(db, name)
-        if run is None:
-            break
-        number += 1
+    """1 for a student whose data saw no feedback, and one more for each training after some.
+
+    A training begins a round where something was sent back, of what its origin or an earlier
+    student on its way had lost, between that origin's training and its own: the stages of one plan
+    are one round.
+    """
+    way = training_way(db, run_name)
+    sent = _sent(db, way)
+    return 1 + sum(
+        _lies_between(sent, way[:place], before.created_at, run.created_at)
+        for place, (before, run) in enumerate(pairwise(way), start=1)
+    )
+
+
+def next_round(db: Database, run_name: str) -> int:
+    """The round of what would go on from a student now."""
+    way = training_way(db, run_name)
+    since = way[-1].created_at if way else utc_now()
+    return round_of(db, run_name) + _lies_between(_sent(db, way), way, since, utc_now())
+
+
+def training_way(db: Database, run_name: str) -> list[Run]:
+    """The trainings that made a student, the first one first."""
+    way: list[Run] = []
+    name = run_name
+    while len(way) < _MOST_ROUNDS and (run := runs.get(db, name)) is not None and run not in way:
+        way.append(run)
         origin = str(run.config.get("student", {}).get("base_id", ""))
         if not origin.startswith("run:"):
             break
         name = origin.removeprefix("run:")
-    return max(number, 1)
+    return way[::-1]
+
+
+def _sent(db: Database, way: Sequence[Run]) -> list[Feedback]:
+    return table.live_of_students(db, [_card_id(run) for run in way])
+
+
+def _lies_between(
+    sent: Sequence[Feedback], students: Sequence[Run], since: datetime, until: datetime
+) -> bool:
+    """Whether what one of these students had lost was sent back in that time."""
+    ids = {_card_id(run) for run in students}
+    return any(
+        step.student in ids and step.sent_at is not None and since < step.sent_at <= until
+        for step in sent
+    )
+
+
+def _card_id(run: Run) -> str:
+    return f"{ModelRole.STUDENT.value}:{run.name}"
 
 
 # -- preferences --------------------------------------------------------------------------
@@ -100,7 +141,7 @@ def add_preferences(
     lost: Sequence[tuple[SuiteItem, SuiteAnswer, SuiteAnswer]],
     groups: Mapping[int, str],
     judge: str = "",
-) -> None:
+) -> list[str]:
     """Store prompts, both answers of each, and the scorer's preference of the teacher's.
 
     Args:
@@ -111,6 +152,9 @@ def add_preferences(
         lost: Prompt, the teacher's answer, the student's.
         groups: The name of each number's group: the topic where the suite has none.
         judge: Who scored the answers; '' where a rule did.
+
+    Returns:
+        Ids of the preferences that are new.
     """
     made: list[Pair] = []
     rows: dict[str, Preference] = {}
@@ -147,6 +191,7 @@ def add_preferences(
     if made:
         pairs.insert(db, made)  # those that are there already stay as they are
         preferences.insert(db, list(rows.values()))
+    return list(rows)
 
 
 def _pair(
@@ -321,8 +366,11 @@ class _SeedMaker:
             for text in kept
         ]
         if made:
-            stored = seeds.insert(self._db, made)
-            fresh = sum(stored[seed.id] == seed.id for seed in made)
+            with self._db.write():  # what is data and the mark that says so, or neither
+                stored = seeds.insert(self._db, made)
+                fresh = sum(stored[seed.id] == seed.id for seed in made)
+                if fresh:
+                    table.mark_sent(self._db, self._step.id)
             self.new += fresh
             self.known += len(made) - fresh
 

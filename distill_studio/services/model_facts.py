@@ -122,7 +122,7 @@ def _suites(workspace: Workspace, actor: Actor, model_id: str) -> dict[str, str]
             if mine is None:
                 continue
             how = suite.scorer.value.replace("_", " ")
-            rows[f"Suite {suite.name} ({how}, n = {found.items})"] = _figures(mine)
+            rows[f"Suite {suite.name} ({how}, n = {mine.items})"] = _figures(mine)
             break
     return rows
 

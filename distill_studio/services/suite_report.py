@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from distill_studio import __version__
@@ -19,21 +20,31 @@ if TYPE_CHECKING:
 _EXAMPLES = 30
 
 
-def gather(db: Database, suite: Suite, trial: Trial, found: Standings) -> SuiteReport:
-    """The report on a trial; examples are prompts that were lost, then the first ones."""
-    scores = table.scores(db, trial.id)
+def gather(
+    db: Database, suite: Suite, trial: Trial, found: Standings, practice: Collection[int] = ()
+) -> SuiteReport:
+    """The report on a trial; examples are prompts that were lost, then the first ones.
+
+    Args:
+        db: The store.
+        suite: What was asked.
+        trial: Of whom.
+        found: How they did.
+        practice: Numbers of prompts that do not count, in the losses as in `found`.
+    """
+    scores = [row for row in table.scores(db, trial.id) if row["number"] not in practice]
     items = {item.number: item for item in table.items(db, suite.id)}
     texts = {number: item.messages[-1].content for number, item in items.items()}
-    teacher = trial.teacher
     lost, numbers = [], list[int]()
-    for card in trial.models if teacher else ():
-        if teacher is None or card.id == teacher.id:
+    for card in [row.card for row in found.rows if found.teacher]:
+        if card.id == found.teacher:
             continue
-        count = tally(scores, teacher.id, card.id)
+        count = tally(scores, found.teacher, card.id)
         if suite.scorer is not SuiteScorer.AGREEMENT:  # with itself, the teacher never loses
             lost.append(
                 LostBy(
                     label=card.label,
+                    compared=count.compared,
                     lost=len(count.losses),
                     won=count.won,
                     groups=groups_of(count.losses, texts),

@@ -14,8 +14,20 @@ from distill_studio.core.records.suite import SuiteAnswer, SuiteItem, SuiteScore
 from distill_studio.services.suite_scoring import best_choice
 
 if TYPE_CHECKING:
+    from distill_studio.services.comparable_models import ComparableModels
     from distill_studio.services.suite_work import TrialWork
     from distill_studio.teachers.likelihood import Likelihood, LikelihoodScorer
+
+
+def check_local(comparable: ComparableModels, cards: Sequence[ModelCard]) -> None:
+    """Refuse models whose likelihoods cannot be read, before anything is loaded.
+
+    Raises:
+        InvalidInput: One does not run in this process; says which.
+    """
+    for card in cards:
+        if not comparable.is_local(card):
+            raise _elsewhere(card)
 
 
 def weigh(work: TrialWork, card: ModelCard, model: ChatModel, items: Sequence[SuiteItem]) -> None:
@@ -26,10 +38,7 @@ def weigh(work: TrialWork, card: ModelCard, model: ChatModel, items: Sequence[Su
     """
     made = getattr(model, "scorer", None)
     if made is None:
-        raise InvalidInput(
-            f"{card.label} does not run in this process, so likelihoods cannot be read.",
-            "This suite takes local models: a base, a student, or a local teacher.",
-        )
+        raise _elsewhere(card)
     scorer: LikelihoodScorer = made()
     is_choice = work.suite.scorer is SuiteScorer.CHOICE
     scored = _weighed if is_choice else _read
@@ -50,6 +59,13 @@ def weigh(work: TrialWork, card: ModelCard, model: ChatModel, items: Sequence[Su
                 ready.append(scored(card, items[n], losses.pop(n)))
         work.keep(card, ready)
         work.context.cancel.raise_if_cancelled()
+
+
+def _elsewhere(card: ModelCard) -> InvalidInput:
+    return InvalidInput(
+        f"{card.label} does not run in this process, so likelihoods cannot be read.",
+        "This suite takes local models: a base, a student, or a local teacher.",
+    )
 
 
 def _weighed(card: ModelCard, item: SuiteItem, found: dict[int, Likelihood]) -> SuiteAnswer:

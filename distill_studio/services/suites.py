@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import Conflict, InvalidInput, NotFound
-from distill_studio.core.protocols import SamplingParams
 from distill_studio.core.records import Job
 from distill_studio.core.records.suite import Suite, SuiteAnswer, SuiteItem, SuiteScorer, Trial
 from distill_studio.evaluate.standings import Standings, standings
@@ -19,10 +18,14 @@ from distill_studio.services.base import Service
 from distill_studio.services.export import ExportFile
 from distill_studio.services.jobs import JobContext
 from distill_studio.services.memo import Memo
+from distill_studio.services.sampling import sampling_of
 from distill_studio.services.suite_agreement import check_models
+from distill_studio.services.suite_beside import Beside, beside
+from distill_studio.services.suite_costs import with_costs
 from distill_studio.services.suite_items import content_hash, read_items
 from distill_studio.services.suite_judging import judge_fields, warning
 from distill_studio.services.suite_report import gather
+from distill_studio.services.suite_weighing import check_local
 from distill_studio.services.suite_work import TrialWork
 from distill_studio.store import feedback
 from distill_studio.store import suites as table
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
 JOB_KIND = "suite"
 MOST_MODELS, MOST_SAMPLES = 8, 64
+MOST_USD = 100_000  # an hour of a machine
 
 
 class SuitesService(Service):
@@ -150,12 +154,17 @@ class SuitesService(Service):
             raise InvalidInput(
                 "Every sample would be the same.", "Take one sample, or a temperature above 0."
             )
+        if most_items < 0:
+            raise InvalidInput(
+                f"The first {most_items} prompts cannot be asked.",
+                "Give how many of the first prompts to ask; 0 asks all.",
+            )
+        sampling = sampling_of(temperature, top_p, max_tokens, seed)
         if found.scorer is SuiteScorer.AGREEMENT:
             items = table.items(self.db, found.id, limit=most_items)
             check_models(self.workspace.evaluate.comparable, cards, items)
-        sampling = SamplingParams(
-            temperature=temperature, top_p=top_p, max_tokens=max_tokens, seed=seed
-        )
+        elif found.scorer.is_weighed:
+            check_local(self.workspace.evaluate.comparable, cards)
         trial = Trial(
             suite_id=found.id,
             models=tuple(cards),
@@ -173,6 +182,20 @@ class SuitesService(Service):
         actor.require(Role.VIEWER)
         cards = [self.workspace.evaluate.comparable.card(actor, model) for model in models]
         return warning(self.workspace, judge, cards)
+
+    def beside(self, actor: Actor, models: list[str]) -> list[Beside]:
+        """Rows that students among these models want beside them: teacher, base, SFT alone."""
+        actor.require(Role.VIEWER)
+        cards = [self.workspace.evaluate.comparable.card(actor, model) for model in models]
+        return beside(self.workspace, actor, cards)
+
+    def defaults(self, actor: Actor) -> list[str]:
+        """Ids of the models a first trial asks: a teacher, the newest student, its base, and the
+        SFT run beside a student that was made by another method."""
+        actor.require(Role.VIEWER)
+        chosen = self.workspace.evaluate.defaults(actor)
+        more = [one.model for one in self.beside(actor, chosen) if one.model]
+        return list(dict.fromkeys([*chosen, *more]))[:MOST_MODELS]
 
     def again(self, actor: Actor, trial_id: str) -> Job:
         """Ask what failed, or what a stopped job left out, once more; answers stay."""
@@ -199,21 +222,40 @@ class SuitesService(Service):
         actor.require(Role.VIEWER)
         return self._trial(trial_id)
 
-    def standings(self, actor: Actor, trial_id: str) -> Standings:
+    def standings(self, actor: Actor, trial_id: str, with_failed: bool = False) -> Standings:
         """How the models of a trial did, with intervals, beside the teacher and the base.
 
         Once losses on the suite became training data, only its exam half counts, for all trials.
+        A model that failed on most of its answers is named, and compared only `with_failed`.
         """
         actor.require(Role.VIEWER)
         trial = self._trial(trial_id)
-        return self._memo.get(trial_id, lambda: self._standings(trial))
+        return self._memo.get(
+            (trial_id, with_failed), lambda: self._standings(actor, trial, with_failed=with_failed)
+        )
+
+    def price(self, actor: Actor, trial_id: str, usd_per_hour: float | None = None) -> Trial:
+        """Say what the machine of a trial's local models costs an hour in USD; None: not known.
+
+        Their cost per 1,000 answers is that price over their speed. Teachers that are paid by the
+        token keep their own prices.
+        """
+        actor.require(Role.REVIEWER)
+        trial = self._trial(trial_id)
+        if usd_per_hour is not None and not 0 <= usd_per_hour <= MOST_USD:
+            raise InvalidInput(
+                f"{usd_per_hour} is no price of an hour.", f"Give 0 to {MOST_USD:,} USD."
+            )
+        table.set_price(self.db, trial.id, usd_per_hour)
+        return self._trial(trial_id)
 
     def report(self, actor: Actor, trial_id: str) -> ExportFile:
         """Write a trial's figures, losses and examples as one HTML file among the exports."""
         actor.require(Role.VIEWER)
         trial = self._trial(trial_id)
         suite = self.get(actor, trial.suite_id)
-        found = gather(self.db, suite, trial, self.standings(actor, trial_id))
+        standings = self.standings(actor, trial_id)
+        found = gather(self.db, suite, trial, standings, self._practice(trial))
         return self.workspace.export.write_text("evaluation", "html", suite_page(found))
 
     def answers(
@@ -226,15 +268,34 @@ class SuitesService(Service):
 
     # -- inside ---------------------------------------------------------------------------
 
-    def _standings(self, trial: Trial) -> Standings:
-        items = table.items(self.db, trial.suite_id, limit=trial.most_items)
+    def _standings(self, actor: Actor, trial: Trial, *, with_failed: bool) -> Standings:
+        suite = table.get(self.db, trial.suite_id)
         scores = table.scores(self.db, trial.id)
+        count = suite.item_count if suite else 0
+        asked = min(count, trial.most_items or count) * trial.samples * len(trial.models)
+        found = standings(
+            trial.models,
+            scores,
+            self._practice(trial),
+            has_quality=suite is None or suite.scorer.is_verdict,
+            with_failed=with_failed,
+        )
+        found = found.model_copy(
+            update={
+                "missing": max(0, asked - len(scores)),
+                "lacks": [one.said for one in beside(self.workspace, actor, trial.models)],
+            }
+        )
+        items = table.items(self.db, trial.suite_id, limit=trial.most_items)
+        is_read = suite is not None and suite.scorer.is_weighed
+        return with_costs(self.workspace, trial, found, items, suite_is_read=is_read)
+
+    def _practice(self, trial: Trial) -> set[int]:
+        """Numbers of the prompts that do not count any more, some having been sent back."""
+        items = table.items(self.db, trial.suite_id, limit=trial.most_items)
         hashes = [item.prompt_hash for item in items]
         has_sent = feedback.was_sent_back(self.db, trial.suite_id, hashes)
-        practice = {item.number for item in items if has_sent and item.is_practice}
-        asked = len(items) * trial.samples * len(trial.models)
-        found = standings(trial.models, scores, practice)
-        return found.model_copy(update={"missing": max(0, asked - len(scores))})
+        return {item.number for item in items if has_sent and item.is_practice}
 
     def _trial(self, trial_id: str) -> Trial:
         found = table.trial(self.db, trial_id)

@@ -10,9 +10,9 @@ from distill_studio.store.database import Database, Row
 
 _SUITE = """id, name, scorer, source, content_hash, item_count, user_name AS "user", created_at"""
 _TRIAL = """id, suite_id, models, sampling, samples, most_items, judge, judge_model, judge_warning,
-    rubric, user_name AS "user", created_at"""
+    rubric, usd_per_hour, user_name AS "user", created_at"""
 _ANSWER = """model, number, sample, answer, score, reason, error, kl, loss, judged, is_cut, tokens,
-    latency_ms"""
+    prompt_tokens, latency_ms"""
 
 
 def insert(db: Database, suite: Suite, items: Sequence[SuiteItem]) -> None:
@@ -93,6 +93,14 @@ def set_models(db: Database, trial_id: str, models: Sequence[ModelCard]) -> None
         cursor.execute("UPDATE suite_trials SET models = ? WHERE id = ?", [found, trial_id])
 
 
+def set_price(db: Database, trial_id: str, usd_per_hour: float | None) -> None:
+    """Store what the machine of a trial's local models costs an hour."""
+    with db.write() as cursor:
+        cursor.execute(
+            "UPDATE suite_trials SET usd_per_hour = ? WHERE id = ?", [usd_per_hour, trial_id]
+        )
+
+
 def trial(db: Database, trial_id: str) -> Trial | None:
     """One trial."""
     row = db.row(f"SELECT {_TRIAL} FROM suite_trials WHERE id = ?", [trial_id])
@@ -100,10 +108,11 @@ def trial(db: Database, trial_id: str) -> Trial | None:
 
 
 def trials(db: Database, suite_id: str, limit: int = 50) -> list[Trial]:
-    """Trials of a suite, newest first."""
+    """Trials of a suite, newest first; all of them for limit 0."""
     rows = db.rows(
-        f"SELECT {_TRIAL} FROM suite_trials WHERE suite_id = ? ORDER BY id DESC LIMIT ?",
-        [suite_id, limit],
+        f"""SELECT {_TRIAL} FROM suite_trials WHERE suite_id = ? ORDER BY id DESC
+        {"LIMIT ?" if limit else ""}""",
+        [suite_id, *([limit] if limit else [])],
     )
     return [_trial(row) for row in rows]
 
@@ -143,11 +152,12 @@ def of_model(db: Database, trial_id: str, model: str) -> list[SuiteAnswer]:
 
 
 def scores(db: Database, trial_id: str) -> list[Row]:
-    """`model`, `number`, `sample`, `score`, `kl`, `loss`, `is_cut`, `tokens`, `latency_ms`,
-    `topic`, `choices` (how many) of every answer but drafts, in order."""
+    """`model`, `number`, `sample`, `score`, `error`, `kl`, `loss`, `is_cut`, `tokens`,
+    `prompt_tokens`, `latency_ms`, `topic`, `choices` (how many) of every answer but drafts, in
+    order."""
     return db.rows(
-        """SELECT a.model, a.number, a.sample, a.score, a.kl, a.loss, a.is_cut, a.tokens,
-        a.latency_ms, i.topic, len(i.choices) AS choices
+        """SELECT a.model, a.number, a.sample, a.score, a.error, a.kl, a.loss, a.is_cut,
+        a.tokens, a.prompt_tokens, a.latency_ms, i.topic, len(i.choices) AS choices
         FROM suite_answers a JOIN suite_trials t ON t.id = a.trial_id
         JOIN suite_items i ON i.suite_id = t.suite_id AND i.number = a.number
         WHERE a.trial_id = ? AND a.error <> ? ORDER BY a.model, a.number, a.sample""",

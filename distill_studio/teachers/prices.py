@@ -43,6 +43,7 @@ class Price(Record):
     usd_out: float = Field(description="Per million tokens written.")
     source: str = Field(description="In words: this machine, the teacher's settings, or a URL.")
     as_of: date | None = Field(default=None, description="Where it stands in the table.")
+    is_own: bool = Field(default=False, description="Nobody sends a bill: an own machine.")
 
     def cost(self, prompt_tokens: float, completion_tokens: float) -> float:
         """In USD."""
@@ -100,7 +101,7 @@ def estimate_usd(
     return price.cost(tokens_in(prompt_characters), requests * completion_tokens)
 
 
-FREE = Price(usd_in=0.0, usd_out=0.0, source="runs on your own machines")
+FREE = Price(usd_in=0.0, usd_out=0.0, source="runs on your own machines", is_own=True)
 
 
 def _at(url: str, model: str, rows: Sequence[PriceRow]) -> Price | None:

@@ -102,3 +102,12 @@ def test_scores_losses_and_the_way_back(studio, stub, tmp_path):
     assert row["preferences"][0]["is_chosen"]
     assert "teacher  right" in studio("lineage", pair, "--row").out
     assert "There is no run" in studio("lineage", "nobody", code=1).err
+    refused = studio("suites", "score", "capitals", "teacher:right", "--first", "-1", code=1).err
+    assert "The first -1 prompts cannot be asked" in refused
+    priced = studio("suites", "show", "capitals", "--usd-per-hour", "3.6").out
+    assert "USD per 1,000 answers" in priced
+    assert f"retired, the practice half  {lost()}" in priced
+    assert "1 earlier steps still stand." in studio("suites", "undo", "capitals").out
+    assert "All prompts count again." in studio("suites", "undo", "capitals").out
+    assert "Nothing was sent back" in studio("suites", "undo", "capitals").out
+    assert "retired" not in studio("suites", "show", "capitals").out

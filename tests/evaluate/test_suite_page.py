@@ -9,7 +9,7 @@ from distill_studio.core.records.comparison import ModelCard, ModelRole
 from distill_studio.core.records.seed import Message
 from distill_studio.core.records.suite import Suite, SuiteAnswer, SuiteItem, SuiteScorer, Trial
 from distill_studio.evaluate.losses import LossGroup
-from distill_studio.evaluate.size_picture import band_for, size_picture
+from distill_studio.evaluate.size_picture import band_for, picture
 from distill_studio.evaluate.standings import standings
 from distill_studio.evaluate.suite_page import LostBy, ShownPrompt, SuiteReport, suite_page
 
@@ -43,7 +43,7 @@ def report() -> SuiteReport:
         suite=suite,
         trial=Trial(suite_id=suite.id, models=(TEACHER, STUDENT), user=EVIL),
         standings=standings((TEACHER, STUDENT), scores()),
-        lost=[LostBy(label="small", lost=9, won=2, groups=[
+        lost=[LostBy(label="small", compared=30, lost=9, won=2, groups=[
             LossGroup(name=EVIL, numbers=[1, 2], gap=1.0)])],
         examples=[ShownPrompt(item=item, answers=answers)],
         made_at=datetime(2026, 1, 2, tzinfo=UTC),
@@ -59,8 +59,9 @@ def test_the_page_stands_alone_and_holds_texts_as_text(report):
     assert "https://" not in html
     assert "default-src 'none'" in html
     assert "small keeps 74.1% of the teacher" in html  # 20 of 30 by 27 of 30
-    assert "Worse on 9 prompts, better on 2." in html
+    assert "Of 30 prompts that both answered, worse on 9, better on 2." in html
     assert "Reported for 70B to 7B" in html
+    assert "95 to 100%, as reported for ensemble to one (the whole width)" in html
 
 
 def test_bands_are_those_of_the_nearest_ratio():
@@ -72,12 +73,15 @@ def test_bands_are_those_of_the_nearest_ratio():
 
 
 def test_the_picture_is_an_svg_with_each_model(report):
-    picture = ET.fromstring(size_picture(report.standings))
-    circles = [one for one in picture.iter() if one.tag.endswith("circle")]
+    drawn = ET.fromstring(picture(report.standings))
+    circles = [one for one in drawn.iter() if one.tag.endswith("circle")]
     assert len(circles) == 2
     teacher, student = sorted(circles, key=lambda c: float(c.get("cx", 0)), reverse=True)
     assert float(teacher.get("cy", 0)) < float(student.get("cy", 0))  # higher is better
-    assert size_picture(standings((TEACHER,), scores())) == ""
+    (ensemble,) = [one for one in drawn.iter() if one.get("class") == "ev-ensemble"]
+    assert float(ensemble.get("width", 0)) > 500  # of any size: over the whole width
+    assert "ensemble to one: 95 to 100%" in "".join(drawn.itertext())
+    assert picture(standings((TEACHER,), scores())) == ""
 
 
 def test_agreement_is_told_as_what_it_is(report):

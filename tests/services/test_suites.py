@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from distill_studio.core.actor import Actor, Role
-from distill_studio.core.errors import Conflict, InvalidInput, NotAllowed, NotFound, TeacherError
+from distill_studio.core.errors import (
+    Conflict,
+    InvalidInput,
+    NotAllowed,
+    NotFound,
+    TeacherError,
+)
 from distill_studio.core.protocols import ChatModel, ChatRequest
 from distill_studio.core.records import JobState
 from distill_studio.core.records.comparison import ModelCard, ModelRole
@@ -118,7 +124,10 @@ def test_a_failed_answer_leaves_its_prompt_out_for_all_and_is_asked_again(
     found = workspace.suites.standings(owner, trial)
     assert (found.items, found.left_out) == (3, 1)
     assert {row.card.label: row.failed for row in found.rows} == {"big": 0, "small": 1, "raw": 0}
-    assert found.rows[0].score.n == 3
+    by_label = {row.card.label: row for row in found.rows}
+    assert (by_label["big"].score.n, by_label["small"].score.n) == (4, 3)
+    assert by_label["small"].against_teacher.mean.n == 3  # what both answered
+    assert by_label["raw"].against_teacher.mean.n == 4
     failed = [a for a in workspace.suites.answers(owner, trial) if a.error]
     assert [(a.model, a.error) for a in failed] == [("student:small", "The server is busy.")]
     asked = {name: model.calls for name, model in models.items()}

@@ -16,11 +16,12 @@ Name = Annotated[str, typer.Argument(help="Name of the suite.")]
 Result = Annotated[str, typer.Option("--result", help="Id of a result (default: the newest).")]
 _SUITES = {"name": "suite", "scorer": "scored by", "item_count": "prompts", "source": "source"}
 _ROWS = {
-    "model": "model", "score": "score", "interval": "95% interval",
+    "model": "model", "items": "prompts", "score": "score", "interval": "95% interval",
     "kl": "KL from the teacher", "kl_from_base": "beside the base's", "loss": "held-out loss",
     "difference": "against the teacher", "retained": "retained", "recovered": "gap closed",
+    "speed": "tokens/s", "usd": "USD per 1,000 answers",
 }  # fmt: skip
-_SOMETIMES = ("kl", "kl_from_base", "loss")
+_SOMETIMES = ("kl", "kl_from_base", "loss", "retained", "recovered", "speed", "usd")
 _GROUPS = {"name": "group", "lost": "lost", "gap": "behind by"}
 _ROUNDS = {"number": "round", "model": "model", "score": "score", "interval": "95% interval"}
 
@@ -47,6 +48,7 @@ def add_to(app: typer.Typer) -> None:
     group.command("score")(score)
     group.command("show")(show)
     group.command("lost")(lost)
+    group.command("undo")(undo)
     group.command("rounds")(rounds)
     group.command("report")(report)
     app.add_typer(group, name="suites")
@@ -106,10 +108,24 @@ def score(
         _show_standings(session, job["params"]["trial_id"])
 
 
-def show(ctx: typer.Context, name: Name, result: Result = "") -> None:
-    """How models did on a suite."""
+def show(
+    ctx: typer.Context,
+    name: Name,
+    result: Result = "",
+    usd_per_hour: Annotated[
+        float | None,
+        typer.Option(help="What this machine costs, for the cost of local models' answers."),
+    ] = None,
+    with_failed: Annotated[
+        bool, typer.Option("--with-failed", help="Compare models that failed on most, too.")
+    ] = False,
+) -> None:
+    """How models did on a suite, and what an answer costs."""
     session = session_of(ctx)
-    _show_standings(session, _result(session, name, result))
+    trial = _result(session, name, result)
+    if usd_per_hour is not None:
+        session.call("suites_price", trial_id=trial, usd_per_hour=usd_per_hour)
+    _show_standings(session, trial, with_failed=with_failed)
 
 
 def lost(
@@ -120,7 +136,10 @@ def lost(
     prefer: Annotated[bool, typer.Option("--prefer", help="Send them to Prefer.")] = False,
     seeds: Annotated[int, typer.Option(min=0, help="New prompts for each; 0: none.")] = 0,
 ) -> None:
-    """What a student lost to its teacher; send it back to the data."""
+    """What a student lost to its teacher; send it back to the data.
+
+    Once something is sent back, all results of the suite count its exam half only; see `undo`.
+    """
     session = session_of(ctx)
     trial = _result(session, name, result)
     view = session.call("feedback_view", trial_id=trial, student=student)
@@ -131,6 +150,20 @@ def lost(
         job = session.call("feedback_seeds", trial_id=trial, student=student, each=seeds)
         answer["seeds"] = finish(session, job)["result"]
     session.answer(answer, lambda: _show_lost(answer))
+
+
+def undo(ctx: typer.Context, name: Name) -> None:
+    """Take back the newest step of the way back, as long as nothing has used what it sent."""
+    session = session_of(ctx)
+    steps = session.call("feedback_steps", suite=name)
+    live = [one for one in steps if one["sent_at"] and not one["undone_at"]]
+    if not live:
+        session.answer(None, lambda: print("Nothing was sent back, so there is nothing to undo."))
+        return
+    step = session.call("feedback_undo", step_id=live[-1]["id"])
+    left = len(live) - 1
+    counts = f"{left} earlier steps still stand." if left else "All prompts count again."
+    session.answer(step, lambda: print(f"Undone: {step['kind']} near lost prompts. {counts}"))
 
 
 def report(
@@ -184,14 +217,15 @@ def _result(session: Session, name: str, result: str) -> str:
     return result or str(session.call("suites_newest", suite=name)["id"])
 
 
-def _show_standings(session: Session, trial: str) -> None:
-    found = session.call("suites_standings", trial_id=trial)
+def _show_standings(session: Session, trial: str, *, with_failed: bool = False) -> None:
+    found = session.call("suites_standings", trial_id=trial, with_failed=with_failed)
     rows = []
     for row in found["rows"]:
         against = row["against_teacher"]
         difference = against["mean"]["value"] if against else None
         rows.append({
             "model": row["card"]["label"],
+            "items": row["items"],
             "score": _percent(row["score"]["value"]),
             "interval": _interval(row["score"]),
             "kl": _nats(row["kl"]),
@@ -200,6 +234,8 @@ def _show_standings(session: Session, trial: str) -> None:
             "difference": "" if difference is None else f"{100 * difference:+.1f} points",
             "retained": _percent((row["retained"] or {}).get("value")),
             "recovered": _percent((row["recovered"] or {}).get("value")),
+            "speed": "" if row["tokens_per_s"] is None else f"{row['tokens_per_s']:,.0f}",
+            "usd": "" if row["usd_per_1000"] is None else f"{row['usd_per_1000']:.4g}",
         })
     asked = session.call("suites_trial", trial_id=trial)
     has_kl = any(row["kl"] for row in rows)
@@ -211,8 +247,15 @@ def _show_standings(session: Session, trial: str) -> None:
     }
 
     def say() -> None:
-        table(rows, shown, empty="No prompt has an answer of every model yet.")
-        facts({"result": trial, "prompts": found["items"], "left out": found["left_out"]})
+        table(rows, shown, empty="No model has answered a prompt yet.")
+        facts({
+            "result": trial, "prompts of all models": found["items"],
+            "lacked by some": found["left_out"],
+        })  # fmt: skip
+        if found["practice"]:
+            facts({"retired, the practice half": found["practice"]})
+        for one in (*found["notes"], *found["lacks"]):
+            print(clean(one))
         if asked["judge"]:
             facts({"judge": f"{asked['judge']} ({asked['judge_model']})"})
         if asked["judge_warning"]:

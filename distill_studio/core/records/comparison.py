@@ -32,6 +32,8 @@ class ModelCard(Record):
     parameters: int | None = Field(default=None, description="Number of weights.")
     size_bytes: int | None = Field(default=None, description="Bytes of its weights.")
     dtype: str = Field(default="", description="Number format of the weights, e.g. bfloat16.")
+    written_tokens: int = Field(default=0, ge=0, description="Written while it was timed.")
+    writing_s: float = Field(default=0.0, ge=0.0, description="How long that took, all together.")
 
 
 class CostKind(StrEnum):

@@ -99,6 +99,9 @@ class Trial(Record):
     judge_model: str = Field(default="", description="Its model id, as it was then.")
     judge_warning: str = Field(default="", description="A scored model is its relative; which.")
     rubric: dict[str, object] = Field(default_factory=dict, description="Its texts and aspects.")
+    usd_per_hour: float | None = Field(
+        default=None, description="Price of the machine of local models; None: nobody gave one."
+    )
     user: str = Field(default="", description="Who started it.")
     created_at: datetime = Field(default_factory=utc_now, description="UTC.")
 
@@ -127,6 +130,7 @@ class SuiteAnswer(Record):
     judged: str = Field(default="", description="What the judge wrote, as it came.")
     is_cut: bool = Field(default=False, description="Cut off at the token limit.")
     tokens: int | None = Field(default=None, description="Written.")
+    prompt_tokens: int | None = Field(default=None, description="Read, where the model says so.")
     latency_ms: float | None = Field(default=None, description="From request to reply.")
 
     @property

@@ -35,6 +35,33 @@ def lost_html(view: FeedbackView) -> str:
     return text + "".join(note(_step(step)) for step in view.steps)
 
 
+def means_html(view: FeedbackView) -> str:
+    """What sending prompts back does to the suite's results, before it is done; or since when."""
+    halves = f"the {number(view.exam)} of the exam half"
+    if view.marked is not None and view.marked.sent_at is not None:
+        return note(
+            f"Since {view.marked.sent_at:%d %b %Y %H:%M} UTC (by {view.marked.user}) all results of"
+            f" {view.suite} count {halves} only."
+        )
+    if not view.tally.losses:
+        return ""
+    return note(
+        f"Before you send: from the first prompt on, all results of {view.suite}, earlier ones too,"
+        f" count {halves} only, and not these {number(view.practice)} any more, since models may"
+        " have learnt from them. It can be undone as long as nothing has used what was sent: no"
+        " vote, no answer, no snapshot, no training.",
+        "warn",
+    )
+
+
+def undo_label(view: FeedbackView) -> str:
+    """Which step the button takes back."""
+    if view.last is None:
+        return "Undo"
+    what = "preferences" if view.last.kind is FeedbackKind.PREFERENCES else "new prompts"
+    return f"Undo: {what} of {view.last.created_at:%d %b %H:%M}"
+
+
 def examples_html(lost: Sequence[LostPrompt], teacher: str, student: str) -> str:
     """Lost prompts with both answers, folded."""
     parts = []
@@ -126,5 +153,9 @@ def _step(step: Feedback) -> str:
     count = number(len(step.numbers))
     when = f"{step.created_at:%d %b %H:%M}"
     if step.kind is FeedbackKind.PREFERENCES:
-        return f"{when}: {count} lost prompts became preferences (by {step.user})."
-    return f"{when}: new prompts were asked for near {count} lost ones (by {step.user})."
+        said = f"{when}: {count} lost prompts became preferences (by {step.user})."
+    else:
+        said = f"{when}: new prompts were asked for near {count} lost ones (by {step.user})."
+    if step.undone_at is not None:
+        return f"{said} Undone {step.undone_at:%d %b %H:%M} by {step.undone_by}."
+    return said if step.sent_at is not None else f"{said} Nothing was sent back."

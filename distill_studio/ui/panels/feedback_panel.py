@@ -58,7 +58,7 @@ class FeedbackPanel:
         """What a choice of result or student fills."""
         return [
             self.empty, self.body, self.student, self.lost, self.group, self.examples,
-            self.prefer, self.proposal, self.next, self.rounds,
+            self.means, self.prefer, self.undo, self.proposal, self.next, self.rounds,
         ]  # fmt: skip
 
     @property
@@ -85,6 +85,7 @@ class FeedbackPanel:
         self.lost = gr.HTML(elem_id=f"{_ID}-lost", apply_default_css=False)
         self.group = gr.Dropdown([], label="Which of them", elem_id=f"{_ID}-group")
         self.examples = gr.HTML(elem_id=f"{_ID}-examples", apply_default_css=False)
+        self.means = gr.HTML(elem_id=f"{_ID}-means", apply_default_css=False)
         self.prefer = gr.Button(
             "Into Prefer", variant="primary", elem_id=f"{_ID}-prefer", scale=0, min_width=180
         )
@@ -103,6 +104,9 @@ class FeedbackPanel:
                 "Have the teacher write them", elem_id=f"{_ID}-write", scale=0, min_width=260
             )
         self.jobs = build_jobs_panel(self._ui, [JOB_KIND], f"{_ID}-jobs", limit=1)
+        self.undo = gr.Button(
+            "Undo", size="sm", elem_id=f"{_ID}-undo", visible=False, scale=0, min_width=220
+        )
         self.proposal = gr.HTML(elem_id=f"{_ID}-proposal", apply_default_css=False)
         self.next = gr.Button(
             "Train the next round", elem_id=f"{_ID}-next", visible=False, scale=0, min_width=220
@@ -121,6 +125,7 @@ class FeedbackPanel:
         self.group.input(look, where, self.view, **QUIET)
         self.prefer.click(guarded(self._on_prefer), where, self.view, **SAYING)
         self.write.click(guarded(self._on_write), [*where, self.each], self.jobs.outputs, **SAYING)
+        self.undo.click(guarded(self._on_undo), where, self.view, **SAYING)
         self.jobs.state.change(look, where, self.view, **QUIET)
         self.next.click(guarded(self._on_next), where, self._ui.tabs, **SAYING)
 
@@ -149,6 +154,15 @@ class FeedbackPanel:
             each=int(each or 1),
         )
         return self.jobs.poll(request, workspace)
+
+    def _on_undo(self, request: gr.Request, workspace: str, *chosen: Any) -> tuple[Any, ...]:  # noqa: ANN401
+        opened, actor = self._ui.open(request, workspace)
+        at = _Chosen(*chosen)
+        view = opened.feedback.view(actor, at.trial or "", at.student or "")
+        if view.last is not None:
+            opened.feedback.undo(actor, view.last.id)
+            gr.Info("Undone: what was sent is gone, and no model can learn from it.")
+        return self._values(opened, actor, at)
 
     def _on_next(self, request: gr.Request, workspace: str, *chosen: Any) -> Any:  # noqa: ANN401
         opened, actor = self._ui.open(request, workspace)
@@ -181,7 +195,9 @@ class FeedbackPanel:
             draw.lost_html(view),
             gr.Dropdown([_ALL, *names], value=group, visible=has_lost),
             draw.examples_html(shown, view.teacher.label, view.student.label),
+            draw.means_html(view),
             gr.Button(f"Into Prefer ({waiting})", interactive=waiting > 0 and view.is_verdict),
+            gr.Button(draw.undo_label(view), visible=view.last is not None),
             draw.proposal_html(proposal) if proposal else "",
             gr.Button(visible=bool(proposal and proposal.spec)),
             draw.rounds_html(opened.feedback.rounds(actor, at.suite)),

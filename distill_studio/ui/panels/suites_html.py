@@ -6,11 +6,14 @@ from distill_studio.core.estimate import Estimate
 from distill_studio.core.records.comparison import ModelCard
 from distill_studio.core.records.suite import SuiteAnswer, SuiteItem, Trial
 from distill_studio.evaluate.paired import Difference
-from distill_studio.evaluate.size_picture import size_picture
+from distill_studio.evaluate.size_picture import pictures, tradeoffs
 from distill_studio.evaluate.standings import Standing, Standings
 from distill_studio.evaluate.wording import (
+    COST_MEANS,
     KL,
     LOSS,
+    NO_VERDICT,
+    OWN_AND_PAIRED,
     SAME_TOKEN,
     nats,
     nats_interval,
@@ -23,22 +26,35 @@ from distill_studio.evaluate.wording import (
 )
 from distill_studio.ui.html import chip, esc, note, number, size, table
 
+_ASK_AGAIN = "What stands above may have passed: then ask again."
 _LONGEST = 4000  # characters of an answer shown
 
 
 def standings_html(found: Standings) -> str:
     """The models, best first, then by topic, then what the figures rest on."""
-    if not found.items:
-        why = "No prompt has an answer of every model yet."
-        return note(f"{why} {_left_out(found)}".strip())
-    parts = [table(_columns(found), [_row(found, row) for row in found.rows])]
+    said = "".join(note(one, "warn") for one in found.notes)
+    said += "".join(note(one) for one in found.lacks)
+    if not found.rows:
+        return said + note(_ASK_AGAIN if found.notes else "No model has answered a prompt yet.")
+    parts = [said, table(_columns(found), [_row(found, row) for row in found.rows])]
     parts += [
         f"<details class='ev-topic'><summary>{esc(topic)}</summary>"
         f"{table(_columns(found), [_row(found, row) for row in rows])}</details>"
         for topic, rows in found.topics.items()
     ]
-    parts += [size_picture(found), note(_rests_on(found))]
+    parts += [pictures(found), _tradeoffs(found), note(_rests_on(found))]
     return "".join(parts)
+
+
+def _tradeoffs(found: Standings) -> str:
+    """Quality, size, speed and cost as a table, where anything of it is known."""
+    heads, rows = tradeoffs(found)
+    if not rows:
+        return ""
+    return (
+        f"<details class='ev-topic'><summary>Quality, size, speed and cost</summary>"
+        f"{table(heads, [[esc(cell) for cell in row] for row in rows])}{note(COST_MEANS)}</details>"
+    )
 
 
 def prompt_html(item: SuiteItem, answers: Sequence[SuiteAnswer], labels: dict[str, str]) -> str:
@@ -101,13 +117,15 @@ def _reference(item: SuiteItem) -> str:
 
 
 def _columns(found: Standings) -> list[str]:
-    columns = ["Model", "", SAME_TOKEN if found.has_kl else "Score", "95% interval"]
+    columns = ["Model", "Prompts", "", SAME_TOKEN if found.has_kl else "Score", "95% interval"]
     if found.has_kl:
         columns.append(f"{KL} (nats)")
     if found.has_loss:
         columns.append(f"{LOSS} (nats)")
     if found.teacher and not found.has_kl:
-        columns += ["Against the teacher", "Quality retained"]
+        columns.append("Against the teacher")
+    if found.has_retained:
+        columns.append("Quality retained")
     if _has_gap(found):
         columns.append("Gap closed")
     return [*columns, *([] if found.has_kl else ["Tokens", "Time"]), "Weights"]
@@ -119,6 +137,7 @@ def _row(found: Standings, row: Standing) -> list[str]:
     cells = [
         f"{esc(row.card.label)} {chip(role)}"
         + (f"<br><span class='ds-note'>{esc(', '.join(remarks))}</span>" if remarks else ""),
+        number(row.items),
         _bar(row.score),
         _percent(row.score.value),
         _interval(row.score),
@@ -128,7 +147,9 @@ def _row(found: Standings, row: Standing) -> list[str]:
     if found.has_loss:
         cells.append(_nats(row.loss))
     if found.teacher and not found.has_kl:
-        cells += [_difference(row.against_teacher), _estimate(row.retained)]
+        cells.append(_difference(row.against_teacher))
+    if found.has_retained:
+        cells.append(_estimate(row.retained))
     if _has_gap(found):
         cells.append(_estimate(row.recovered))
     if not found.has_kl:
@@ -226,15 +247,17 @@ def _rests_on(found: Standings) -> str:
             " in which share of places both find the same token the likeliest, and"
             " KL(teacher || model) per token."
         )
-    else:
+    elif found.has_retained:
         said.append(
             "Quality retained is score by the teacher's score, above chance where there are"
             " choices."
         )
+    elif not found.has_quality:
+        said.append(NO_VERDICT)
     return " ".join(part for part in said if part)
 
 
 def _left_out(found: Standings) -> str:
     if not found.left_out:
         return ""
-    return f"{number(found.left_out)} left out because a model failed on them: ask again for those."
+    return f"{number(found.left_out)} more that some model lacks: ask again. {OWN_AND_PAIRED}"

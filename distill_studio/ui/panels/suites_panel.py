@@ -64,7 +64,7 @@ class SuitesPanel:
     def view(self) -> list[Any]:
         """What a choice of suite or trial fills."""
         return [
-            *(self.judge, self.warning, self.trial, self.result),
+            *(self.judge, self.warning, self.trial, self.result, self.price),
             *(self.again, self.report, self.sent, *self.one),
         ]
 
@@ -100,7 +100,7 @@ class SuitesPanel:
             *self._suites(opened, actor, suite),
             gr.Dropdown(
                 [(card.label, card.id) for card in cards],
-                value=chosen or opened.evaluate.defaults(actor),
+                value=chosen or opened.suites.defaults(actor),
             ),
             *self._view(opened, actor, self._name(opened, actor, suite), trial),
             *self.jobs.show(request, workspace),
@@ -141,6 +141,7 @@ class SuitesPanel:
             [], label="Judge: the teacher that scores", visible=False, elem_id=f"{_ID}-judge"
         )
         self.warning = gr.HTML(elem_id=f"{_ID}-warning", apply_default_css=False)
+        self.beside = _small("Add what is missing beside the student", "beside", visible=False)
         with gr.Row(equal_height=True):
             self.most = gr.Number(
                 0, label="First prompts (0: all)", precision=0, minimum=0, elem_id=f"{_ID}-most"
@@ -166,6 +167,14 @@ class SuitesPanel:
             self.delete = _small("Forget this suite", "delete")
         self.sent = gr.HTML(elem_id=f"{_ID}-report-file", apply_default_css=False)
         self.result = gr.HTML(elem_id=f"{_ID}-result", apply_default_css=False)
+        self.price = gr.Number(
+            None,
+            label="This machine costs, in USD an hour",
+            info="For the cost of local models' answers. Empty: no price known. Enter sets it.",
+            minimum=0,
+            visible=False,
+            elem_id=f"{_ID}-price",
+        )
         self.at = gr.State(-1)
         with gr.Row():
             self.back = _small("Previous prompt", "previous", visible=False)
@@ -191,13 +200,13 @@ class SuitesPanel:
         self.suite.input(*newest, **QUIET)
         self.jobs.state.change(*newest, **QUIET)
         self.trial.input(guarded(self._on_look), where, self.view, **QUIET)
+        named = [workspace, self.suite, self.models, self.judge]
         for menu in (self.judge, self.models):
-            menu.input(
-                guarded(self._on_judge),
-                [workspace, self.suite, self.models, self.judge],
-                self.warning,
-                **QUIET,
-            )
+            menu.input(guarded(self._on_models), named, [self.warning, self.beside], **QUIET)
+        self.beside.click(
+            guarded(self._on_beside), named, [self.models, self.warning, self.beside], **SAYING
+        )
+        self.price.submit(guarded(self._on_price), [*where, self.price], self.view, **SAYING)
         self.again.click(
             guarded(self._on_again), [workspace, self.trial], self.jobs.outputs, **SAYING
         )
@@ -251,19 +260,47 @@ class SuitesPanel:
         )
         return self.jobs.poll(request, workspace)
 
-    def _on_judge(
+    def _on_models(
         self,
         request: gr.Request,
         workspace: str,
         suite: str | None,
         models: list[str] | None,
         judge: str | None,
-    ) -> str:
+    ) -> tuple[Any, ...]:
+        """What to bear in mind of these models and this judge; whether some could be added."""
         opened, actor = self._ui.open(request, workspace)
-        if not judge or not suite or opened.suites.get(actor, suite).scorer is not _JUDGE:
-            return ""
-        said = opened.suites.judge_warning(actor, judge, models or [])
-        return note(said, "warn") if said else ""
+        missing = opened.suites.beside(actor, models or [])
+        said = "".join(note(one.said) for one in missing)
+        if judge and suite and opened.suites.get(actor, suite).scorer is _JUDGE:
+            kin = opened.suites.judge_warning(actor, judge, models or [])
+            said += note(kin, "warn") if kin else ""
+        return said, gr.Button(visible=any(one.model for one in missing))
+
+    def _on_beside(
+        self,
+        request: gr.Request,
+        workspace: str,
+        suite: str | None,
+        models: list[str] | None,
+        judge: str | None,
+    ) -> tuple[Any, ...]:
+        opened, actor = self._ui.open(request, workspace)
+        more = [one.model for one in opened.suites.beside(actor, models or []) if one.model]
+        chosen = list(dict.fromkeys([*(models or []), *more]))[:MOST_MODELS]
+        return chosen, *self._on_models(request, workspace, suite, chosen, judge)
+
+    def _on_price(
+        self,
+        request: gr.Request,
+        workspace: str,
+        suite: str | None,
+        trial: str | None,
+        usd: float | None,
+    ) -> tuple[Any, ...]:
+        opened, actor = self._ui.open(request, workspace)
+        opened.suites.price(actor, trial or "", usd)
+        return self._view(opened, actor, suite, trial)
 
     def _on_look(
         self, request: gr.Request, workspace: str, suite: str | None, trial: str | None
@@ -329,13 +366,15 @@ class SuitesPanel:
         if shown is None:
             hint = note("Choose models and score them: the results stay here.") if suite else ""
             hidden = gr.Button(visible=False)
-            return *judge, menu, hint, hidden, hidden, "", *self._nothing()
+            price = gr.Number(visible=False)
+            return *judge, menu, hint, price, hidden, hidden, "", *self._nothing()
         found = opened.suites.standings(actor, shown.id)
         return (
             *judge,
             menu,
             draw.judge_html(shown) + draw.standings_html(found),
-            gr.Button(visible=found.left_out + found.missing > 0),
+            gr.Number(shown.usd_per_hour, visible=any(r.tokens_per_s for r in found.rows)),
+            gr.Button(visible=found.can_be_completed),
             gr.Button(visible=True),
             "",
             *self._one(opened, actor, suite, shown.id, 0),
@@ -360,7 +399,7 @@ class SuitesPanel:
             return gr.skip(), gr.skip(), gr.skip(), gr.Button(interactive=False)
         number = answers[0].number
         (item,) = opened.suites.items(actor, suite, after=number - 1, limit=1)
-        cards = next(t for t in opened.suites.trials(actor, suite) if t.id == trial).models
+        cards = opened.suites.trial(actor, trial).models
         return (
             number,
             draw.prompt_html(item, answers, draw.labels_of(cards)),
