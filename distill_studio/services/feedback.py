@@ -268,7 +268,10 @@ class FeedbackService(Service):
             raise
 
     def rounds(self, actor: Actor, suite: str) -> list[RoundScore]:
-        """The newest score of each model on a suite, by round; of whole trials only."""
+        """The newest score of each model on a suite, by round; of whole trials only.
+
+        What a run of the same name scored that was deleted since is not this one's.
+        """
         actor.require(Role.VIEWER)
         found: dict[str, RoundScore] = {}
         for trial in self.workspace.suites.trials(actor, suite):
@@ -279,7 +282,7 @@ class FeedbackService(Service):
                 if row.card.id in found or row.score.value is None:
                     continue
                 role, _, name = row.card.id.partition(":")
-                if role == ModelRole.TEACHER:
+                if role == ModelRole.TEACHER or runs.is_after(self.db, name, trial.created_at):
                     continue
                 found[row.card.id] = RoundScore(
                     number=round_of(self.db, name) if role == ModelRole.STUDENT else 0,
