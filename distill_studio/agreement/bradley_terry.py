@@ -5,7 +5,8 @@ likelihood (Newton), anchored at one model (as FastChat's rating_systems.py). In
 whole prompts, because votes on one prompt hang together.
 
 A model that won everything (or met nobody) has no finite estimate (Ford 1957); a prior that is far
-too weak to move any other figure keeps the sums finite, and an end that runs off is left open.
+too weak to move any other figure keeps the sums finite, and an end that runs off is left open. In a
+resample in which no chain of points joins a model with the anchor, its strength is undefined.
 """
 
 from collections import defaultdict
@@ -17,7 +18,7 @@ import numpy.typing as npt
 from pydantic import Field
 from scipy.sparse.csgraph import connected_components
 
-from distill_studio.core.estimate import CONFIDENCE, Floats, cluster_sums, resampled
+from distill_studio.core.estimate import Floats, cluster_sums, percentiles, resampled
 from distill_studio.core.records.base import Record
 from distill_studio.core.records.preference import OUTCOME_POINTS
 
@@ -84,6 +85,7 @@ def rank(meetings: Sequence[Meeting], anchor: str = "", seed: int = 0) -> Rankin
     drawn = resampled(sums, seed) if len(sums) > 1 else sums.sum(axis=0, keepdims=True)
     rounds = fit(drawn.reshape(-1, size, size))
     rounds -= rounds[:, at : at + 1]
+    rounds[~_is_joined(drawn.reshape(-1, size, size) > 0, at)] = np.nan
     unrated = _unrated(totals, at)
     prompts_of = _prompts_of(used)
     strengths = [
@@ -154,11 +156,12 @@ def _strength(
         return Strength(
             model=model, rating=None, low=None, high=None, n=n, prompts=prompts, why=why
         )
-    tail = (1 - CONFIDENCE) / 2
-    low, high = (float(end) for end in np.quantile(rounds, [tail, 1 - tail]))
+    ends = percentiles(rounds) if len(rounds) > 1 else None
+    low, high = ends or (-np.inf, np.inf)
     if len(rounds) < 2:
-        low, high = -np.inf, np.inf
         why = "One prompt only: no interval."
+    elif ends is None:
+        why = "Too few prompts join it with the anchor: no interval."
     elif max(-low, high) > _MOST:
         why = "Too few upsets: the interval has an open end."
     return Strength(
@@ -194,11 +197,23 @@ def _unrated(totals: Floats, anchor: int) -> list[str]:
     return reasons
 
 
+def _is_joined(edges: npt.NDArray[np.bool_], anchor: int) -> npt.NDArray[np.bool_]:
+    """`[R, M]`: whether a chain of points leads from the model to the anchor, or back.
+
+    One way alone means a strength without end, which the sums show; neither means that nothing of
+    the two is known, and the figure would be the prior's.
+    """
+    reach = _reach(edges)
+    joined = reach[:, :, anchor] | reach[:, anchor, :]
+    joined[:, anchor] = True
+    return joined
+
+
 def _reach(edges: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """True where a chain of edges leads from row to column."""
+    """True where a chain of edges leads from row to column; of the last two axes."""
     reach = edges.copy()
-    for k in range(len(edges)):
-        reach |= reach[:, k : k + 1] & reach[k : k + 1, :]
+    for k in range(edges.shape[-1]):
+        reach |= reach[..., :, k : k + 1] & reach[..., k : k + 1, :]
     return reach
 
 

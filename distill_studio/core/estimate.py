@@ -1,5 +1,7 @@
 """Figures with intervals: a bootstrap that draws whole clusters, and Wilson's for plain shares.
 
+What was the same in every cluster has no spread to draw from: see `same_everywhere`.
+
 Every statistic here is a function of sums over clusters (prompts). So a resample is one row of
 multinomial counts times the clusters' vectors, and thousands of resamples are one matrix product.
 """
@@ -69,6 +71,21 @@ def percentiles(values: Floats) -> tuple[float, float] | None:
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def same_everywhere(value: float, clusters: int) -> tuple[float, float]:
+    """95% interval of a mean of values from 0 to 1 that was the same in every cluster.
+
+    No spread was seen, so nothing can be resampled. What can be said is how many clusters may be
+    otherwise without one having been met (Clopper and Pearson 1934: exact): they may be all 0 or
+    all 1.
+
+    Args:
+        value: In each of them.
+        clusters: How many, 1 or more.
+    """
+    unseen = 1 - ((1 - CONFIDENCE) / 2) ** (1 / clusters)
+    return value * (1 - unseen), value * (1 - unseen) + unseen
 
 
 def wilson(count: int, total: int) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 Items are paired: the same question to both, so what makes it hard falls out of the difference
 (Miller 2024, arXiv 2411.00640). Items of one cluster (samples of one question, questions on one
 text) are not independent; standard errors add up whole clusters. Means and differences have
-Student's t intervals; ratios, whose error is skewed, the bootstrap's, drawing whole clusters.
+Student's t intervals; ratios, whose error is skewed, Fieller's.
 """
 
 import math
@@ -19,17 +19,18 @@ from distill_studio.core.estimate import (
     Estimate,
     Floats,
     cluster_sums,
-    percentiles,
-    resampled,
 )
 from distill_studio.core.records.base import Record
 
 POWER = 0.8
-_ROUNDS = 4000
 _LEAST_ROOM = 1e-9  # below it a teacher is no better than chance, a gap is none
 _FEW = "Two questions at least are needed for an interval."
 _NO_SPREAD = "All of them are the same: too little to say how sure this is."
 _NO_ITEMS = "There is nothing to count yet."
+_NO_BETTER = "The teacher is no better than chance here."
+_BARELY_BETTER = "So few prompts do not show that the teacher is better than chance: no interval."
+_NO_GAP = "The teacher is no better than the base here, so there is no gap to close."
+_WEAK_GAP = "So few prompts do not show that there is a gap to the teacher: no interval."
 
 
 class Difference(Record):
@@ -100,9 +101,7 @@ def retained(
         chance: What guessing scores, for all items or each (1 / choices).
     """
     luck = np.broadcast_to(np.asarray(chance, dtype=np.float64), student.shape)
-    return _ratio(
-        clusters, student - luck, teacher - luck, "The teacher is no better than chance here."
-    )
+    return _ratio(clusters, student - luck, teacher - luck, _NO_BETTER, _BARELY_BETTER)
 
 
 def recovered(clusters: Sequence[str], student: Floats, base: Floats, teacher: Floats) -> Estimate:
@@ -114,8 +113,7 @@ def recovered(clusters: Sequence[str], student: Floats, base: Floats, teacher: F
         base: (N,) scores of what the student was before.
         teacher: (N,) scores.
     """
-    why = "The teacher is no better than the base here, so there is no gap to close."
-    return _ratio(clusters, student - base, teacher - base, why)
+    return _ratio(clusters, student - base, teacher - base, _NO_GAP, _WEAK_GAP)
 
 
 def _mean_and_error(
@@ -145,24 +143,41 @@ def _with_interval(value: float | None, se: float | None, groups: int, n: int) -
     return Estimate(value=value, low=value - reach, high=value + reach, n=n)
 
 
-def _ratio(clusters: Sequence[str], above: Floats, below: Floats, why: str) -> Estimate:
-    """sum(above) / sum(below) with a bootstrap interval over clusters."""
+def _ratio(
+    clusters: Sequence[str], above: Floats, below: Floats, nothing: str, little: str
+) -> Estimate:
+    """sum(above) / sum(below) with Fieller's interval over clusters (1954; CR1 errors).
+
+    It holds the ratios q at which above - q below does not differ from 0 by Student's t. Where
+    `below` itself does not, it has no ends.
+
+    Args:
+        clusters: The cluster of each item, (N,).
+        above: (N,), what is divided.
+        below: (N,), by what.
+        nothing: What to say where the sum of `below` is not above 0.
+        little: What to say where it is, but not shown to be.
+    """
     if not len(above):
         return Estimate(why=_NO_ITEMS)
-    n, room = len(above), float(below.sum())
-    if room / n <= _LEAST_ROOM:
-        return Estimate(n=n, why=why)
-    value = float(above.sum()) / room
-    sums = cluster_sums(clusters, np.column_stack([above, below]))
-    if len(sums) < 2:
+    n, up, down = len(above), float(above.mean()), float(below.mean())
+    if down <= _LEAST_ROOM:
+        return Estimate(n=n, why=nothing)
+    value = up / down
+    sums = cluster_sums(clusters, np.column_stack([above - up, below - down]))
+    groups = len(sums)
+    if groups < 2:
         return Estimate(value=value, n=n, why=_FEW)
-    drawn = resampled(sums, seed=0, rounds=_ROUNDS)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = np.where(drawn[:, 1] > _LEAST_ROOM, drawn[:, 0] / drawn[:, 1], np.nan)
-    ends = percentiles(ratios)
-    if ends is None or ends[0] == ends[1]:
+    if float(np.abs(sums @ [1.0, -value]).max()) < _LEAST_ROOM:
         return Estimate(value=value, n=n, why="Too few items to say how sure this is.")
-    return Estimate(value=value, low=ends[0], high=ends[1], n=n)
+    spread = sums.T @ sums * groups / (groups - 1) / n**2
+    t2 = float(student_t.ppf((1 + CONFIDENCE) / 2, groups - 1)) ** 2
+    a = down**2 - t2 * float(spread[1, 1])
+    if a <= 0:
+        return Estimate(value=value, n=n, why=little)
+    half_b = up * down - t2 * float(spread[0, 1])
+    reach = math.sqrt(max(half_b**2 - a * (up**2 - t2 * float(spread[0, 0])), 0.0))
+    return Estimate(value=value, low=(half_b - reach) / a, high=(half_b + reach) / a, n=n)
 
 
 def _reach() -> float:

@@ -1,20 +1,22 @@
-"""Win rates from votes, with bootstrap intervals that resample prompts.
+"""Win rates from votes, with intervals that take prompts for what is independent.
 
-Votes on one prompt are not independent of each other, so whole prompts are drawn again
-(cluster bootstrap; Miller 2024, arXiv 2411.00640). A tie counts half.
+Votes on one prompt hang together, so that whole prompts count as clusters (Miller 2024, arXiv
+2411.00640). A tie counts half.
 """
 
-from collections import Counter, defaultdict
+import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
+from scipy.stats import t as student_t
 
+from distill_studio.core.estimate import CONFIDENCE, cluster_sums, same_everywhere
 from distill_studio.core.records.base import Record
 from distill_studio.core.records.preference import OUTCOME_POINTS
 
-_ROUNDS = 2000
+_NO_SPREAD = 1e-15  # a variance: rounding alone
 
 
 class Bout(Record):
@@ -41,7 +43,7 @@ class WinRate(Record):
     high: float = Field(description="Upper end of the 95% interval.")
 
 
-def win_rates(bouts: Sequence[Bout], seed: int = 0) -> list[WinRate]:
+def win_rates(bouts: Sequence[Bout]) -> list[WinRate]:
     """A row per model over all its bouts, best first, then a row per ordered pair of models."""
     by_pair: dict[tuple[str, str], list[tuple[str, float]]] = defaultdict(list)
     for bout in bouts:
@@ -51,17 +53,14 @@ def win_rates(bouts: Sequence[Bout], seed: int = 0) -> list[WinRate]:
     by_model: dict[str, list[tuple[str, float]]] = defaultdict(list)
     for (model, _), scores in by_pair.items():
         by_model[model] += scores
-    rng = np.random.default_rng(seed)
-    overall = [_rate(model, "", scores, rng) for model, scores in sorted(by_model.items())]
-    paired = [_rate(a, b, scores, rng) for (a, b), scores in sorted(by_pair.items())]
+    overall = [_rate(model, "", scores) for model, scores in sorted(by_model.items())]
+    paired = [_rate(a, b, scores) for (a, b), scores in sorted(by_pair.items())]
     return sorted(overall, key=lambda row: -row.rate) + paired
 
 
-def _rate(
-    model: str, against: str, scores: Sequence[tuple[str, float]], rng: np.random.Generator
-) -> WinRate:
+def _rate(model: str, against: str, scores: Sequence[tuple[str, float]]) -> WinRate:
     values = [score for _, score in scores]
-    low, high = clustered_interval(scores, rng)
+    low, high = clustered_interval(scores)
     return WinRate(
         model=model,
         against=against,
@@ -76,26 +75,26 @@ def _rate(
     )
 
 
-def clustered_interval(
-    scores: Iterable[tuple[str, float]], rng: np.random.Generator, rounds: int = _ROUNDS
-) -> tuple[float, float]:
-    """95% percentile interval of the mean score; whole prompts are drawn with replacement.
+def clustered_interval(scores: Iterable[tuple[str, float]]) -> tuple[float, float]:
+    """95% interval of the mean of scores from 0 to 1, prompts taken for what is independent.
 
-    With fewer than two prompts nothing can be said: (0, 1).
+    With r the mean and v its variance by cluster (CR1), r (1 - r) / v is how many independent
+    scores tell as much: Wilson's interval of so many, with Student's t over prompts (as Korn and
+    Graubard 1998 do for Clopper and Pearson's). With fewer than two prompts nothing can be said:
+    (0, 1).
     """
-    sums: dict[str, float] = defaultdict(float)
-    counts: dict[str, int] = defaultdict(int)
-    for prompt, score in scores:
-        sums[prompt] += score
-        counts[prompt] += 1
-    if len(sums) < 2:
+    rows = list(scores)
+    prompts, values = [prompt for prompt, _ in rows], np.array([score for _, score in rows])
+    if len(set(prompts)) < 2:
         return 0.0, 1.0
-    # Prompts with equal (sum, count) are alike: draw how many of each kind, not each prompt.
-    kinds = Counter((sums[prompt], counts[prompt]) for prompt in sums)
-    total: npt.NDArray[np.float64] = np.array([kind[0] for kind in kinds])
-    size: npt.NDArray[np.float64] = np.array([kind[1] for kind in kinds])
-    shares = np.array(list(kinds.values())) / len(sums)
-    drawn = rng.multinomial(len(sums), shares, size=rounds)
-    means = (drawn @ total) / (drawn @ size)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
+    rate = float(values.mean())
+    sums = cluster_sums(prompts, (values - rate)[:, None])[:, 0]
+    groups = len(sums)
+    variance = float((sums**2).sum()) * groups / (groups - 1) / len(values) ** 2
+    if variance < _NO_SPREAD:
+        return same_everywhere(rate, groups)
+    t = float(student_t.ppf((1 + CONFIDENCE) / 2, groups - 1))
+    each = t**2 * variance / (rate * (1 - rate))  # t^2 over the number of independent scores
+    middle = (rate + each / 2) / (1 + each)
+    reach = math.sqrt(t**2 * variance + each**2 / 4) / (1 + each)
+    return max(middle - reach, 0.0), min(middle + reach, 1.0)

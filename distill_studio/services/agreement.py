@@ -117,7 +117,12 @@ class AgreementService(Service):
         return list(self._memo.get(("judges", line), lambda: self._judges(line)))
 
     def ranking(
-        self, actor: Actor, sources: Sources = "", voter: str = "", anchor: str = ""
+        self,
+        actor: Actor,
+        sources: Sources = "",
+        voter: str = "",
+        anchor: str = "",
+        sighted: bool = False,
     ) -> RankingReport:
         """Models by Bradley-Terry strength, win rates, and win rates at equal length.
 
@@ -127,14 +132,15 @@ class AgreementService(Service):
                 '' takes the first of these that there are.
             voter: Only this voter or judge; of people an owner names anybody, others themselves.
             anchor: The model whose rating is fixed; '' takes the one with the most comparisons.
+            sighted: Count also votes of people who had been told who wrote which answer.
 
         Raises:
             NotAllowed: Another person's, and you are not an owner.
         """
         actor.require(Role.VIEWER)
         hidden = hidden_voters(self.db, actor, voter)
-        key = ("ranking", sources, voter, anchor)
-        found = self._memo.get(key, lambda: self._ranking(sources, voter, anchor))
+        key = ("ranking", sources, voter, anchor, sighted)
+        found = self._memo.get(key, lambda: self._ranking(sources, voter, anchor, sighted))
         if not hidden:
             return found
         seen = {name: n for name, n in found.voters.items() if name not in hidden}
@@ -186,13 +192,19 @@ class AgreementService(Service):
         verifier = verifier_stats(store.checked_decisions(self.db))
         return found + ([verifier] if verifier else [])
 
-    def _ranking(self, sources: Sources, voter: str, anchor: str) -> RankingReport:
-        met = meetings_of(self.db, sources, voter)
+    def _ranking(self, sources: Sources, voter: str, anchor: str, sighted: bool) -> RankingReport:
+        met = meetings_of(self.db, sources, voter, sighted=sighted)
+        blind, everything = (
+            len(meetings_of(self.db, "people", sighted=also).meetings) for also in (False, True)
+        )
         ranking = rank(met.meetings, anchor)
         return RankingReport(
             sources=met.sources,
             voter=voter,
             voters=met.voters,
+            people_votes=blind,
+            sighted=sighted,
+            sighted_votes=everything - blind,
             ranking=ranking,
             rates=tuple(win_rates(met.bouts)),
             length_controlled=tuple(length_controlled(met.meetings, met.lengths, ranking.anchor)),

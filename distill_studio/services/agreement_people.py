@@ -38,9 +38,9 @@ class PersonStats(Record):
     decisions_a_minute: float | None = Field(description="60 over that median.")
     votes: int = Field(description="Votes, repeats included, skips not.")
     rankings: int = Field(default=0, description="Rankings of three or more; not among the votes.")
-    changed: int = Field(
+    sighted: int = Field(
         default=0,
-        description="Votes changed after the names were shown; not blind, in no other figure.",
+        description="Votes cast, or changed, with the names shown; not blind, in no other figure.",
     )
     ties: int = Field(description="Of those, ties.")
     both_bad: int = Field(description="Of those, both bad.")
@@ -101,7 +101,7 @@ class People:
             said["right"],
             tasks=len({row["task"] for row in again}),
         )
-        changed = int(sides.get("changed", 0))
+        sighted = int(sides.get("sighted", 0))
         seconds = {of: self._paces.get((user, of)) for of in ("decisions", "votes")}
         return PersonStats(
             user=user,
@@ -112,8 +112,8 @@ class People:
             bulk=kinds["bulk"],
             seconds_a_decision=seconds["decisions"],
             decisions_a_minute=_a_minute(seconds["decisions"]),
-            votes=sum(said.values()) - said["skip"] + changed,
-            changed=changed,
+            votes=sum(said.values()) - said["skip"] + sighted,
+            sighted=sighted,
             rankings=int(sides.get("rankings", 0)),
             ties=said["tie"],
             both_bad=said["both_bad"],

@@ -69,6 +69,9 @@ class RankingReport(Record):
     voters: dict[str, int] = Field(
         description="Who voted, and how many preferences; of people, for who is no owner, oneself."
     )
+    people_votes: int = Field(description="All blind votes of people on two models.")
+    sighted: bool = Field(description="Whether votes cast with the names shown count too.")
+    sighted_votes: int = Field(description="How many of these people gave on two models.")
     ranking: Ranking = Field(description="Bradley-Terry strengths.")
     rates: tuple[WinRate, ...] = Field(description="Each model over all, then each against each.")
     length_controlled: tuple[LengthControlled, ...] = Field(

@@ -67,7 +67,12 @@ class ArenaService(Service):
     # -- looking --------------------------------------------------------------------------
 
     def standings(
-        self, actor: Actor, sources: Sources = "", voter: str = "", anchor: str = ""
+        self,
+        actor: Actor,
+        sources: Sources = "",
+        voter: str = "",
+        anchor: str = "",
+        sighted: bool = False,
     ) -> ArenaReport:
         """Models by Bradley-Terry strength, with win rates, votes and what judges are worth.
 
@@ -77,14 +82,15 @@ class ArenaService(Service):
                 takes the first of these that there are.
             voter: Only this voter or judge; of people an owner names anybody, others themselves.
             anchor: The model whose rating is fixed; '' takes the one with the most comparisons.
+            sighted: Count also votes of people who had been told who wrote which answer.
 
         Raises:
             NotAllowed: Another person's, and you are not an owner.
         """
         actor.require(Role.VIEWER)
         hidden = hidden_voters(self.db, actor, voter)
-        key = ("standings", sources, voter, anchor)
-        found = self._memo.get(key, lambda: self._standings(sources, voter, anchor))
+        key = ("standings", sources, voter, anchor, sighted)
+        found = self._memo.get(key, lambda: self._standings(sources, voter, anchor, sighted))
         if not hidden:
             return found
         seen = {name: n for name, n in found.voters.items() if name not in hidden}
@@ -154,9 +160,13 @@ class ArenaService(Service):
 
     # -- inside ---------------------------------------------------------------------------
 
-    def _standings(self, sources: Sources, voter: str, anchor: str) -> ArenaReport:
-        met = meetings_of(self.db, sources, voter)
-        people, judges = (meetings_of(self.db, kind).meetings for kind in ("people", "judges"))
+    def _standings(self, sources: Sources, voter: str, anchor: str, sighted: bool) -> ArenaReport:
+        met = meetings_of(self.db, sources, voter, sighted=sighted)
+        blind, everything = (
+            meetings_of(self.db, "people", sighted=also).meetings for also in (False, True)
+        )
+        people = everything if sighted else blind
+        judges = meetings_of(self.db, "judges").meetings
         ranking = rank(met.meetings, anchor)
         rates = win_rates(met.bouts)
         counts = table.counts(self.db)
@@ -168,7 +178,9 @@ class ArenaService(Service):
             anchor=ranking.anchor,
             n=ranking.n,
             prompts=ranking.prompts,
-            people_votes=len(people),
+            people_votes=len(blind),
+            sighted=sighted,
+            sighted_votes=len(everything) - len(blind),
             judge_votes=len(judges),
             left_out=counts["way_back"],
             rows=arena_rows(ranking.strengths, rates, controlled, votes_by_model(people, judges)),

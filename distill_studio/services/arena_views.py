@@ -27,7 +27,9 @@ class ArenaRow(Record):
     high: float | None = Field(description="Upper end; None: open.")
     n: int = Field(description="Comparisons that rating and rates rest on.")
     prompts: int = Field(description="Different prompts among them.")
-    people_votes: int = Field(description="Votes of people on its answers, whoever is counted.")
+    people_votes: int = Field(
+        description="Votes of people on its answers, whoever is counted; blind ones, or all."
+    )
     judge_votes: int = Field(description="Votes of judges on its answers, whoever is counted.")
     win_rate: Estimate = Field(description="Over all others that it met, ties half.")
     equal_length: Estimate = Field(description="The same, as if answers were equally long.")
@@ -60,7 +62,9 @@ class ArenaReport(Record):
     anchor: str = Field(description="The model fixed at 1000 points.")
     n: int = Field(description="Comparisons counted.")
     prompts: int = Field(description="Different prompts among them.")
-    people_votes: int = Field(description="All votes of people on two models.")
+    people_votes: int = Field(description="All blind votes of people on two models.")
+    sighted: bool = Field(description="Whether votes cast with the names shown count too.")
+    sighted_votes: int = Field(description="How many of these people gave on two models.")
     judge_votes: int = Field(description="All votes of judges on two models.")
     left_out: int = Field(description="Votes on what was compared because a student lost it.")
     rows: tuple[ArenaRow, ...] = Field(description="Best first.")

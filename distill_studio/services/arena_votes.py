@@ -5,6 +5,7 @@ Everything of a person's has a key that follows from the comparison, the voter a
 that sending a vote twice, or a crash in between, stores it once.
 """
 
+from itertools import combinations
 from typing import Literal
 
 from distill_studio.core.ids import content_hash
@@ -21,9 +22,13 @@ SOURCE = "arena"
 def record_verdict(db: Database, comparison: Comparison, verdict: Verdict) -> None:
     """Store a verdict and what follows from it, in one transaction; a known id changes nothing.
 
+    What the voter said before is read inside it: two votes may come at the same moment, and the
+    later one takes back whatever then stands. A vote is blind where the comparison hides its names
+    and no earlier vote of this person on it, after which they were shown, said otherwise.
+
     Args:
         db: The store.
-        comparison: Unmasked, with the voter's vote in force so far as `verdict`.
+        comparison: A stored one, unmasked.
         verdict: The new vote.
 
     Raises:
@@ -31,14 +36,15 @@ def record_verdict(db: Database, comparison: Comparison, verdict: Verdict) -> No
     """
     wanted = duels(comparison, verdict.winner)
     with db.write():
+        earlier = table.winners_of(db, comparison.id, verdict.user)
         if not table.add_vote(db, comparison.id, verdict):
             return
         pair_ids = _pair_ids(db, comparison)
         seed_id = pairs.get(db, list(pair_ids.values())[:1])[0].seed_id
-        votes = _undoing(comparison, verdict)
+        votes = _undoing(db, comparison, verdict)
         rows = []
         for duel in wanted:
-            task_id = _task_id(comparison, verdict.user, duel)
+            task_id = _task_id(comparison, verdict.user, duel.left, duel.right)
             rows.append({
                 "id": task_id,
                 "seed_id": seed_id,
@@ -49,7 +55,8 @@ def record_verdict(db: Database, comparison: Comparison, verdict: Verdict) -> No
             })
             votes.append(_vote(verdict, duel, task_id))
         preferences.add_tasks(db, rows)
-        preferences.record_votes(db, verdict.user, votes)
+        names_shown = not comparison.is_blind or bool(set(earlier) - {verdict.winner})
+        preferences.record_votes(db, verdict.user, votes, names_shown=names_shown)
 
 
 def record_judgement(
@@ -110,35 +117,30 @@ def _pair_ids(db: Database, comparison: Comparison) -> dict[int, str]:
     return {pair.sample: pair.id for pair in stored}
 
 
-def _undoing(comparison: Comparison, verdict: Verdict) -> list[Vote]:
-    """Votes that take back what the voter's earlier verdict said."""
-    earlier = comparison.verdict
-    if earlier is None:
-        return []
+def _undoing(db: Database, comparison: Comparison, verdict: Verdict) -> list[Vote]:
+    """Votes that take back everything that this voter's earlier verdicts still say."""
+    couples = combinations(range(len(comparison.answers)), 2)
+    tasks = [_task_id(comparison, verdict.user, left, right) for left, right in couples]
     return [
         Vote(
             id=f"{verdict.vote_id}-u{number}",
-            task_id=_task_id(comparison, verdict.user, duel),
+            task_id=row["task_id"],
             outcome=Outcome.UNDO,
-            undoes=_vote_id(earlier, duel),
+            undoes=row["id"],
             made_at=verdict.made_at,
         )
-        for number, duel in enumerate(duels(comparison, earlier.winner))
+        for number, row in enumerate(preferences.standing_votes(db, verdict.user, tasks))
     ]
 
 
 def _vote(verdict: Verdict, duel: Duel, task_id: str) -> Vote:
     return Vote(
-        id=_vote_id(verdict, duel),
+        id=f"{verdict.vote_id}-{duel.left}{duel.right}",
         task_id=task_id,
         outcome=duel.outcome,
         made_at=verdict.made_at,
     )
 
 
-def _vote_id(verdict: Verdict, duel: Duel) -> str:
-    return f"{verdict.vote_id}-{duel.left}{duel.right}"
-
-
-def _task_id(comparison: Comparison, user: str, duel: Duel) -> str:
-    return content_hash([comparison.id, user, duel.left, duel.right])[:36]
+def _task_id(comparison: Comparison, user: str, left: int, right: int) -> str:
+    return content_hash([comparison.id, user, left, right])[:36]

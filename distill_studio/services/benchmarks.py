@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -231,11 +232,16 @@ class BenchmarksService(Service):
 
     # -- for other services ---------------------------------------------------------------
 
-    def card_rows(self, model_id: str) -> dict[str, str]:
-        """What a model card says of a model: the newest main figure per task, no smoke."""
+    def card_rows(self, model_id: str, since: datetime | None = None) -> dict[str, str]:
+        """What a model card says of a model: the newest main figure per task, no smoke.
+
+        Before `since` the name was another model's.
+        """
         rows: dict[str, str] = {}
         for run in table.page(self.db, model=model_id, limit=_MOST_RUNS):
             if run.state is not RunState.DONE or run.settings.limit:
+                continue
+            if since is not None and run.created_at < since:
                 continue
             by_task: dict[str, list[BenchmarkScore]] = {}
             for score in table.scores(self.db, run.id):

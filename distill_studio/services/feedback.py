@@ -313,7 +313,10 @@ class FeedbackService(Service):
             raise
 
     def rounds(self, actor: Actor, suite: str) -> list[RoundScore]:
-        """The newest score of each model on a suite, by round; of all its whole trials."""
+        """The newest score of each model on a suite, by round; of all its whole trials.
+
+        What a run of the same name scored that was deleted since is not this one's.
+        """
         actor.require(Role.VIEWER)
         suite_id = self.workspace.suites.get(actor, suite).id
         return self._memo.get(("rounds", suite_id), lambda: self._rounds(actor, suite_id))
@@ -334,6 +337,8 @@ class FeedbackService(Service):
                     continue
                 role, _, name = row.card.id.partition(":")
                 run, _ = parse_name(name)
+                if runs.is_after(self.db, run, trial.created_at):
+                    continue
                 found[row.card.id] = RoundScore(
                     number=round_of(self.db, run) if role == ModelRole.STUDENT else 0,
                     card=row.card,

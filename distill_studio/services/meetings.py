@@ -40,15 +40,17 @@ class Meetings:
         ]
 
 
-def meetings_of(db: Database, sources: Sources, voter: str = "") -> Meetings:
+def meetings_of(
+    db: Database, sources: Sources, voter: str = "", *, sighted: bool = False
+) -> Meetings:
     """The meetings that these sources' preferences make, or only this voter's.
 
     '' takes the first of people, judges and imports that there are. What was compared because a
-    student lost it does not count.
+    student lost it does not count; nor, unless `sighted`, what people said with the names shown.
     """
-    voters = store.voters(db)
+    voters = store.voters(db, sighted=sighted)
     chosen = sources or _first_with_votes(voters, voter)
-    rows = store.meetings(db, STORED[chosen], voter)
+    rows = store.meetings(db, STORED[chosen], voter, sighted=sighted)
     rows = [row for row in rows if row["first"] != row["second"]]
     return Meetings(
         sources=chosen,
@@ -69,7 +71,8 @@ def hidden_voters(db: Database, user: Actor, voter: str) -> frozenset[str]:
     if user.role >= Role.OWNER:
         return frozenset()
     named = (*STORED["people"], *STORED["imports"])
-    hidden = {v["voter"] for v in store.voters(db) if v["source"] in named} - {user.user}
+    there = store.voters(db, sighted=True)
+    hidden = {v["voter"] for v in there if v["source"] in named} - {user.user}
     if voter in hidden:
         raise NotAllowed("Only an owner sees the figures of others.", "Leave the name out.")
     return frozenset(hidden)

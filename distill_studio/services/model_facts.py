@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from distill_studio.core.actor import Actor
@@ -47,8 +48,8 @@ def model_facts(workspace: Workspace, actor: Actor, run: Run) -> ModelFacts:
         sources=_added(step.facts.get("sources", {}) for step in steps),
         recipes=_added(step.facts.get("recipes", {}) for step in steps),
         benchmarks=_benchmarks(manifests),
-        measured=_suites(workspace, actor, f"student:{run.name}")
-        | workspace.benchmarks.card_rows(f"student:{run.name}"),
+        measured=_suites(workspace, actor, f"student:{run.name}", run.created_at)
+        | workspace.benchmarks.card_rows(f"student:{run.name}", since=run.created_at),
         curve=workspace.distill.curve(actor, run.name),
         notes=tuple(one.text for one in workspace.runs.notes(actor, run.name) if one.in_card),
     )
@@ -110,12 +111,15 @@ def _benchmarks(manifests: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], ..
     return tuple(found.values())
 
 
-def _suites(workspace: Workspace, actor: Actor, model_id: str) -> dict[str, str]:
-    """The newest figure of each suite that the model was scored on."""
+def _suites(workspace: Workspace, actor: Actor, model_id: str, since: datetime) -> dict[str, str]:
+    """The newest figure of each suite that the model was scored on.
+
+    Before `since` the name was another model's.
+    """
     rows: dict[str, str] = {}
     for suite in workspace.suites.page(actor):
         for trial in workspace.suites.trials(actor, suite.name):
-            if all(card.id != model_id for card in trial.models):
+            if trial.created_at < since or all(card.id != model_id for card in trial.models):
                 continue
             found = workspace.suites.standings(actor, trial.id)
             mine = next((row for row in found.rows if row.card.id == model_id), None)

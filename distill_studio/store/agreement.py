@@ -19,16 +19,30 @@ _READ = """SELECT d.* FROM decisions d
 _BY_PEOPLE = "('person', 'arena')"
 # What a student lost is compared because it lost: such votes say nothing of who is the better one.
 _NOT_CHOSEN = f"c.recipe <> '{WAY_BACK}'"
-# Votes that differ from an earlier one of that person on the same comparison. The names were shown
-# after that one, so these are not blind: rows for training, but no verdicts.
-_CHANGED = """SELECT user_name, id FROM votes WHERE outcome NOT IN ('skip', 'undo')
-    WINDOW earlier AS (PARTITION BY user_name, task_id ORDER BY seq
-        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
-    QUALIFY min(concat(outcome, ranks::VARCHAR)) OVER earlier <> concat(outcome, ranks::VARCHAR)
-         OR max(concat(outcome, ranks::VARCHAR)) OVER earlier <> concat(outcome, ranks::VARCHAR)"""
-_BLIND = f"(SELECT v.* FROM votes_in_force v ANTI JOIN ({_CHANGED}) USING (user_name, id))"
-_BLIND_PREFERENCES = f"""(SELECT p.* FROM preferences p
-    ANTI JOIN ({_CHANGED}) c ON c.user_name = p.user_name AND c.id = p.vote_id)"""
+# Votes cast before their voter was told who wrote which answer (`votes.is_blind`). The others are
+# rows for training, but no verdicts.
+_BLIND = "(SELECT * FROM votes_in_force WHERE is_blind)"
+_BLIND_PREFERENCES = """(SELECT p.* FROM preferences p
+    ANTI JOIN (SELECT user_name, id FROM votes WHERE NOT is_blind) s
+        ON s.user_name = p.user_name AND s.id = p.vote_id)"""
+# One name may have stood for several models: a run that was trained anew under the name of one that
+# was deleted, a teacher whose model was changed. Side by side an answer keeps which model its name
+# stood for then, and when it was asked.
+_TOLD_APART = """side_by_side AS (
+        SELECT p.id, p.teacher, split_part(p.model, ' at ', 1) AS model,
+            k.created_at < r.created_at AS is_of_earlier_run
+        FROM pairs p JOIN comparisons k ON k.id = p.job_id LEFT JOIN runs r ON r.name = p.model
+        WHERE p.recipe = 'compare'
+    ), earlier AS (SELECT id FROM side_by_side WHERE is_of_earlier_run
+    ), edited AS (
+        SELECT teacher FROM side_by_side WHERE teacher <> '' AND model <> ''
+        GROUP BY teacher HAVING count(DISTINCT model) > 1
+    )"""
+_CONTESTANT = f"""CASE
+        WHEN {{p}}.id IN (SELECT id FROM earlier) THEN {{p}}.teacher || ' (an earlier run)'
+        WHEN {{p}}.teacher IN (SELECT teacher FROM edited) AND {{p}}.model <> ''
+            THEN {{p}}.teacher || ' (' || split_part({{p}}.model, ' at ', 1) || ')'
+        ELSE {MODEL} END"""
 _PAUSE_S = 300.0  # a longer gap between two decisions is a break, not reading
 _JUDGE = """coalesce(nullif({user}, ''),
     CASE WHEN coalesce(json_extract_string({params}, '$.judged.model'), '')
@@ -77,10 +91,10 @@ def votes(db: Database, *, at_random: bool = False) -> list[Row]:
 
 
 def vote_sides(db: Database) -> list[Row]:
-    """Per voter, repeats included: `rater`, `left`, `right`, `tie`, `both_bad`, `skip`, `changed`.
+    """Per voter, repeats included: `rater`, `left`, `right`, `tie`, `both_bad`, `skip`, `sighted`.
 
     Comparisons of models side by side count as well. A ranking has no sides: it counts in
-    `rankings` alone. What was changed after the names were shown counts in `changed` alone.
+    `rankings` alone. What was said with the names shown counts in `sighted` alone.
     """
     return db.rows(
         f"""SELECT user_name AS rater,
@@ -90,9 +104,8 @@ def vote_sides(db: Database) -> list[Row]:
         count(*) FILTER (outcome = 'both_bad' AND NOT is_ranking AND is_blind) AS both_bad,
         count(*) FILTER (outcome = 'skip' AND NOT is_ranking) AS skip,
         count(DISTINCT task_id) FILTER (is_ranking AND outcome <> 'skip' AND is_blind) AS rankings,
-        count(DISTINCT task_id) FILTER (NOT is_blind) AS changed
-        FROM (SELECT v.*, c.id IS NULL AS is_blind
-              FROM votes_in_force v LEFT JOIN ({_CHANGED}) c USING (user_name, id))
+        count(DISTINCT task_id) FILTER (NOT is_blind AND outcome <> 'skip') AS sighted
+        FROM votes_in_force
         WHERE source IN {_BY_PEOPLE} GROUP BY 1 ORDER BY 1"""
     )
 
@@ -231,22 +244,26 @@ def checked_decisions(db: Database) -> list[Row]:
     )
 
 
-def meetings(db: Database, sources: Sequence[str], user: str = "") -> list[Row]:
+def meetings(
+    db: Database, sources: Sequence[str], user: str = "", *, sighted: bool = False
+) -> list[Row]:
     """Preferences by model: `prompt`, `first`, `second`, `outcome`, lengths in characters.
 
-    Without votes that were changed after the names were shown.
+    Models that had one name are told apart in it, as far as answers side by side say.
 
     Args:
         db: The store.
         sources: Of `preferences.source`.
         user: Only this voter or judge; '' for all.
+        sighted: Also what people said when they had been told who wrote which answer.
     """
     return db.rows(
-        f"""SELECT f.seed_id AS prompt, {MODEL.format(p="c")} AS first,
-        {MODEL.format(p="r")} AS second, f.outcome,
+        f"""WITH {_TOLD_APART}
+        SELECT f.seed_id AS prompt, {_CONTESTANT.format(p="c")} AS first,
+        {_CONTESTANT.format(p="r")} AS second, f.outcome,
         length(coalesce(c.edited_answer, c.answer)) AS first_length,
         length(coalesce(r.edited_answer, r.answer)) AS second_length
-        FROM {_BLIND_PREFERENCES} f JOIN pairs c ON c.id = f.chosen_pair_id
+        FROM {_preferences(sighted)} f JOIN pairs c ON c.id = f.chosen_pair_id
         JOIN pairs r ON r.id = f.rejected_pair_id
         WHERE f.source IN (SELECT unnest(?::VARCHAR[]))
           AND (? = '' OR {_JUDGE.format(user="f.user_name", params="c.params")} = ?)
@@ -257,7 +274,7 @@ def meetings(db: Database, sources: Sequence[str], user: str = "") -> list[Row]:
 
 
 def meeting_counts(db: Database) -> list[Row]:
-    """People's preferences by model: `first`, `second`, `outcome` and how many, `n`."""
+    """People's blind preferences by model: `first`, `second`, `outcome` and how many, `n`."""
     return db.rows(
         f"""SELECT {MODEL.format(p="c")} AS first, {MODEL.format(p="r")} AS second, f.outcome,
         count(*) AS n
@@ -268,10 +285,14 @@ def meeting_counts(db: Database) -> list[Row]:
     )
 
 
-def voters(db: Database) -> list[Row]:
+def voters(db: Database, *, sighted: bool = False) -> list[Row]:
     """Who gave preferences that `meetings` may count: `source`, `voter`, `n`, most first."""
     return db.rows(
         f"""SELECT f.source, {_JUDGE.format(user="f.user_name", params="c.params")} AS voter,
-        count(*) AS n FROM {_BLIND_PREFERENCES} f JOIN pairs c ON c.id = f.chosen_pair_id
+        count(*) AS n FROM {_preferences(sighted)} f JOIN pairs c ON c.id = f.chosen_pair_id
         WHERE {_NOT_CHOSEN} GROUP BY ALL ORDER BY n DESC, source, voter"""
     )
+
+
+def _preferences(sighted: bool) -> str:
+    return "preferences" if sighted else _BLIND_PREFERENCES

@@ -88,6 +88,16 @@ def numbers_of_set(db: Database, set_id: str) -> set[int]:
     return {row["set_number"] for row in rows}
 
 
+def winners_of(db: Database, comparison_id: str, user: str) -> list[str]:
+    """What this person has said of a comparison, oldest first."""
+    rows = db.rows(
+        """SELECT winner FROM comparison_votes
+        WHERE comparison_id = ? AND user_name = ? ORDER BY seq""",
+        [comparison_id, user],
+    )
+    return [row["winner"] for row in rows]
+
+
 def add_vote(db: Database, comparison_id: str, verdict: Verdict) -> bool:
     """Store a vote; False when this (user, id) is stored already."""
     with db.write():

@@ -282,6 +282,7 @@ def _bring_in_line(db: Database, touched: dict[str, list[Row]]) -> None:
             by_user.setdefault(row["user_name"], []).append(row["pair_id"])
     for user, pair_ids in by_user.items():
         notes.bring_pairs_in_line(db, user, pair_ids)
+    preferences.fill_blindness(db)  # a backup of an older version does not say it
     tasks: dict[str, list[str]] = {}
     for row in touched["votes"]:
         tasks.setdefault(row["user_name"], []).append(row["task_id"])

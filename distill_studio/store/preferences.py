@@ -118,19 +118,27 @@ def add_tasks(db: Database, rows: Sequence[Row]) -> None:
     db.insert("comparison_tasks", filled, or_ignore=True)
 
 
-def record_votes(db: Database, user: str, votes: Sequence[Vote]) -> list[str]:
+def record_votes(
+    db: Database, user: str, votes: Sequence[Vote], *, names_shown: bool = False
+) -> list[str]:
     """Store votes in their order and bring `preferences` in line, in one transaction.
 
     A vote whose (user, id) is there already is left as it was first stored.
 
+    Args:
+        db: The store.
+        user: Who votes.
+        votes: In their order.
+        names_shown: The voter saw who wrote which answer, so that none of these is blind.
+
     Returns:
         The ids that are now stored, earlier or by this call; the others were refused.
     """
-    return settle_votes(db, user, votes)[0]
+    return settle_votes(db, user, votes, names_shown=names_shown)[0]
 
 
 def settle_votes(
-    db: Database, user: str, votes: Sequence[Vote]
+    db: Database, user: str, votes: Sequence[Vote], *, names_shown: bool = False
 ) -> tuple[list[str], dict[str, str]]:
     """As `record_votes`; returns the stored ids, and the refused ones with the reason.
 
@@ -153,7 +161,7 @@ def settle_votes(
             else:
                 fresh[v.id] = v
                 undoable[v.id] = v.task_id
-        _append(db, user, list(fresh.values()))
+        _append(db, user, list(fresh.values()), names_shown)
         bring_in_line(db, user, (v.task_id for v in fresh.values()))
     return [v.id for v in votes if v.id not in refused], refused
 
@@ -241,6 +249,16 @@ def recent_votes(db: Database, user: str, limit: int, source: str = "person") ->
     )
 
 
+def standing_votes(db: Database, user: str, task_ids: Sequence[str]) -> list[Row]:
+    """This user's votes on these comparisons that are not taken back: `id`, `task_id`."""
+    return db.rows(
+        """SELECT v.id, v.task_id FROM votes v ANTI JOIN votes_taken_back b USING (user_name, id)
+        WHERE v.user_name = ? AND v.outcome <> 'undo'
+          AND v.task_id IN (SELECT unnest(?::VARCHAR[])) ORDER BY v.seq""",
+        [user, list(task_ids)],
+    )
+
+
 def tasks(db: Database, user: str, task_ids: Sequence[str]) -> list[Row]:
     """These comparisons, as far as they were made for this user."""
     return db.rows(
@@ -286,9 +304,19 @@ def _preference(user: str, vote: Row) -> Preference:
     )
 
 
-def _append(db: Database, user: str, votes: Sequence[Vote]) -> None:
+def fill_blindness(db: Database) -> None:
+    """Derive whether votes were blind where that was not recorded with them (older versions)."""
+    with db.write() as cursor:
+        cursor.execute(
+            """UPDATE votes SET is_blind = b.is_blind FROM votes_blindness b
+            WHERE b.user_name = votes.user_name AND b.id = votes.id AND votes.is_blind IS NULL"""
+        ).fetchall()
+
+
+def _append(db: Database, user: str, votes: Sequence[Vote], names_shown: bool) -> None:
     if not votes:
         return
+    blind = _blind_ones(db, user, votes, names_shown)
     numbers = db.rows("SELECT nextval('vote_order') AS seq FROM range(?)", [len(votes)])
     numbered = zip(sorted(r["seq"] for r in numbers), votes, strict=True)
     db.insert(
@@ -301,10 +329,38 @@ def _append(db: Database, user: str, votes: Sequence[Vote]) -> None:
                 "outcome": v.outcome.value,
                 "ranks": list(v.ranks),
                 "made_at": plausible_time(v.made_at),
+                "is_blind": v.id in blind,
             }
             for seq, v in numbered
         ],
     )
+
+
+def _blind_ones(db: Database, user: str, votes: Sequence[Vote], names_shown: bool) -> set[str]:
+    """Ids of the votes that are blind.
+
+    Names are told after the first vote on a comparison. What says the same once more (how clearly,
+    or why) stays as blind as that was; what says otherwise is not blind, taken back or not.
+    """
+    said: dict[str, list[tuple[str, tuple[int, ...], bool]]] = {}
+    for row in db.rows(
+        """SELECT task_id, outcome, ranks, is_blind FROM votes
+        WHERE user_name = ? AND task_id IN (SELECT unnest(?::VARCHAR[]))
+          AND outcome NOT IN ('skip', 'undo')""",
+        [user, [v.task_id for v in votes]],
+    ):
+        one = (row["outcome"], tuple(row["ranks"]), row["is_blind"])
+        said.setdefault(row["task_id"], []).append(one)
+    blind: set[str] = set()
+    for v in votes:
+        if v.outcome in (Outcome.SKIP, Outcome.UNDO):
+            blind |= set() if names_shown else {v.id}
+            continue
+        earlier, say = said.setdefault(v.task_id, []), (v.outcome.value, v.ranks)
+        is_blind = not names_shown and all(one == (*say, True) for one in earlier)
+        blind |= {v.id} if is_blind else set()
+        earlier.append((*say, is_blind))
+    return blind
 
 
 def _stored_votes(db: Database, user: str, ids: Sequence[str]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Runs: one row per training."""
 
 import json
+from datetime import datetime
 from typing import Any
 
 from distill_studio.core.records import Run
@@ -32,6 +33,12 @@ def update(db: Database, name: str, **fields: Any) -> None:  # noqa: ANN401  (co
     sets = ", ".join(f"{column} = ?" for column in fields)
     with db.write() as cursor:
         cursor.execute(f"UPDATE runs SET {sets} WHERE name = ?", [*fields.values(), name])
+
+
+def is_after(db: Database, name: str, moment: datetime) -> bool:
+    """True when the run of that name is newer: what was then so called is another model."""
+    run = get(db, name)
+    return run is not None and run.created_at > moment
 
 
 def get(db: Database, name: str) -> Run | None:

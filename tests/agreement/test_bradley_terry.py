@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from distill_studio.agreement.bradley_terry import ANCHOR, SCALE, Meeting, fit, rank
+from distill_studio.agreement.bradley_terry import ANCHOR, SCALE, Meeting, _is_joined, fit, rank
 
 
 def plain_fit(meetings: list[Meeting], models: list[str]) -> np.ndarray:
@@ -200,6 +200,32 @@ def test_few_upsets_leave_an_end_open():
     assert a.low is not None
     assert a.high is None  # a third of the resamples holds no upset
     assert "open end" in a.why
+
+
+def test_a_model_that_few_prompts_join_has_no_interval_but_a_rating():
+    """In a third of the resamples `rare` met nobody: what the sums give then is the prior's."""
+    meetings = [
+        *(Meeting(f"p{k}", *(("a", "b") if k % 3 else ("b", "a"))) for k in range(20)),
+        Meeting("once", "rare", "b"),
+        Meeting("once", "b", "rare"),
+    ]
+    found = {s.model: s for s in rank(meetings, anchor="a").strengths}
+    rare = found["rare"]
+    assert rare.rating == pytest.approx(found["b"].rating)
+    assert (rare.low, rare.high) == (None, None)
+    assert rare.why == "Too few prompts join it with the anchor: no interval."
+    assert None not in (found["b"].low, found["b"].high)
+
+
+def test_a_strength_is_known_where_a_chain_of_points_joins_it_with_the_anchor():
+    tables = np.zeros((2, 3, 3))
+    tables[0, 0, 1], tables[0, 1, 0], tables[0, 1, 2] = 30, 5, 1  # a, b, rare: lost to b once
+    tables[1, 0, 1], tables[1, 1, 0] = 30, 5  # nobody met rare
+    joined = _is_joined(tables > 0, 0)
+    assert joined.tolist() == [[True, True, True], [True, True, False]]
+    both_beaten = np.zeros((1, 3, 3))
+    both_beaten[0, 0, 2] = both_beaten[0, 1, 2] = 1  # of a and b nothing is known
+    assert _is_joined(both_beaten > 0, 0).tolist() == [[True, False, True]]
 
 
 def test_nothing_and_one_prompt():

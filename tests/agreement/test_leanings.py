@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, mannwhitneyu
+import statsmodels.api as sm
+from scipy.stats import binomtest, mannwhitneyu, t
 from sklearn.linear_model import LogisticRegression
 
 from distill_studio.agreement.bias import length_lean, position_lean
@@ -85,6 +86,39 @@ def test_the_regression_equals_sklearn():
     found = fit(x, outcome, np.ones((1, 300)))[0]
     reference = LogisticRegression(C=1 / 0.1, tol=1e-10).fit(x[:, None], outcome)
     assert found == pytest.approx([reference.intercept_[0], reference.coef_[0, 0]], abs=1e-4)
+
+
+def test_the_interval_at_equal_length_is_that_of_clustered_errors():
+    """Statsmodels' logistic regression; ours has a ridge of 0.1 on the slope."""
+    rng = np.random.default_rng(4)
+    prompts = np.repeat(np.arange(150), rng.integers(1, 4, size=150))
+    gaps = rng.normal(60, 100, size=len(prompts)).astype(int)
+    x = np.tanh(gaps / gaps.std())
+    wins = rng.random(len(x)) < 1 / (1 + np.exp(-(0.4 + x + rng.normal(size=150)[prompts])))
+    meetings = [
+        Meeting(f"p{p:03d}", *(("a", "b") if w else ("b", "a")))
+        for p, w in zip(prompts, wins, strict=True)
+    ]
+    lengths = [(500 + g, 500) if w else (500, 500 + g) for g, w in zip(gaps, wins, strict=True)]
+    found = length_controlled(meetings, lengths, anchor="b")[0]
+    reference = sm.Logit(wins.astype(float), sm.add_constant(x)).fit(
+        disp=0, cov_type="cluster", cov_kwds={"groups": prompts}
+    )
+    # statsmodels also multiplies by (n - 1) / (n - k)
+    error = reference.bse[0] * np.sqrt((len(x) - 2) / (len(x) - 1))
+    reach = t.ppf(0.975, 149) * error
+    ends = 1 / (1 + np.exp(-(reference.params[0] + np.array([-reach, reach]))))
+    assert (found.rate.low, found.rate.high) == pytest.approx(tuple(ends), abs=2e-3)
+
+
+def test_where_all_was_won_the_rate_at_equal_length_has_a_lower_end():
+    won = [Meeting(f"p{n}", "a", "b") for n in range(LEAST)]
+    found = length_controlled(won, [(3, 2)] * LEAST, anchor="b")[0]
+    exact = binomtest(LEAST, LEAST).proportion_ci(method="exact")
+    assert (found.rate.value, found.rate.high, found.slope) == (1.0, 1.0, None)
+    assert found.rate.low == pytest.approx(exact.low)
+    alone = [Meeting("p", "a", "b")] * LEAST
+    assert length_controlled(alone, [(3, 2)] * LEAST, anchor="b")[0].rate.why
 
 
 def test_few_comparisons_give_no_rate_at_equal_length():

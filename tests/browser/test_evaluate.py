@@ -167,7 +167,10 @@ def test_a_vote_by_key_becomes_a_preference_and_the_link_shows_it(tab, space, ru
     assert get()["verdict"]["winner"] == "1"
     made = running_app.call("prefer_page", workspace=space, query={})
     assert [(p["source"], p["outcome"]) for p in made] == [("arena", "win")]
-    standings = running_app.call("arena_standings", workspace=space)
+    assert "leaves such votes out" in tab.locator("#evaluate-said").inner_text()
+    blind_only = running_app.call("arena_standings", workspace=space)
+    assert (blind_only["n"], blind_only["sighted_votes"]) == (0, 1)
+    standings = running_app.call("arena_standings", workspace=space, sighted=True)
     rates = {(r["model"], r["against"]): r for r in standings["rates"]}
     assert rates["fast", "evil"]["wins"] == 1
     assert f"comparison={comparison_id}" in tab.url

@@ -90,6 +90,30 @@ def test_without_a_gap_there_is_no_share_of_it() -> None:
     assert retained(singles(9), ones, ones).low is None
 
 
+def test_a_ratio_has_the_interval_of_a_test_of_each_ratio() -> None:
+    """At both ends student - q teacher differs from 0 at exactly 5%, samples of a prompt as one."""
+    rng = np.random.default_rng(5)
+    clusters = [f"{q:02d}" for q in range(40) for _ in range(1 + q % 3)]
+    teacher = (rng.random(len(clusters)) < 0.8).astype(float)
+    student = teacher * (rng.random(len(clusters)) < 0.7)
+    found = retained(clusters, student, teacher)
+    assert found.low is not None
+    assert found.high is not None
+    for end in (found.low, found.high):
+        assert difference(clusters, student, end * teacher).p_value == pytest.approx(0.05)
+
+
+def test_a_gap_that_is_not_shown_has_no_interval() -> None:
+    base = np.array([1.0, 0, 0, 1] * 10)
+    teacher = np.array([0.0, 1, 1, 0] * 9 + [1, 1, 1, 1])
+    found = recovered(singles(40), base + 0.1, base, teacher)
+    assert found.value is not None
+    assert (found.low, found.high) == (None, None)
+    assert "do not show that there is a gap" in found.why
+    chance = retained(singles(40), base, teacher, chance=0.5)
+    assert (chance.low, "better than chance" in chance.why) == (None, True)
+
+
 @pytest.mark.slow
 def test_intervals_hold_what_they_promise() -> None:
     """A thousand simulated suites with known truth: 95% of the intervals contain it, +- 2."""

@@ -4,6 +4,10 @@ import random
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
+from scipy import stats
+from scipy.optimize import brentq
+from scipy.stats import binomtest
 
 from distill_studio.core.errors import InvalidInput
 from distill_studio.core.records.comparison import (
@@ -155,15 +159,38 @@ def test_win_rates_count_ties_as_half_and_pairs_mirror_each_other():
     assert win_rates([]) == []
 
 
-def test_the_interval_covers_a_known_rate_and_respects_clusters():
-    rng = np.random.default_rng(7)
-    inside = 0
-    for trial in range(200):
-        scores = [(str(i), float(rng.random() < 0.7)) for i in range(100)]
-        low, high = clustered_interval(scores, np.random.default_rng(trial), rounds=500)
-        inside += low <= 0.7 <= high
-    assert 180 <= inside <= 199
+def test_ten_votes_on_a_prompt_are_not_ten_prompts():
     once = [(str(i), float(i % 2)) for i in range(40)]
     tenfold = [(str(i), float(i % 2)) for i in range(40) for _ in range(10)]
-    width = lambda s: np.subtract(*clustered_interval(s, np.random.default_rng(0))[::-1])  # noqa: E731
-    assert width(tenfold) == pytest.approx(width(once))  # ten votes on a prompt are not ten prompts
+    assert clustered_interval(tenfold) == pytest.approx(clustered_interval(once))
+
+
+@pytest.mark.parametrize("prompts", [2, 30])
+@pytest.mark.parametrize("score", [0.0, 0.5, 1.0])
+def test_where_all_prompts_agree_the_interval_says_what_may_be_unseen(prompts, score):
+    low, high = clustered_interval([(str(i), score) for i in range(prompts) for _ in range(3)])
+    unseen = binomtest(0, prompts).proportion_ci(0.95, method="exact").high
+    assert high - low == pytest.approx(unseen)
+    assert 0 <= low <= score <= high <= 1
+    one = Bout(prompt="1", winner="a", loser="b")
+    best = win_rates([one, one.model_copy(update={"prompt": "2"})])[0]
+    assert (best.model, best.rate, best.high) == ("a", 1.0, 1.0)
+    assert best.low == pytest.approx(0.158, abs=0.001)  # not "100%, 100 to 100%"
+
+
+def test_the_interval_is_a_score_test_with_clustered_errors():
+    """Its ends are the rates at which |rate - p| is t of the errors expected at p."""
+    rng = np.random.default_rng(3)
+    groups = np.repeat(np.arange(25), rng.integers(1, 6, size=25))
+    scores = np.where(rng.random(len(groups)) < 0.2, 0.5, (rng.random(len(groups)) < 0.8) * 1.0)
+    fit = sm.OLS(scores, np.ones(len(scores))).fit(
+        cov_type="cluster", cov_kwds={"groups": groups}, use_t=True
+    )
+    rate, independent = scores.mean(), scores.mean() * (1 - scores.mean()) / fit.bse[0] ** 2
+    t = stats.t.ppf(0.975, 24)
+
+    def gap(p: float) -> float:
+        return (rate - p) ** 2 - t**2 * p * (1 - p) / independent
+
+    found = clustered_interval([(str(g), s) for g, s in zip(groups, scores, strict=True)])
+    assert found == pytest.approx((brentq(gap, 0, rate), brentq(gap, rate, 1)))

@@ -57,6 +57,7 @@ def compared(workspace, number: int, *names: str, **texts: str) -> Comparison:
             )
             for name in names
         ),
+        is_blind=True,
         user="owner",
     )
     evaluations.insert(workspace.db, made)
@@ -275,7 +276,7 @@ def test_a_judges_votes_rank_and_are_not_trained_on(workspace, owner, judge):
     assert (preview.rows, preview.left_out) == (0, {"a judge's vote in the arena": 1})
     assert workspace.overview.counts(owner)["preferences"] == 0
     assert workspace.prefer.progress(owner).wins == 0
-    workspace.evaluate.vote(ANN, one.id, "small")
+    workspace.evaluate.vote(ANN, one.id, "2")
     assert stored(workspace, "arena") == [("small", "big", "win", "ann")]
     assert workspace.freeze.preview(owner, format="preference").rows == 1
     assert workspace.db.value("SELECT count(*) FROM pairs") == 2  # the same answers

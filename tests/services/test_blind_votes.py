@@ -52,7 +52,7 @@ def test_a_vote_changed_after_the_reveal_is_no_verdict(workspace: Workspace, own
 
     assert len(workspace.agreement.verdicts(ANN, "votes")) == 4
     ann = workspace.agreement.person(ANN)
-    assert (ann.votes, ann.changed, ann.skipped) == (6, 2, 0)
+    assert (ann.votes, ann.sighted, ann.skipped) == (6, 2, 0)
     assert (ann.position.share.n, ann.length.share.n) == (4, 4)
     report = workspace.agreement.ranking(ANN)
     assert (report.ranking.n, report.voters) == (4, {"ann": 4})
@@ -70,4 +70,4 @@ def test_a_ranking_put_in_another_order_afterwards_counts_as_changed(workspace: 
     vote(workspace, second, "rank", 1, 2, 3)
     assert len(workspace.agreement.verdicts(ANN, "votes")) == 3
     ann = workspace.agreement.person(ANN)
-    assert (ann.rankings, ann.changed) == (1, 1)
+    assert (ann.rankings, ann.sighted) == (1, 1)

@@ -1,14 +1,19 @@
 """The way back: losses on a suite become preferences, seeds and a next training."""
 
+from datetime import timedelta
+
 import pytest
 
 from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from distill_studio.core.records import JobState, Run, RunState
+from distill_studio.core.records.benchmark import BenchmarkRun, BenchmarkScore, BenchmarkSettings
+from distill_studio.core.records.comparison import ModelCard, ModelRole
 from distill_studio.core.records.feedback import FeedbackKind
 from distill_studio.core.records.suite import SuiteScorer
+from distill_studio.services.model_facts import model_facts
+from distill_studio.store import benchmarks, preferences, runs
 from distill_studio.store import pairs as pair_table
-from distill_studio.store import preferences, runs
 from distill_studio.store import seeds as seed_table
 from distill_studio.store.pairs import PairQuery
 from distill_studio.store.preferences import PreferenceQuery
@@ -215,6 +220,34 @@ def test_rounds_come_from_whole_trials(workspace, owner, trial):
         (1, "none", 0.0, trial),
         (1, "small", 0.5, trial),
     ]
+
+
+def test_a_run_trained_anew_does_not_inherit_the_score_of_its_name(workspace, owner, trial):
+    run = Run(name="small", method="sft", snapshot_id="s")
+    runs.insert(workspace.db, run)  # under the name of one that was deleted, after the trial
+    assert [r.card.label for r in workspace.feedback.rounds(owner, "sums")] == ["none"]
+    card = ModelCard(id="student:small", label="small", role=ModelRole.STUDENT)
+    old, new = (
+        BenchmarkRun(
+            model=card, tasks=("arc",), settings=BenchmarkSettings(), state=RunState.DONE,
+            created_at=run.created_at + timedelta(hours=hours),
+        )
+        for hours in (-1, 1)
+    )  # fmt: skip
+    for one, value in ((new, 0.6), (old, 0.9)):
+        benchmarks.insert(workspace.db, one)
+        scored = BenchmarkScore(
+            task="arc", metric="acc", value=value, n=100, total=100, shots=0, stderr=None
+        )
+        benchmarks.add_scores(workspace.db, one.id, [scored])
+    (figure,) = model_facts(workspace, owner, run).measured.values()  # no suite's, one benchmark's
+    assert figure.startswith("0.6000")
+    benchmarks.delete(workspace.db, new.id)
+    assert model_facts(workspace, owner, run).measured == {}
+    again = score(workspace, owner, ["teacher:big", "student:small"])
+    assert [name[:10] for name in model_facts(workspace, owner, run).measured] == ["Suite sums"]
+    found = {r.card.label: r.trial_id for r in workspace.feedback.rounds(owner, "sums")}
+    assert found == {"none": trial, "small": again}
 
 
 def test_shared_words_are_no_verdict(workspace, owner, tmp_path, models):

@@ -54,6 +54,9 @@ def agreement(
     ] = None,
     voter: Annotated[str, typer.Option(help="Ranking: only this voter or judge.")] = "",
     anchor: Annotated[str, typer.Option(help="Ranking: the model fixed at 1000 points.")] = "",
+    sighted: Annotated[
+        bool, typer.Option("--sighted", help="Ranking: also votes cast with the names shown.")
+    ] = False,
     line: Annotated[
         float | None, typer.Option(help="Judges: scores from here on count as kept.")
     ] = None,
@@ -76,7 +79,9 @@ def agreement(
         empty = "No judge has judged what people have."
     else:
         wanted = sources.value if sources else ""
-        found = session.call("agreement_ranking", sources=wanted, voter=voter, anchor=anchor)
+        found = session.call(
+            "agreement_ranking", sources=wanted, voter=voter, anchor=anchor, sighted=sighted
+        )
         rows = found["ranking"]["strengths"]
         empty = "No two models have been compared yet."
     _answer(session, part, found, rows, empty, as_csv=as_csv)

@@ -37,12 +37,17 @@ def show(
     ] = None,
     voter: Annotated[str, typer.Option(help="Only this voter or judge.")] = "",
     anchor: Annotated[str, typer.Option(help="The model fixed at 1000 points.")] = "",
+    sighted: Annotated[
+        bool, typer.Option("--sighted", help="Also votes cast with the names shown.")
+    ] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Answer as CSV.")] = False,
 ) -> None:
     """Models by strength, with win rates and how many people and judges voted."""
     session = session_of(ctx)
     wanted = sources.value if sources else ""
-    found = session.call("arena_standings", sources=wanted, voter=voter, anchor=anchor)
+    found = session.call(
+        "arena_standings", sources=wanted, voter=voter, anchor=anchor, sighted=sighted
+    )
     if as_csv:
         print(to_csv(found["rows"]), end="")
         return
@@ -52,6 +57,9 @@ def show(
         table([_model(row) for row in found["rows"]], _MODELS, empty=empty)
         if found["rows"]:
             facts({"votes": found["n"], "of": found["sources"], "prompts": found["prompts"]})
+        if found["sighted_votes"]:
+            key = "of these with the names shown" if sighted else "not counted, names shown"
+            facts({key: found["sighted_votes"]})
 
     session.answer(found, say)
 

@@ -166,8 +166,8 @@ def _agreement_cells(row: AgreementRow) -> list[str]:
 
 def _voter_cells(p: PersonStats) -> list[str]:
     ranked = f", {number(p.rankings)} ranked" if p.rankings else ""
-    changed = f", {number(p.changed)} changed after names were shown" if p.changed else ""
-    rest = f"<small>{number(p.ties)} ties, {number(p.both_bad)} both bad{ranked}{changed}</small>"
+    sighted = f", {number(p.sighted)} with the names shown" if p.sighted else ""
+    rest = f"<small>{number(p.ties)} ties, {number(p.both_bad)} both bad{ranked}{sighted}</small>"
     return [
         esc(p.user),
         f'<span class="ag-figure"><b>{number(p.votes)}</b>{rest}</span>',

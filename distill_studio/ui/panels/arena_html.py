@@ -12,6 +12,7 @@ from distill_studio.ui.panels.ranking_html import (
     SOURCES,
     STRENGTH_HEAD,
     matrix_html,
+    sighted_html,
     strength_cells,
 )
 
@@ -28,7 +29,7 @@ def arena_html(report: ArenaReport) -> str:
             " lost it; such prompts were not drawn at random."
         )
     if not report.rows:
-        return _empty(report) + left_out
+        return _empty(report) + sighted_html(report) + left_out
     rows = [
         [
             *cells,
@@ -48,6 +49,7 @@ def arena_html(report: ArenaReport) -> str:
     )
     return (
         note(_counted(report))
+        + sighted_html(report)
         + table(_HEAD, rows)
         + note(f"{EXPLAINED} {explained}")
         + left_out
@@ -106,7 +108,7 @@ def _counted(report: ArenaReport) -> str:
 
 
 def _empty(report: ArenaReport) -> str:
-    if report.voter or report.people_votes or report.judge_votes:
+    if report.voter or report.people_votes or report.judge_votes or report.sighted_votes:
         return empty_state(
             "No such votes", f"None of {SOURCES[report.sources]} on two different models."
         )

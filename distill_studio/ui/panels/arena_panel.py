@@ -46,6 +46,12 @@ class ArenaPanel:
                 self.anchor = gr.Dropdown(
                     [_NO_ANCHOR], value="", label="Anchor (1000)", elem_id=f"{_ID}-anchor", scale=2
                 )
+                self.sighted = gr.Checkbox(
+                    label="Also votes cast with the names shown",
+                    info="Left out unless ticked: who knows the model may vote for its name.",
+                    elem_id=f"{_ID}-sighted",
+                    scale=2,
+                )
                 self.again = gr.Button(
                     "Look again", size="sm", elem_id=f"{_ID}-again", scale=0, min_width=140
                 )
@@ -63,7 +69,7 @@ class ArenaPanel:
     @property
     def inputs(self) -> list[Any]:
         """What stands in the panel and stays."""
-        return [self.is_open, self.sources, self.anchor, self.judge]
+        return [self.is_open, self.sources, self.anchor, self.sighted, self.judge]
 
     @property
     def outputs(self) -> list[Any]:
@@ -77,13 +83,14 @@ class ArenaPanel:
         is_open: bool,
         sources: str,
         anchor: str,
+        sighted: bool,
         judge: str | None,
     ) -> tuple[Any, ...]:
         """The whole panel when its tab fills; nothing while it is closed."""
         if not is_open:
             return (gr.skip(),) * len(self.outputs)
         return (
-            *self._on_look(request, workspace, sources, anchor, judge),
+            *self._on_look(request, workspace, sources, anchor, sighted, judge),
             *self.jobs.show(request, workspace),
         )
 
@@ -115,7 +122,7 @@ class ArenaPanel:
 
     def _wire(self) -> None:
         workspace = self._ui.workspace
-        where = [workspace, self.sources, self.anchor, self.judge]
+        where = [workspace, self.sources, self.anchor, self.sighted, self.judge]
         fill = guarded(self._on_fill), where, [self.is_open, *self.outputs]
         look = guarded(self._on_look), where, self.view
         self.box.expand(*fill, **QUIET)
@@ -123,6 +130,7 @@ class ArenaPanel:
         self.again.click(*look, **QUIET)
         self.sources.input(*look, **QUIET)
         self.anchor.input(*look, **QUIET)
+        self.sighted.input(*look, **QUIET)
         ended = guarded(self._on_end), [workspace, self.is_open, *where[1:]], self.view
         self.jobs.state.change(*ended, **QUIET)
         self.judge.input(guarded(self._on_judge), [workspace, self.judge], self.warning, **QUIET)
@@ -150,10 +158,11 @@ class ArenaPanel:
         workspace: str,
         sources: Any,  # noqa: ANN401  (one of `Sources`)
         anchor: str,
+        sighted: bool,
         judge: str | None,
     ) -> tuple[Any, ...]:
         opened, actor = self._ui.open(request, workspace)
-        report = opened.arena.standings(actor, sources, anchor=anchor or "")
+        report = opened.arena.standings(actor, sources, anchor=anchor or "", sighted=bool(sighted))
         names = sorted(row.model for row in report.rows)
         rows = [row.model_dump(mode="json") for row in report.rows]
         judges = [one.model_dump(mode="json") for one in report.judges]

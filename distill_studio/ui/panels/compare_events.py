@@ -357,14 +357,21 @@ def vote_updates(comparison: Comparison | None) -> tuple[Any, ...]:
     )
 
 
+_IN_ARENA = {
+    True: "Vote again to change it; with the names shown it is then not blind any more.",
+    False: "The names are shown: the arena leaves such votes out unless asked. Blind ones count.",
+}
+
+
 def _said(comparison: Comparison | None) -> str:
     if comparison is None or not comparison.is_final:
         return ""
     if comparison.verdict is not None:
-        return note("Your vote is stored; it counts in Prefer. Vote again to change it.")
+        return note(f"Your vote is stored; it counts in Prefer. {_IN_ARENA[comparison.is_blind]}")
     if not comparison.is_votable:
         return note("Nothing to vote on: fewer than two answers are complete.", "warn")
-    return note("Which answer is better? Click, or press its number, T or B.")
+    sighted = "" if comparison.is_blind else f" {_IN_ARENA[False]}"
+    return note(f"Which answer is better? Click, or press its number, T or B.{sighted}")
 
 
 def _continued(comparison: Comparison) -> list[Message]:

@@ -53,7 +53,7 @@ def ranking_html(report: RankingReport) -> str:
         return empty_state(
             "No two models have been compared yet",
             "Answers of two teachers to the same prompts, and votes on them, make a ranking.",
-        )
+        ) + sighted_html(report)
     cells = strength_cells(ranking.strengths, ranking.anchor)
     rows = [
         [*first, number(s.n), esc(s.why if s.model != ranking.anchor else "")]
@@ -67,7 +67,35 @@ def ranking_html(report: RankingReport) -> str:
     )
     strengths = table([*STRENGTH_HEAD, "Compared", ""], rows)
     matrix = matrix_html(report.rates, [s.model for s in ranking.strengths])
-    return head + strengths + note(EXPLAINED) + matrix + _controlled(report)
+    return head + sighted_html(report) + strengths + note(EXPLAINED) + matrix + _controlled(report)
+
+
+class Votes(Protocol):
+    """What a report says of votes with and without names."""
+
+    @property
+    def people_votes(self) -> int:
+        """Blind ones."""
+
+    @property
+    def sighted(self) -> bool:
+        """Whether those with the names shown count."""
+
+    @property
+    def sighted_votes(self) -> int:
+        """How many of these there are."""
+
+
+def sighted_html(report: Votes) -> str:
+    """How many votes were cast with the names shown, and whether they count; '' without any."""
+    if not report.sighted_votes:
+        return ""
+    count = "are counted too" if report.sighted else "are not counted"
+    return note(
+        f"Votes of people: {number(report.people_votes)} blind;"
+        f" {number(report.sighted_votes)} cast, or changed, with the names shown {count}.",
+        "warn" if report.sighted else "",
+    )
 
 
 def strength_cells(rows: Sequence[Rated], anchor: str) -> list[list[str]]:

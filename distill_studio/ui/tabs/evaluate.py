@@ -160,7 +160,7 @@ def _ask_form() -> dict[str, Any]:
         )
         parts["blind"] = gr.Checkbox(
             label="Blind",
-            info="Names hidden and order shuffled until you vote.",
+            info="Names hidden, order shuffled until you vote: such votes count in the arena.",
             elem_id="evaluate-blind",
             scale=1,
             min_width=220,
