@@ -177,7 +177,8 @@ def _ensemble(top: float, teacher: Standing) -> str:
         f'<rect class="ev-ensemble" x="{_LEFT}" y="{high:.1f}" width="{_WIDTH - _LEFT - _RIGHT}"'
         f' height="{low - high:.1f}" fill="var(--ds-good)" fill-opacity=".1">'
         f"<title>Reported for {ENSEMBLE.example}: {ENSEMBLE.words} of the teachers</title></rect>"
-        f'<text x="{_LEFT + 4}" y="{low + 12:.1f}" fill-opacity=".7" font-size="10">'
+        f'<text x="{_WIDTH / 2}" y="{low + 12:.1f}" text-anchor="middle" fill-opacity=".7"'
+        ' font-size="10">'
         f"{ENSEMBLE.example}: {ENSEMBLE.words}</text>"
     )
 

@@ -6,7 +6,16 @@ import pytest
 
 from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import Conflict, NotAllowed, NotFound
-from distill_studio.core.records import JobState, Outcome, Pair, Run, RunState, Vote
+from distill_studio.core.records import (
+    JobState,
+    Message,
+    Outcome,
+    Pair,
+    Run,
+    RunState,
+    Seed,
+    Vote,
+)
 from distill_studio.core.records.comparison import ModelCard, ModelRole
 from distill_studio.core.records.feedback import Feedback, FeedbackKind
 from distill_studio.core.records.suite import SuiteAnswer, Trial
@@ -14,8 +23,9 @@ from distill_studio.evaluate.suite_page import suite_page
 from distill_studio.services.feedback_work import next_round, round_of
 from distill_studio.services.suite_report import gather
 from distill_studio.store import feedback as table
-from distill_studio.store import pairs, preferences, runs, suites
+from distill_studio.store import migrate, pairs, preferences, runs, suites
 from distill_studio.store import seeds as seed_table
+from distill_studio.store.database import Database
 from distill_studio.store.preferences import PreferenceQuery
 from distill_studio.teachers.scripted import ScriptedChatModel
 from distill_studio.ui.panels.feedback_html import lost_html, means_html
@@ -235,3 +245,28 @@ def test_the_chart_of_rounds_reads_all_trials(workspace, owner, trial):  # noqa:
     suites.add_answers(workspace.db, one.id, answers)
     found = workspace.feedback.rounds(owner, "sums")
     assert {r.card.label: r.score for r in found} == {"newer": 1.0, "small": 0.5, "none": 0.0}
+
+
+def test_steps_from_before_are_marked_where_they_sent_something(tmp_path, monkeypatch):
+    path = tmp_path / "studio.duckdb"
+    known = [one for one in migrate.migrations() if one[0] < 47]
+    with monkeypatch.context() as patch:
+        patch.setattr(migrate, "migrations", lambda: known)
+        old = Database(path)
+    said = Message(role="user", content="A new prompt?")
+    seed_table.insert(old, [Seed(messages=(said,), extra={"feedback": "brought"})])
+    for name, kind in (("liked", "preferences"), ("brought", "seeds"), ("stopped", "seeds")):
+        old.insert(
+            "feedback",
+            [{"id": name, "trial_id": "t", "suite_id": name, "student": "student:x", "kind": kind,
+              "numbers": [0], "job_id": "", "user_name": "ann", "created_at": START}],
+        )  # fmt: skip
+    old.close()
+    db = Database(path)
+    try:
+        for name, is_live in (("liked", True), ("brought", True), ("stopped", False)):
+            step = table.get(db, name)
+            assert (step.is_live, step.made, step.user) == (is_live, (), "ann")
+            assert table.was_sent_back(db, name, []) is is_live
+    finally:
+        db.close()

@@ -202,3 +202,16 @@ def test_what_answers_cost_and_how_fast_they_are(workspace, owner, models, sums)
             workspace.suites.price(owner, trial, wrong)
     workspace.suites.price(owner, trial)
     assert workspace.suites.trial(owner, trial).usd_per_hour is None
+
+
+def test_a_model_that_cannot_be_read_fails_alone(workspace, owner, models, tmp_path):
+    """Scripted models give no likelihoods: each says so, and the next one is tried."""
+    rows = [{"prompt": "Which?", "reference": "a"}]
+    workspace.suites.add(owner, upload(workspace, tmp_path, rows), SuiteScorer.LIKELIHOOD, "which")
+    asked = ["base:raw", "student:small"]
+    done = finish(workspace, owner, workspace.suites.run(owner, "which", asked))
+    assert done.state is JobState.FAILED  # none could be asked at all
+    answers = workspace.suites.answers(owner, done.params["trial_id"])
+    assert {a.model: "likelihoods cannot be read" in a.error for a in answers} == dict.fromkeys(
+        asked, True
+    )
