@@ -32,8 +32,11 @@ _SETTINGS = (
     ("batch_size", "Rows in a batch"),
     ("grad_accumulation", "Batches in an update"),
     ("max_length", "Most tokens of a row"),
+    ("packing", "Rows packed"),
+    ("scheduler", "Schedule of the learning rate"),
     ("temperature", "Temperature of the distillation"),
     ("divergence", "Divergence"),
+    ("mixture", "Mixture of the divergence"),
     ("seed", "Seed"),
 )
 

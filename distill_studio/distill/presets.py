@@ -275,6 +275,8 @@ _COPIED = (
     "grad_accumulation",
     "warmup_ratio",
     "scheduler",
+    "weight_decay",
+    "max_grad_norm",
     "eval_every",
     "eval_rows",
     "save_every",

@@ -116,6 +116,10 @@ def train(
     preset: Annotated[str, typer.Option(help="quick, balanced or thorough.")] = "balanced",
     steps: Annotated[int | None, typer.Option(min=1, help="Updates.")] = None,
     full: Annotated[bool, typer.Option("--full", help="All weights instead of LoRA.")] = False,
+    packing: Annotated[
+        bool,
+        typer.Option("--packing", help="Of sft and logit: rows end to end instead of padded."),
+    ] = False,
     name: Annotated[str, typer.Option(help="Name of the run.")] = "",
     set_: Annotated[
         list[str] | None,
@@ -148,6 +152,7 @@ def train(
         "weights": "full" if full else "lora",
         "name": name,
         "teacher": teacher,
+        "packing": packing or None,
     } | settings_of(set_ or [])
     if check:
         found = _checked(session, spec, on, limit)
