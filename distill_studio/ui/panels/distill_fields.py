@@ -31,6 +31,14 @@ REFERENCES = [
     ("adapter off, at each update", "adapter_off"),
     ("stored before the first", "stored"),
 ]
+SCHEDULERS = [
+    ("in a half wave (cosine)", "cosine"),
+    ("in a line", "linear"),
+    ("not at all", "constant"),
+]
+DTYPES = [("measured: the quicker", "auto"), ("bf16", "bf16"), ("fp32", "fp32")]
+QUANTISE = [("as they are", "none"), ("in four bits (QLoRA)", "nf4")]
+SHARDINGS = [("whole on each device", "none"), ("spread over all (FSDP)", "fsdp")]
 FEATURE_LOSSES = [("direction (cosine)", "cosine"), ("squared error", "mse")]
 
 # field, label, what it is, kind of number
@@ -45,6 +53,15 @@ _NUMBERS: tuple[tuple[str, str, str, type[int] | type[float]], ...] = (
     ("beta", "Beta", "DPO, KTO: pull; logit: KL", float),
     ("eval_every", "Held-out loss every", "updates", int),
     ("seed", "Seed", "order of rows", int),
+    ("keep_layers", "Layers to keep", "any depth; empty: as chosen above", int),
+    ("lora_alpha", "LoRA alpha", "scale; empty: twice the rank", int),
+    ("warmup_ratio", "Warm-up", "share of the updates", float),
+    ("weight_decay", "Weight decay", "of AdamW", float),
+    ("max_grad_norm", "Longest gradient", "longer ones are clipped", float),
+    ("eval_rows", "Held-out rows", "at most so many", int),
+    ("save_every", "Checkpoint every", "updates; from there it resumes", int),
+    ("devices", "Devices", "GPUs that train together", int),
+    ("mixture", "Mixture", "of JSD, skewed KL; empty: 0.5, 0.1", float),
     ("alpha", "Alpha", "weight of the answers", float),
     ("temperature", "Temperature", "of both softmaxes", float),
     ("top_k", "Kept per token", "ids or draws, if stored", int),
@@ -61,6 +78,10 @@ _NUMBERS: tuple[tuple[str, str, str, type[int] | type[float]], ...] = (
 )
 NUMBERS = {name: (label, info, kind) for name, label, info, kind in _NUMBERS}
 COMMON_NUMBERS = tuple(name for name, *_ in _NUMBERS[:10])
+SHAPE_NUMBERS = ("keep_layers", "lora_alpha")
+SCHEDULE_NUMBERS = ("warmup_ratio", "weight_decay", "max_grad_norm")
+RHYTHM_NUMBERS = ("eval_rows", "save_every")
+MIXED = ("jsd", "skewed_kl", "skewed_reverse_kl")  # divergences that have a mixture
 LOGIT_NUMBERS = ("alpha", "top_k")
 ON_POLICY_NUMBERS = ("sampling_temperature", "answer_tokens")
 REASONING_NUMBERS = ("reasoning_share", "reasoning_budget")
@@ -75,6 +96,11 @@ FIELD_NAMES = (
     "weights",
     "over_length",
     "learn",
+    "packing",
+    "scheduler",
+    "dtype",
+    "quantise",
+    "sharding",
     "teacher",
     "more_teachers",
     "divergence",
@@ -98,6 +124,12 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 _FALLBACKS: dict[str, float] = {
     "lora_r": 16,
+    "warmup_ratio": 0.05,
+    "weight_decay": 0,
+    "max_grad_norm": 1,
+    "eval_rows": 64,
+    "save_every": 50,
+    "devices": 1,
     "grad_accumulation": 1,
     "seed": 17,
     "top_k": 64,
