@@ -125,6 +125,9 @@ class AnswerRun(BaseRun):
     reasoning_budget: int | None = Field(
         default=None, ge=1, description="Most tokens of it; a row with more learns without it."
     )
+    packing: bool = Field(
+        default=False, description="Rows of a batch end to end, kept apart, instead of padded."
+    )
 
 
 class SftRun(AnswerRun):

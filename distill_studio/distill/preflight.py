@@ -32,6 +32,8 @@ from distill_studio.distill.estimate import (
 )
 from distill_studio.distill.findings import Finding
 from distill_studio.distill.labels import label_findings
+from distill_studio.distill.machine_checks import machine_findings
+from distill_studio.distill.packing import packing_findings
 from distill_studio.distill.preference_checks import preference_findings
 from distill_studio.distill.reasoning import encode_answer, reasoning_findings
 from distill_studio.distill.rows import TolerantReader
@@ -70,6 +72,7 @@ def check(
     measured_tokens_per_s: float | None = None,
     memory_total_gib: float = 0.0,
     disk_folder: Path | None = None,
+    gpus: int | None = None,
 ) -> Report:
     """Look at a run before it starts.
 
@@ -78,8 +81,9 @@ def check(
         measured_tokens_per_s: Speed of an earlier run of a model of this size.
         memory_total_gib: Of this machine; 0 = unknown.
         disk_folder: Where the run will write; None skips the disk check.
+        gpus: NVIDIA GPUs it may use; None where it will train on another machine.
     """
-    findings = _format_findings(config)
+    findings = _format_findings(config) + machine_findings(config, gpus)
     train, held_out = _counts(config)
     findings += _split_findings(train, held_out)
     folder = Path(config.student.base_folder)
@@ -111,11 +115,15 @@ def check(
     usable = [s for s in shapes if is_usable(config, s)]
     if not usable or any(f.level == "error" for f in findings):
         return Report(findings, None)
+    facts = model_facts(folder, config.student.keep_layers)
+    findings += packing_findings(config, [s.cost for s in usable], facts.hidden)
+    if any(f.level == "error" for f in findings):
+        return Report(findings, None)
     rows = round(train * len(usable) / reader.seen)
     learned = sum(s.learned for s in usable) / len(usable) * rows
     took = estimate(
         config,
-        model_facts(folder, config.student.keep_layers),
+        facts,
         rows,
         sum(s.cost for s in usable) / len(usable),
         measured_tokens_per_s,

@@ -275,6 +275,8 @@ COPIED = (  # fields of a choice that run.json has under the same name
     "grad_accumulation",
     "warmup_ratio",
     "scheduler",
+    "weight_decay",
+    "max_grad_norm",
     "eval_every",
     "eval_rows",
     "save_every",

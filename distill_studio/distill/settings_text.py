@@ -37,6 +37,7 @@ SETTINGS: dict[str, str] = {
     "sharding": "Sharding",
     "max_length": "Most tokens of a row",
     "over_length": "Longer rows are",
+    "packing": "Rows packed end to end",
     "learn": "Learned turns",
     "reasoning_share": "Share of rows with reasoning",
     "reasoning_budget": "Most tokens of reasoning",

@@ -26,6 +26,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "learn": _ANSWERS,
     "reasoning_share": _ANSWERS,
     "reasoning_budget": _ANSWERS,
+    "packing": _ANSWERS,
     "beta": ("dpo", "kto", "logit"),
     "dpo_loss": ("dpo",),
     "label_smoothing": ("dpo",),
@@ -84,6 +85,8 @@ class TrainSpec(Record):
     scheduler: Literal["cosine", "linear", "constant"] | None = Field(
         default=None, description="How the rate falls."
     )
+    weight_decay: float | None = Field(default=None, ge=0.0, le=1.0, description="AdamW.")
+    max_grad_norm: float | None = Field(default=None, gt=0.0, description="Clipped to it.")
     eval_every: int | None = Field(default=None, ge=1, description="Updates.")
     eval_rows: int | None = Field(default=None, ge=1, description="Held-out rows.")
     save_every: int | None = Field(default=None, ge=1, description="Updates.")
@@ -104,6 +107,9 @@ class TrainSpec(Record):
     )
     reasoning_budget: int | None = Field(
         default=None, ge=1, description="SFT, logit: most tokens of reasoning."
+    )
+    packing: bool | None = Field(
+        default=None, description="SFT, logit: rows end to end instead of padded."
     )
     beta: float | None = Field(
         default=None, gt=0.0, le=10.0, description="DPO, KTO: pull to the start; logit: KL."

@@ -33,6 +33,7 @@ from distill_studio.distill.data import count_rows, iter_rows
 from distill_studio.distill.events import EVENTS_FILE, read_events
 from distill_studio.distill.findings import Finding
 from distill_studio.distill.package import model_files, pack
+from distill_studio.distill.packing import is_packed
 from distill_studio.distill.preflight import Report, check, refuse
 from distill_studio.distill.presets import PRESETS, Preset, build_config, lighter_config
 from distill_studio.distill.spec import OWNERS, TrainSpec, parse_teachers
@@ -443,6 +444,7 @@ class DistillService(Service):
             measured_tokens_per_s=self._measured_speed(config),
             memory_total_gib=_memory_of(config.device),
             disk_folder=self._folder,
+            gpus=_gpus_for(config.device),
         )
         if report.is_ok:
             report.findings.extend(ask_server(self.workspace, config))
@@ -457,6 +459,7 @@ class DistillService(Service):
             is_alike &= (run.config.get("lora") is None) == (config.lora is None)
             is_alike &= run.config.get("quantise", "none") == config.quantise
             is_alike &= run.config.get("devices", 1) == config.devices
+            is_alike &= bool(run.config.get("packing")) == is_packed(config)
             is_alike &= "flavor" not in run.metrics  # it trained on another machine
             if run.state is RunState.DONE and is_alike:
                 speed = run.metrics.get("tokens_per_s")
@@ -554,6 +557,11 @@ def _memory_of(device: str) -> float:
     index = int(number or 0)
     of_gpu = gpus[index].memory_gib if index < len(gpus) else 0.0
     return of_gpu or psutil.virtual_memory().total / 2**30
+
+
+def _gpus_for(device: str) -> int:
+    """NVIDIA GPUs of this machine that a run on `device` may use."""
+    return len(nvidia_gpus()) if device.partition(":")[0] in ("auto", "cuda") else 0
 
 
 def _may_fetch(actor: Actor) -> bool:

@@ -251,4 +251,5 @@ def _shape(config: dict[str, Any]) -> list[object]:
     what = [student["base_id"], student["keep_layers"], data["content_hash"] or data["name"]]
     followed = [config.get("teacher"), *config.get("more_teachers", ())]
     teachers = [(one["id"], one["folder"]) for one in followed if one]
-    return [*(config.get(name) for name in _ALIKE), *what, *teachers]
+    is_packed = bool(config.get("packing"))  # older runs do not say
+    return [*(config.get(name) for name in _ALIKE), is_packed, *what, *teachers]

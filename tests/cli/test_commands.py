@@ -192,6 +192,8 @@ def test_refusals_are_told_in_words_and_as_json(studio, tmp_path):
     assert unknown["error"]["code"] == "not_found"
     assert studio("decide", "explode", code=2).err
     assert studio("train", "no-such-snapshot", "--json", code=1).json["error"]["message"]
+    packed = studio("train", "any", "--method", "dpo", "--packing", code=1)
+    assert "packing belongs to sft and logit" in packed.err
 
 
 def test_detach_needs_the_app(studio, stub, rows_file, home):

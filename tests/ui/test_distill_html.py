@@ -17,7 +17,7 @@ from distill_studio.distill.token_view import TokenPiece, TokenRow
 from distill_studio.services.plans import PlanRow, PlanView
 from distill_studio.ui.panels import distill_form, distill_html
 from distill_studio.ui.panels import run_parts_html as parts
-from distill_studio.ui.panels.distill_fields import FIELD_NAMES, GROUPS
+from distill_studio.ui.panels.distill_fields import FIELD_NAMES, GROUPS, NOT_IN_THE_FORM
 from distill_studio.ui.panels.loss_plot import loss_plot, summary
 from distill_studio.ui.panels.plans_html import plan_html, stages_html
 
@@ -91,8 +91,8 @@ def test_smoothing_and_ticks() -> None:
     assert [nice_step(x) for x in (0.03, 0.4, 7.0, 1.0)] == pytest.approx([0.05, 0.5, 10.0, 1.0])
 
 
-def form_values(**chosen: str) -> list[object]:
-    usual = {
+def form_values(**chosen: str | bool) -> list[object]:
+    usual: dict[str, str | bool] = {
         "snapshot": "snap",
         "method": "sft",
         "student": "base::24",
@@ -282,3 +282,52 @@ def test_a_server_as_teacher_is_asked_once() -> None:
     )
     assert spec is not None
     assert (spec.teacher, spec.signal, spec.kept) == ("server:Big one", "cache", "top_k")
+
+
+def test_every_setting_of_a_training_has_a_field() -> None:
+    """But for those that are told otherwise, or have a reason; each is a widget of its own name."""
+    assert set(TrainSpec.model_fields) - set(FIELD_NAMES) == set(NOT_IN_THE_FORM)
+    with gr.Blocks():
+        form = distill_form.build_form()
+    assert set(form.kept) == set(FIELD_NAMES) - {"name"}  # the browser remembers them
+    spec = distill_form.spec_of(*(field.value for field in _with(form, snapshot="s", student="m")))
+    assert spec == TrainSpec(
+        snapshot="s",
+        student="m",
+        scheduler="cosine",
+        dtype="auto",
+        quantise="none",
+        sharding="none",
+        over_length="cut",
+        learn="all",
+        packing=False,
+    )
+
+
+def _with(form: distill_form.DistillForm, **values: str) -> list[object]:
+    for name, value in values.items():
+        form.fields[name].value = value
+    return form.inputs
+
+
+def test_what_was_for_the_shell_alone_reaches_the_spec() -> None:
+    chosen = {"scheduler": "linear", "dtype": "bf16", "quantise": "nf4", "sharding": "fsdp"}
+    numbers = {"devices": "2", "keep_layers": "7", "lora_alpha": "64", "warmup_ratio": "0.1"}
+    more = {"eval_rows": "9", "save_every": "11", "weight_decay": "0.1", "max_grad_norm": "2"}
+    spec = distill_form.spec_of(*form_values(packing=True, **chosen, **numbers, **more))
+    assert spec
+    assert {name: getattr(spec, name) for name in chosen} == chosen
+    for name, text in {**numbers, **more}.items():
+        assert getattr(spec, name) == float(text), name
+    assert spec.packing
+    assert spec.student == "base"  # whose own depth, 24, gave way to 7
+    dpo = distill_form.spec_of(*form_values(method="dpo", packing=True))
+    assert dpo
+    assert dpo.packing is None
+    jsd = distill_form.spec_of(*form_values(method="logit", divergence="jsd", mixture="0.3"))
+    plain = distill_form.spec_of(*form_values(method="logit", mixture="0.3"))
+    assert jsd
+    assert plain
+    assert (jsd.mixture, plain.mixture) == (0.3, None)
+    with pytest.raises(InvalidInput, match="Warm-up: Input should be less"):
+        distill_form.spec_of(*form_values(warmup_ratio="2"))

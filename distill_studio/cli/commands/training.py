@@ -118,6 +118,10 @@ def train(
     preset: Annotated[str, typer.Option(help="quick, balanced or thorough.")] = "balanced",
     steps: Annotated[int | None, typer.Option(min=1, help="Updates.")] = None,
     full: Annotated[bool, typer.Option("--full", help="All weights instead of LoRA.")] = False,
+    packing: Annotated[
+        bool,
+        typer.Option("--packing", help="Of sft and logit: rows end to end instead of padded."),
+    ] = False,
     name: Annotated[str, typer.Option(help="Name of the run.")] = "",
     like: Annotated[
         str,
@@ -155,6 +159,7 @@ def train(
         "full": {"weights": "full" if full else "lora", "lora_r": None, "lora_alpha": None},
         "name": {"name": name},
         "teacher": {"teacher": teacher},
+        "packing": {"packing": packing or None},
     }
     spec = session.call("runs_settings", name=like) if like else {}
     for option, fields in chosen.items():

@@ -71,6 +71,11 @@ class EnsembleTeacher:
         return self._teachers[0].model
 
     @property
+    def models(self) -> list[Any]:
+        """All teachers'."""
+        return [teacher.model for teacher in self._teachers]
+
+    @property
     def device(self) -> torch.device:
         """Where they read."""
         return self._teachers[0].device

@@ -55,6 +55,11 @@ class OnlineTeacher:
         self._projection = Projection(head, head.weight_VH.dtype, head.weight_VH.device)
 
     @property
+    def models(self) -> list[Any]:
+        """The one there is, as of several teachers."""
+        return [self.model]
+
+    @property
     def device(self) -> torch.device:
         """Where it reads."""
         found: torch.device = next(self.model.parameters()).device
@@ -75,7 +80,10 @@ def hidden_states(model: Any, batch: dict[str, Tensor], where_BT: Tensor) -> Ten
     Runs outside a student's autocast: the model computes in the dtype it was loaded in.
     """
     ids_BT, mask_BT = batch["input_ids"], batch.get("attention_mask")
+    positions = {name: batch[name] for name in ("position_ids",) if name in batch}  # packed rows
     with torch.autocast(ids_BT.device.type, enabled=False):
-        out = model.base_model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False)
+        out = model.base_model(
+            input_ids=ids_BT, attention_mask=mask_BT, use_cache=False, **positions
+        )
     hidden_BTH: Tensor = out.last_hidden_state
     return hidden_BTH[where_BT]

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
@@ -24,6 +25,7 @@ from distill_studio.distill.losses.mask import learned_positions, learned_target
 from distill_studio.distill.losses.tiled import LossSums, Term, tiled_loss
 from distill_studio.distill.trainers.features import FeatureMatcher
 from distill_studio.distill.trainers.mapped import ROW
+from distill_studio.distill.trainers.packed import packed_collator, read_tokens
 from distill_studio.distill.trainers.setup import (
     Setup,
     answer_tokens,
@@ -36,6 +38,7 @@ from distill_studio.distill.trainers.teacher_signal import (
     make_signal,
 )
 
+_PLACES = ("attention_mask", "position_ids")  # of padded rows, of packed ones
 LossOfStates = Callable[[Tensor, Head], dict[str, Tensor]]
 
 
@@ -74,6 +77,7 @@ class LogitTrainer(SFTTrainer):
     ) -> Any:  # noqa: ANN401
         """A sum over tokens, divided by how many the whole update has."""
         where_BT = learned_positions(inputs["labels"])
+        read = read_tokens(inputs)
         kl = self._signal.term(inputs, where_BT)
         ce = CrossEntropy(learned_targets(inputs["labels"]), weight=self._config.alpha)
         terms: list[Term] = [ce, kl]
@@ -84,12 +88,12 @@ class LogitTrainer(SFTTrainer):
 
         outputs = model(
             input_ids=inputs["input_ids"],
-            attention_mask=inputs["attention_mask"],
             loss_of_states=loss_of_states,
+            **{name: inputs[name] for name in _PLACES if name in inputs},
         )
         tokens = int(where_BT.sum())
         if model.training:
-            self._log(outputs, inputs, tokens, num_items_in_batch)
+            self._log(outputs, read, tokens, num_items_in_batch)
         else:
             self._hold(outputs, tokens)
         is_over_all = self.args.average_tokens_across_devices and num_items_in_batch is not None
@@ -138,7 +142,7 @@ class LogitTrainer(SFTTrainer):
     def _log(
         self,
         outputs: dict[str, Tensor],
-        inputs: dict[str, Any],
+        read: int,
         tokens: int,
         items: Any,  # noqa: ANN401
     ) -> None:
@@ -148,8 +152,8 @@ class LogitTrainer(SFTTrainer):
             part = self.accelerator.reduce(outputs[name].detach(), "sum")
             per_token = normalise(part, tokens * self.accelerator.num_processes, items)
             self._metrics["train"][name].append(float(per_token) * passes)
-        read = self.accelerator.gather_for_metrics(inputs["attention_mask"].sum()).sum()
-        self._total_train_tokens += int(read)
+        read_here = torch.tensor(read, device=outputs["total"].device)
+        self._total_train_tokens += int(self.accelerator.reduce(read_here, "sum"))
         self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
 
     def _hold(self, outputs: dict[str, Tensor], tokens: int) -> None:
@@ -208,6 +212,10 @@ def build(setup: Setup) -> LogitTrainer:
     if validation is not None:
         first = len(train)
         validation = validation.add_column(ROW, list(range(first, first + len(validation))))
+    collator: Any = _RowCollator(setup.chat.pad_id)
+    if config.packing:
+        teachers = signal.models if isinstance(signal, OnlineSignal) else []
+        collator = packed_collator(setup, train, teachers)
     trainer = LogitTrainer(
         model=setup.model,
         args=SFTConfig(
@@ -217,7 +225,7 @@ def build(setup: Setup) -> LogitTrainer:
             remove_unused_columns=False,
             dataset_kwargs={"skip_prepare_dataset": True},
         ),
-        data_collator=_RowCollator(setup.chat.pad_id),
+        data_collator=collator,
         train_dataset=train,
         eval_dataset=validation,
         processing_class=setup.tokenizer,

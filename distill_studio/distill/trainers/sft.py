@@ -9,6 +9,7 @@ from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 from distill_studio.distill.config import SftRun
 from distill_studio.distill.data import MASKED
 from distill_studio.distill.lora import peft_config
+from distill_studio.distill.trainers.packed import READ, packed_collator
 from distill_studio.distill.trainers.setup import (
     Setup,
     answer_tokens,
@@ -35,7 +36,13 @@ class HeldOutSftTrainer(SFTTrainer):
     ) -> Any:  # noqa: ANN401
         """As the library's; adds up loss and tokens while evaluating."""
         labels_BT = inputs["labels"]
+        packed = inputs.pop(READ, None)
+        before = self._total_train_tokens
         loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if packed is not None and model.training:  # the library counts one sequence alone
+            read = self.accelerator.reduce(torch.tensor(packed, device=labels_BT.device), "sum")
+            self._total_train_tokens = before + int(read)
+            self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
         if not model.training and not return_outputs:
             tokens = int((labels_BT[:, 1:] != MASKED).sum())
             self._held_out_nll += float(loss) * self._divisor(tokens, num_items_in_batch)
@@ -70,15 +77,17 @@ def build(setup: Setup) -> SFTTrainer:
 
     encode = functools.partial(answer_tokens, setup, config)
     train, validation = encode_splits(setup, encode, may_map=True)
+    collator = packed_collator(setup, train) if config.packing else None
     return HeldOutSftTrainer(
         model=setup.model,
         args=SFTConfig(
             **shared_arguments(setup),
             max_length=None,
-            packing=False,
+            packing=False,  # ours, see packed.py: the library's changes which rows an update has
             remove_unused_columns=False,
             dataset_kwargs={"skip_prepare_dataset": True},  # they are tokens already
         ),
+        data_collator=collator,
         train_dataset=train,
         eval_dataset=validation,
         processing_class=setup.tokenizer,

@@ -58,6 +58,11 @@ class OnlineSignal:
         """The teacher itself, for those who watch its layers."""
         return self._teacher.model
 
+    @property
+    def models(self) -> list[Any]:
+        """All teachers themselves."""
+        return self._teacher.models
+
     def term(self, batch: dict[str, Any], where_BT: Tensor) -> DistillTerm:
         """A dense divergence over the ids that both models have."""
         temperature = self._config.temperature

@@ -31,9 +31,14 @@ REFERENCES = [
     ("adapter off, at each update", "adapter_off"),
     ("stored before the first", "stored"),
 ]
-SCHEDULERS = [("along a cosine", "cosine"), ("evenly", "linear"), ("not at all", "constant")]
-DTYPES = [("what is quicker here", "auto"), ("bf16", "bf16"), ("fp32", "fp32")]
-QUANTISED = [("no", "none"), ("to four bits (QLoRA, needs a GPU)", "nf4")]
+SCHEDULERS = [
+    ("in a half wave (cosine)", "cosine"),
+    ("in a line", "linear"),
+    ("not at all", "constant"),
+]
+DTYPES = [("measured: the quicker", "auto"), ("bf16", "bf16"), ("fp32", "fp32")]
+QUANTISE = [("as they are", "none"), ("in four bits (QLoRA)", "nf4")]
+SHARDINGS = [("whole on each device", "none"), ("spread over all (FSDP)", "fsdp")]
 FEATURE_LOSSES = [("direction (cosine)", "cosine"), ("squared error", "mse")]
 
 # field, label, what it is, kind of number
@@ -48,13 +53,17 @@ _NUMBERS: tuple[tuple[str, str, str, type[int] | type[float]], ...] = (
     ("beta", "Beta", "DPO, KTO: pull; logit: KL", float),
     ("eval_every", "Held-out loss every", "updates", int),
     ("seed", "Seed", "order of rows", int),
-    ("warmup_ratio", "Warm-up", "share of the updates", float),
-    ("eval_rows", "Held-out rows", "at most", int),
-    ("save_every", "Checkpoint every", "updates", int),
+    ("keep_layers", "Layers to keep", "any depth; empty: as chosen above", int),
     ("lora_alpha", "LoRA alpha", "scale; empty: twice the rank", int),
+    ("warmup_ratio", "Warm-up", "share of the updates", float),
+    ("weight_decay", "Weight decay", "of AdamW", float),
+    ("max_grad_norm", "Longest gradient", "longer ones are clipped", float),
+    ("eval_rows", "Held-out rows", "at most so many", int),
+    ("save_every", "Checkpoint every", "updates; from there it resumes", int),
+    ("devices", "Devices", "GPUs that train together", int),
+    ("mixture", "Mixture", "of JSD, skewed KL; empty: 0.5, 0.1", float),
     ("alpha", "Alpha", "weight of the answers", float),
     ("temperature", "Temperature", "of both softmaxes", float),
-    ("mixture", "Mixture", "JSD: beta; skewed: share of the other", float),
     ("top_k", "Kept per token", "ids or draws, if stored", int),
     ("teacher_weight", "Weight of the teacher", "among several", float),
     ("sampling_temperature", "Sampling temperature", "of the student's answers", float),
@@ -68,7 +77,11 @@ _NUMBERS: tuple[tuple[str, str, str, type[int] | type[float]], ...] = (
     ("feature_weight", "Weight of hidden states", "1 = as much as the KL; empty or 0: none", float),
 )
 NUMBERS = {name: (label, info, kind) for name, label, info, kind in _NUMBERS}
-COMMON_NUMBERS = tuple(name for name, *_ in _NUMBERS[:14])
+COMMON_NUMBERS = tuple(name for name, *_ in _NUMBERS[:10])
+SHAPE_NUMBERS = ("keep_layers", "lora_alpha")
+SCHEDULE_NUMBERS = ("warmup_ratio", "weight_decay", "max_grad_norm")
+RHYTHM_NUMBERS = ("eval_rows", "save_every")
+MIXED = ("jsd", "skewed_kl", "skewed_reverse_kl")  # divergences that have a mixture
 LOGIT_NUMBERS = ("alpha", "top_k")
 ON_POLICY_NUMBERS = ("sampling_temperature", "answer_tokens")
 REASONING_NUMBERS = ("reasoning_share", "reasoning_budget")
@@ -83,15 +96,17 @@ FIELD_NAMES = (
     "weights",
     "over_length",
     "learn",
+    "packing",
+    "scheduler",
+    "dtype",
+    "quantise",
+    "sharding",
     "teacher",
     "more_teachers",
     "divergence",
     "signal",
     "feature_loss",
     "feature_layers",
-    "scheduler",
-    "dtype",
-    "quantise",
     "dpo_loss",
     "reference",
     "name",
@@ -99,10 +114,8 @@ FIELD_NAMES = (
 )
 # What `train`, the API and run.json can set, and no field of the form is for, with the reason.
 NOT_IN_THE_FORM = {
-    "devices": "several devices are started through accelerate launch, in a shell",
-    "sharding": "as devices",
-    "keep_layers": "part of the student",
     "kept": "part of how the teacher is asked",
+    "lora_layers": "by default all linear layers; other names only a model's maker knows",
 }
 # groups of fields that are shown for some methods only
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -117,6 +130,11 @@ GROUPS: dict[str, tuple[str, ...]] = {
 _FALLBACKS: dict[str, float] = {
     "lora_r": 16,
     "warmup_ratio": 0.05,
+    "weight_decay": 0,
+    "max_grad_norm": 1,
+    "eval_rows": 64,
+    "save_every": 50,
+    "devices": 1,
     "grad_accumulation": 1,
     "seed": 17,
     "top_k": 64,

@@ -202,15 +202,9 @@ def _advanced() -> dict[str, Any]:
     for start in range(0, len(common), 5):
         with gr.Row(elem_classes="ds-fields"):
             made |= {name: _number(name) for name in common[start : start + 5]}
-    with gr.Row(elem_classes="ds-fields"):
-        for name, label, choices in (
-            ("scheduler", "After warm-up the rate falls", fields.SCHEDULERS),
-            ("dtype", "Computed in", fields.DTYPES),
-            ("quantise", "Frozen weights packed", fields.QUANTISED),
-        ):
-            made[name] = gr.Radio(
-                choices, value=choices[0][1], label=label, elem_id=f"distill-{name}"
-            )
+    for title, build in _MORE.items():
+        with gr.Accordion(title, open=False):
+            made |= build()
     made["name"] = gr.Textbox(
         label="Name of the run",
         placeholder="empty: made from method and snapshot",
@@ -218,6 +212,71 @@ def _advanced() -> dict[str, Any]:
         elem_id="distill-name",
     )
     return made
+
+
+def _shape() -> dict[str, Any]:
+    with gr.Row(elem_classes="ds-fields"):
+        return {name: _number(name) for name in fields.SHAPE_NUMBERS}
+
+
+def _schedule() -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    made["scheduler"] = gr.Radio(
+        fields.SCHEDULERS,
+        value="cosine",
+        label="After warm-up the learning rate falls",
+        elem_id="distill-scheduler",
+    )
+    with gr.Row(elem_classes="ds-fields"):
+        made |= {name: _number(name) for name in fields.SCHEDULE_NUMBERS}
+    with gr.Row(elem_classes="ds-fields"):
+        made |= {name: _number(name) for name in fields.RHYTHM_NUMBERS}
+    return made
+
+
+def _machine() -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    made["packing"] = gr.Checkbox(
+        label="Pack short rows",
+        info="SFT and logit distillation: the rows of a batch are read end to end instead of padded"
+        " to one length. The same loss in less time where lengths differ; measured before the first"
+        " update, and refused where the model cannot keep rows apart.",
+        elem_id="distill-packing",
+    )
+    with gr.Row(elem_classes="ds-fields"):
+        made["dtype"] = gr.Radio(
+            fields.DTYPES,
+            value="auto",
+            label="Numbers",
+            info="What it computes in; fp32 where a loss is no longer a number.",
+            elem_id="distill-dtype",
+        )
+        made["quantise"] = gr.Radio(
+            fields.QUANTISE,
+            value="none",
+            label="Frozen weights",
+            info="Four bits take a quarter of the memory; LoRA on an NVIDIA GPU alone.",
+            elem_id="distill-quantise",
+        )
+    with gr.Row(elem_classes="ds-fields"):
+        made["devices"] = _number("devices")
+        made["sharding"] = gr.Radio(
+            fields.SHARDINGS,
+            value="none",
+            label="The student is",
+            info="Spread, one that fits on no GPU alone can train on several.",
+            elem_id="distill-sharding",
+            scale=3,
+        )
+    return made
+
+
+# title of a collapsed group of the advanced part, and what makes it
+_MORE: dict[str, Callable[[], dict[str, Any]]] = {
+    "Depth and adapter": _shape,
+    "Schedule and checkpoints": _schedule,
+    "Speed and memory: packing, numbers, devices": _machine,
+}
 
 
 def _number(field: str) -> gr.Textbox:
@@ -267,9 +326,13 @@ def spec_of(*values: Any) -> TrainSpec | None:  # noqa: ANN401  (values of the w
         "teacher": chosen["teacher"] or None,
         "more_teachers": (chosen["more_teachers"] or "").strip() or None,
         "signal": "online" if chosen["signal"] == "online" else "cache",
-        **{name: chosen[name] or None for name in ("reference", "scheduler", "dtype", "quantise")},
+        "reference": chosen["reference"] or None,
         "kept": chosen["signal"] if chosen["signal"] in ("top_k", "draws") else None,
+        "packing": bool(chosen["packing"]),
+        **{name: chosen[name] or None for name in ("scheduler", "dtype", "quantise", "sharding")},
     }
+    if chosen["divergence"] not in fields.MIXED:
+        numbers.pop("mixture", None)  # the others have none
     if not numbers.get("feature_weight"):
         chosen |= {"feature_loss": None, "feature_layers": None}
     found = {**chosen, **numbers}
