@@ -186,13 +186,15 @@ def test_what_is_gone_is_left_open_and_told() -> None:
     spec = TrainSpec(snapshot="a", student="base")
     student = StudentConfig(base_folder="/s", base_id="base")
     data = DataConfig(folder="/d", name="a", format="messages")
-    config = build_config(spec, "r", student, data).model_copy(update={"weight_decay": 0.1})
+    config = build_config(spec, "r", student, data).model_copy(
+        update={"lora": LoraConfig(dropout=0.1)}
+    )
     found = refill(config, {"snapshot": [("b", "b")], "student": [("base", "base")], "teacher": []})
     assert found.values["snapshot"] is None
     assert found.values["student"] == "base"
     assert found.warnings == [
         "The snapshot a is not here any more: choose another.",
-        "Weight decay 0.1 becomes 0: the form has no field for it.",
+        "LoRA dropout 0.1 becomes 0: the form has no field for it.",
     ]
 
 
@@ -211,7 +213,7 @@ def test_every_setting_of_a_run_can_be_chosen_or_is_listed() -> None:
     known = set().union(*(kind.model_fields for kind in RUN_CONFIGS.values()))
     assert known - chosen == {
         # of run.json alone: with the values that everybody takes, or the machine's
-        "schema_version", "weight_decay", "max_grad_norm", "device", "resume", "samples",
+        "schema_version", "device", "resume", "samples",
         "sample_tokens", "cache_folder",
     }  # fmt: skip
     assert set(LoraConfig.model_fields) == {"r", "alpha", "dropout", "target_modules"}
