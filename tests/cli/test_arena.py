@@ -30,10 +30,11 @@ def test_a_judge_votes_and_models_are_ranked(studio, stub):
     assert "arena judge NAME" in studio("arena", "show").out
     assert "no comparison to vote on" in studio("arena", "judge", "gpt-4o", code=1).err
     for prompt in ("one", "two"):
-        studio("compare", prompt, "--model", "teacher:long", "--model", "teacher:short")
+        told = studio("compare", prompt, "--model", "teacher:long", "--model", "teacher:short")
+        assert told.out.count(", free)") == 2  # what each cost: the server is of this machine
     assert "no teacher" in studio("arena", "judge", "nobody", code=1).err
-    told = studio("arena", "judge", "gpt-4o", "--json")
-    assert told.json["result"] == {"said": {"left": 2}, "judge": "gpt-4o"}
+    judged = studio("arena", "judge", "gpt-4o", "--json")
+    assert judged.json["result"] == {"said": {"left": 2}, "judge": "gpt-4o"}
     assert "judges its own answers" in studio("arena", "judge", "long").err
     found = studio("arena", "show", "--json", "--voter", "gpt-4o").json
     assert (found["n"], found["sources"], found["judge_votes"]) == (2, "judges", 4)
