@@ -15,7 +15,7 @@ from distill_studio.teachers.answer_text import split_reasoning
 CHAT, CONTINUE = "/chat/completions", "/completions"
 ADAPTABLE = frozenset(
     {"max_tokens", "temperature", "top_p", "seed", "stop", "response_format", "logprobs"}
-    | {"return_tokens_as_token_ids", "add_special_tokens"}
+    | {"stream_options", "return_tokens_as_token_ids", "add_special_tokens"}
 )
 # A server whose template opened `<think>` in the prompt leaves a closing tag on a line of its own.
 _CLOSING_LINE = re.compile(r"(?:^|\n)[ \t]*</think>[ \t]*(?:\n|$)")

@@ -1,4 +1,4 @@
-"""What one generation has cost so far, and the end of asking when that is enough.
+"""What one job has cost so far, and the end of asking when that is enough.
 
 Start at `SpendMeter.reserve`. Pure but for the event loop it waits in.
 """
@@ -20,7 +20,7 @@ class SpendMeter:
         teacher: Name, for the message.
         price: None where unknown: nothing is counted and no limit holds.
         limit_usd: 0 = none.
-        spent_usd: What the same generation cost before a restart.
+        spent_usd: What the same job cost before a restart.
     """
 
     def __init__(
@@ -57,8 +57,8 @@ class SpendMeter:
             await asyncio.sleep(_POLL_S)
         if self._is_spent:
             raise TeacherSpendLimit(
-                f"{self._teacher} has cost {self.spent_usd:.4f} USD in this generation; its limit"
-                f" is {self.limit_usd:g} USD.",
+                f"{self._teacher} has cost {self.spent_usd:.4f} USD in this job; the limit of one"
+                f" job is {self.limit_usd:g} USD.",
                 "Raise the teacher's spend limit, then resume: what was answered is stored.",
             )
         self._reserved_usd += most_usd
