@@ -36,6 +36,7 @@ from distill_studio.services.arena_views import (
     voter_name,
     votes_by_model,
 )
+from distill_studio.services.asking import Asking
 from distill_studio.services.base import Service
 from distill_studio.services.jobs import JobContext
 from distill_studio.services.meetings import Sources, hidden_voters, meetings_of
@@ -136,20 +137,29 @@ class ArenaService(Service):
     def _run_judge(self, context: JobContext) -> dict[str, Any]:
         name = context.params["judge"]
         config = self.workspace.teachers.config(name)
-        judge = ArenaJudge(
-            self.db,
-            self.workspace.teachers.model(name),
-            judge=name,
-            model_id=config.model,
-            voter=voter_name(name, config.model),
-            job_id=context.job.id,
-            user=context.actor.user,
-        )
-        said = judge.run(int(context.params["most"]), context.progress, context.cancel)
+        with Asking(self.workspace, context.job.id) as asking:
+            judge = ArenaJudge(
+                self.db,
+                asking.teacher(name),
+                judge=name,
+                model_id=config.model,
+                voter=voter_name(name, config.model),
+                job_id=context.job.id,
+                user=context.actor.user,
+            )
+
+            def progress(done: int, total: int | None = None, note: str = "") -> None:
+                context.progress(done, total, asking.said(note))
+
+            said = judge.run(int(context.params["most"]), progress, context.cancel)
         lost = said["unreadable"] + said["failed"]
         if lost:
             context.log(f"{lost} verdicts could not be had. Have it vote again for them.")
-        return {"said": table.counts_of_job(self.db, context.job.id), "judge": judge.voter}
+        return {
+            "said": table.counts_of_job(self.db, context.job.id),
+            "judge": judge.voter,
+            "cost_usd": asking.cost_usd,
+        }
 
     # -- inside ---------------------------------------------------------------------------
 

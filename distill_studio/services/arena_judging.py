@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import chain, combinations, islice
 from typing import Literal
 
-from distill_studio.core.errors import TeacherError
+from distill_studio.core.errors import TeacherError, TeacherSpendLimit
 from distill_studio.core.lenient_json import Unreadable
 from distill_studio.core.progress import CancelToken, Progress, no_progress
 from distill_studio.core.protocols import ChatModel, ChatReply, ChatRequest
@@ -29,11 +29,11 @@ from distill_studio.services.arena_votes import record_judgement
 from distill_studio.store import arena as table
 from distill_studio.store import evaluations
 from distill_studio.store.database import Database, Row
-from distill_studio.teachers.openai_compatible import OpenAIChatModel
 
 Vote = Literal["left", "right", "tie"]
 _FIRST, _AT_ONCE = 8, 100  # couples handed over together: few until one was answered
 _LOOKED_AT = 100  # comparisons whose readings are asked for in one query
+_REFUSED = TeacherSpendLimit.code  # not asked, so nothing was said; a resume asks
 _VOTES: dict[str, Vote] = {"first": "left", "second": "right", "tie": "tie"}
 _WORDS = {
     "left": "for the left",
@@ -136,16 +136,12 @@ class ArenaJudge:
         cancel: CancelToken | None,
     ) -> None:
         start = 0
-        try:
-            while start < len(couples):
-                if cancel is not None:
-                    cancel.raise_if_cancelled()
-                some = couples[start : start + (_AT_ONCE if start else _FIRST)]
-                await self._ask(some, said, len(couples), progress, cancel)
-                start += len(some)
-        finally:
-            if isinstance(self.model, OpenAIChatModel):
-                await self.model.aclose()
+        while start < len(couples):
+            if cancel is not None:
+                cancel.raise_if_cancelled()
+            some = couples[start : start + (_AT_ONCE if start else _FIRST)]
+            await self._ask(some, said, len(couples), progress, cancel)
+            start += len(some)
 
     async def _ask(
         self,
@@ -167,7 +163,7 @@ class ArenaJudge:
             key, _, order = reply.key.partition("/")
             both = heard.setdefault(key, {})
             both[order] = reply
-            if len(both) == 2:
+            if len(both) == 2 and not any(r.error_code == _REFUSED for r in both.values()):
                 said[self._hear(asked[key], both)] += 1
                 reason = next((r.error for r in both.values() if not r.is_ok), reason)
                 progress(said.total(), total, _in_words(said))

@@ -30,6 +30,7 @@ from distill_studio.evaluate.compare import ModelSource, Started, fan_out
 from distill_studio.evaluate.duels import place_of
 from distill_studio.evaluate.prompts import held_out_prompts
 from distill_studio.services.arena_votes import record_verdict
+from distill_studio.services.asking import Asking
 from distill_studio.services.base import Service
 from distill_studio.services.comparable_models import ComparableModels, facts_of
 from distill_studio.services.jobs import JobContext
@@ -48,6 +49,7 @@ class _Running:
 
 
 FEWEST, MOST = 2, 4
+COMPARE_KIND, SET_KIND = "compare", "compare_set"
 _LARGEST_SET = 500
 
 
@@ -72,7 +74,7 @@ class EvaluateService(Service):
         super().__init__(workspace)
         self.comparable = ComparableModels(workspace)
         self._running: dict[str, _Running] = {}
-        workspace.jobs.register("compare_set", self._run_set, "io")
+        workspace.jobs.register(SET_KIND, self._run_set, "io")
 
     # -- what there is --------------------------------------------------------------------
 
@@ -117,8 +119,9 @@ class EvaluateService(Service):
         actor.require(Role.REVIEWER)
         sampling = _sampling(temperature, top_p, max_tokens, seed)
         conversation = _conversation(prompt, messages)
-        comparison, sources = self._prepare(actor, models, conversation, sampling, blind)
-        last = asyncio.run(_last(self._frames(comparison, sources, sampling, CancelToken())))
+        comparison = self._prepare(actor, models, conversation, sampling, blind)
+        frames = self._frames(comparison, self._asking(comparison), sampling, CancelToken())
+        last = asyncio.run(_last(frames))
         return self.get(actor, last.id)
 
     async def stream(
@@ -130,10 +133,11 @@ class EvaluateService(Service):
         blind: bool = False,
     ) -> AsyncGenerator[Comparison, None]:
         """The comparison as it grows, about 16 times a second, masked when blind."""
-        comparison, sources = await asyncio.to_thread(
+        comparison = await asyncio.to_thread(
             self._prepare, actor_, models, messages, sampling, blind
         )
-        async with aclosing(self._frames(comparison, sources, sampling, CancelToken())) as frames:
+        asking = self._asking(comparison)
+        async with aclosing(self._frames(comparison, asking, sampling, CancelToken())) as frames:
             async for frame in frames:
                 yield seen_by(frame)
 
@@ -212,7 +216,7 @@ class EvaluateService(Service):
             )
         return self.workspace.jobs.submit(
             actor,
-            "compare_set",
+            SET_KIND,
             f"Compare {len(cards)} models on {len(conversations)} prompts",
             {
                 "models": [card.id for card in cards],
@@ -228,22 +232,24 @@ class EvaluateService(Service):
         sampling = SamplingParams(**params["sampling"])
         stored = table.numbers_of_set(self.db, set_id)
         total = len(params["prompts"])
-        for number, turns in enumerate(params["prompts"]):
-            if number not in stored:
+        with Asking(self.workspace, set_id) as asking:
+            for number, turns in enumerate(params["prompts"]):
+                if number in stored:
+                    continue
                 context.cancel.raise_if_cancelled()
-                context.progress(number, total, turns[-1]["content"][:80])
+                asking.raise_if_spent()
+                context.progress(number, total, asking.said(turns[-1]["content"][:80]))
                 messages = [Message(**turn) for turn in turns]
-                comparison, sources = self._prepare(
+                comparison = self._prepare(
                     context.actor, params["models"], messages, sampling, params["blind"]
                 )
                 place = {"set_id": set_id, "set_number": number}
-                frames = self._frames(
-                    comparison.model_copy(update=place), sources, sampling, context.cancel
-                )
+                comparison = comparison.model_copy(update=place)
+                frames = self._frames(comparison, asking, sampling, context.cancel)
                 asyncio.run(_last(frames))
         context.cancel.raise_if_cancelled()
-        context.progress(total, total)
-        return {"set_id": set_id, "comparisons": total}
+        context.progress(total, total, asking.said(f"{total} compared"))
+        return {"set_id": set_id, "comparisons": total, "cost_usd": asking.cost_usd}
 
     # -- inside ---------------------------------------------------------------------------
 
@@ -260,29 +266,34 @@ class EvaluateService(Service):
         messages: Sequence[Message],
         sampling: SamplingParams,
         blind: bool,
-    ) -> tuple[Comparison, list[ModelSource]]:
+    ) -> Comparison:
         actor.require(Role.REVIEWER)
         cards = self._chosen(actor, models)
         if blind:
             cards = shuffled(cards, random.SystemRandom())
-        comparison = Comparison(
+        return Comparison(
             messages=tuple(_conversation("", list(messages))),
             answers=empty_answers(cards),
             sampling=sampling.model_dump(mode="json"),
             is_blind=blind,
             user=actor.user,
         )
-        return comparison, [self.comparable.source(card) for card in cards]
+
+    def _asking(self, comparison: Comparison) -> Asking:
+        """For a comparison that is no job's."""
+        who = ", ".join(sorted(answer.card.label for answer in comparison.answers))
+        return Asking(self.workspace, comparison.id, COMPARE_KIND, f"Compare {who}")
 
     async def _frames(
         self,
         comparison: Comparison,
-        sources: Sequence[ModelSource],
+        asking: Asking,
         sampling: SamplingParams,
         cancel: CancelToken,
     ) -> AsyncGenerator[Comparison, None]:
         """The growing comparison; stored at the end, however it comes."""
         board = Board(comparison)
+        sources = [asking.source(answer.card) for answer in comparison.answers]
         ready: dict[int, ModelCard] = {}
         noted = [_noting(source, ready, i, comparison) for i, source in enumerate(sources)]
         self._running[comparison.id] = _Running(cancel, board)
@@ -298,14 +309,16 @@ class EvaluateService(Service):
                     yield board.comparison()
         finally:
             board.stop()
-            await asyncio.to_thread(self._keep, board.comparison())
+            await asyncio.to_thread(self._keep, board.comparison(), asking)
 
-    def _keep(self, comparison: Comparison) -> None:
+    def _keep(self, comparison: Comparison, asking: Asking) -> None:
         """Store it, unless nothing was written, or it was stopped inside a set (done again)."""
         is_cut = any(answer.state == "stopped" for answer in comparison.answers)
         has_said = any(a.text or a.state in ("done", "failed") for a in comparison.answers)
-        if has_said and not (comparison.set_id and is_cut):
-            table.insert(self.db, comparison)
+        with self.db.write():
+            if has_said and not (comparison.set_id and is_cut):
+                table.insert(self.db, comparison)
+            asking.save()
         self._running.pop(comparison.id, None)  # only now: no moment in which it is nowhere
 
     def _stored(self, actor: Actor, comparison_id: str) -> Comparison:

@@ -15,6 +15,7 @@ from distill_studio.core.records.suite import Suite, SuiteAnswer, SuiteItem, Sui
 from distill_studio.evaluate.standings import Standings, standings
 from distill_studio.evaluate.suite_page import suite_page
 from distill_studio.seeds.columns import ColumnMapping
+from distill_studio.services.asking import Asking
 from distill_studio.services.base import Service
 from distill_studio.services.export import ExportFile
 from distill_studio.services.jobs import JobContext
@@ -250,19 +251,20 @@ class SuitesService(Service):
     def _run(self, context: JobContext) -> dict[str, Any]:
         trial = self._trial(context.params["trial_id"])
         suite = self.get(context.actor, trial.suite_id)
-        teachers = self.workspace.teachers
-        if trial.judge and (now := teachers.config(trial.judge).model) != trial.judge_model:
+        judged_by = self.workspace.teachers.config(trial.judge) if trial.judge else None
+        if judged_by and (now := judged_by.model) != trial.judge_model:
             raise Conflict(
                 f"{trial.judge} is {now} now, and {trial.judge_model} judges this result.",
                 "Score the models anew, or give the teacher that model again.",
             )
-        work = TrialWork(
-            self.db,
-            suite,
-            trial,
-            context,
-            self.workspace.evaluate.comparable,
-            (lambda: teachers.model(trial.judge)) if trial.judge else None,
-        )
-        work.run()
-        return {"trial_id": trial.id, "suite": suite.name, "failed": work.failed}
+        # Its cost is the trial's: a job that asks again goes on where an earlier one stopped.
+        with Asking(self.workspace, trial.id, JOB_KIND, context.job.title) as asking:
+            comparable = self.workspace.evaluate.comparable
+            work = TrialWork(self.db, suite, trial, context, comparable, asking)
+            work.run()
+        return {
+            "trial_id": trial.id,
+            "suite": suite.name,
+            "failed": work.failed,
+            "cost_usd": asking.cost_usd,
+        }

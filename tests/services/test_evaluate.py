@@ -375,7 +375,8 @@ def test_a_set_answers_held_out_prompts_and_resumes(workspace, owner, models):
     ]  # fmt: skip
     job = workspace.evaluate.compare_set(owner, ["big", "small"], count=3)
     job = workspace.jobs.wait(owner, job.id, timeout_s=20)
-    assert (job.state, job.result) == (JobState.DONE, {"set_id": job.id, "comparisons": 3})
+    assert job.state is JobState.DONE
+    assert job.result == {"set_id": job.id, "comparisons": 3, "cost_usd": 0.0}
     found = workspace.evaluate.page(owner, set_id=job.id)
     assert [c.prompt for c in found] == ["one", "two", "three"]
     assert workspace.evaluate.page(owner) == []  # a set is one entry, not three
