@@ -8,6 +8,7 @@ worked out when asked for, and hold until the store changes.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from distill_studio.agreement.bradley_terry import rank
@@ -18,7 +19,8 @@ from distill_studio.core.errors import Conflict, InvalidInput
 from distill_studio.core.records import Job
 from distill_studio.core.records.comparison import ModelRole
 from distill_studio.evaluate.wins import win_rates
-from distill_studio.judge import family_warning
+from distill_studio.judge import family_warning, load_pairwise
+from distill_studio.services import asking_estimates as estimates
 from distill_studio.services.agreement_views import (
     JudgeStats,
     judge_ratings,
@@ -26,7 +28,7 @@ from distill_studio.services.agreement_views import (
     vote_ratings,
     without_both_bad,
 )
-from distill_studio.services.arena_judging import ArenaJudge
+from distill_studio.services.arena_judging import ArenaJudge, requests_of, waiting
 from distill_studio.services.arena_views import (
     ArenaCandidate,
     ArenaJudgeStats,
@@ -41,6 +43,7 @@ from distill_studio.services.base import Service
 from distill_studio.services.jobs import JobContext
 from distill_studio.services.meetings import Sources, hidden_voters, meetings_of
 from distill_studio.services.memo import Memo
+from distill_studio.services.teacher_costs import Estimate
 from distill_studio.store import agreement as votes
 from distill_studio.store import arena as table
 from distill_studio.store import runs
@@ -105,6 +108,24 @@ class ArenaService(Service):
             )
             for one in self.workspace.teachers.page(actor)
         ]
+
+    def estimate(self, actor: Actor, judge: str, most: int = MOST) -> list[Estimate]:
+        """About what `arena_judge` will cost; empty for a model of this machine.
+
+        The length of the first comparisons that it has not read stands for the others'.
+        """
+        actor.require(Role.VIEWER)
+        voter = voter_name(judge, self.workspace.teachers.config(judge).model)
+        there = table.counts(self.db)["comparisons"] - table.read_counts(self.db).get(voter, 0)
+        wanted, prompt = min(most, there), load_pairwise()
+        found = [
+            couple
+            for couple in waiting(self.db, voter, prompt.version, min(wanted, MOST))
+            if not couple.is_same
+        ]
+        requests = chain.from_iterable(requests_of("", couple, prompt) for couple in found)
+        share = min(1.0, MOST / wanted) if wanted > 0 else 1.0
+        return estimates.of_requests(self.workspace, actor, judge, requests, share)
 
     # -- voting ---------------------------------------------------------------------------
 

@@ -29,11 +29,13 @@ from distill_studio.evaluate.board import Board, empty_answers
 from distill_studio.evaluate.compare import ModelSource, Started, fan_out
 from distill_studio.evaluate.duels import place_of
 from distill_studio.evaluate.prompts import held_out_prompts
+from distill_studio.services import asking_estimates as estimates
 from distill_studio.services.arena_votes import record_verdict
 from distill_studio.services.asking import Asking
 from distill_studio.services.base import Service
 from distill_studio.services.comparable_models import ComparableModels, facts_of
 from distill_studio.services.jobs import JobContext
+from distill_studio.services.teacher_costs import Estimate
 from distill_studio.store import evaluations as table
 
 if TYPE_CHECKING:
@@ -203,17 +205,8 @@ class EvaluateService(Service):
         """Compare on several prompts in one job: those given, else held-out ones."""
         actor.require(Role.REVIEWER)
         sampling = _sampling(temperature, top_p, max_tokens, seed)
-        if not 1 <= count <= _LARGEST_SET:
-            raise InvalidInput(f"A set has 1 to {_LARGEST_SET} prompts.")
         cards = self._chosen(actor, models)
-        if prompts is None:
-            conversations = self.examples(actor, count)
-        else:
-            conversations = [_conversation(text, None) for text in prompts]
-        if not conversations:
-            raise InvalidInput(
-                "There are no held-out prompts yet.", "Freeze a snapshot first, or give prompts."
-            )
+        conversations = self._prompts(actor, count, prompts)
         return self.workspace.jobs.submit(
             actor,
             SET_KIND,
@@ -226,6 +219,33 @@ class EvaluateService(Service):
                 "is_given": prompts is not None,  # else held-out ones, of a snapshot
             },
         )
+
+    def estimate(
+        self,
+        actor: Actor,
+        models: list[str],
+        count: int = 10,
+        prompts: list[str] | None = None,
+        max_tokens: int = 256,
+    ) -> list[Estimate]:
+        """About what `evaluate_compare_set` will cost at each teacher behind a URL."""
+        actor.require(Role.VIEWER)
+        cards, asked = self._chosen(actor, models), self._prompts(actor, count, prompts)
+        return estimates.of_models(self.workspace, actor, cards, asked, max_tokens)
+
+    def _prompts(self, actor: Actor, count: int, prompts: list[str] | None) -> list[list[Message]]:
+        """Those of a set: given, else held out."""
+        if not 1 <= count <= _LARGEST_SET:
+            raise InvalidInput(f"A set has 1 to {_LARGEST_SET} prompts.")
+        if prompts is None:
+            found = self.examples(actor, count)
+        else:
+            found = [_conversation(text, None) for text in prompts]
+        if not found:
+            raise InvalidInput(
+                "There are no held-out prompts yet.", "Freeze a snapshot first, or give prompts."
+            )
+        return found
 
     def _run_set(self, context: JobContext) -> dict[str, Any]:
         params, set_id = context.params, context.job.id

@@ -15,6 +15,7 @@ from distill_studio.core.records.suite import Suite, SuiteAnswer, SuiteItem, Sui
 from distill_studio.evaluate.standings import Standings, standings
 from distill_studio.evaluate.suite_page import suite_page
 from distill_studio.seeds.columns import ColumnMapping
+from distill_studio.services import asking_estimates as estimates
 from distill_studio.services.asking import Asking
 from distill_studio.services.base import Service
 from distill_studio.services.export import ExportFile
@@ -25,6 +26,7 @@ from distill_studio.services.suite_items import content_hash, read_items
 from distill_studio.services.suite_judging import judge_fields, warning
 from distill_studio.services.suite_report import gather
 from distill_studio.services.suite_work import TrialWork
+from distill_studio.services.teacher_costs import Estimate
 from distill_studio.store import feedback
 from distill_studio.store import suites as table
 
@@ -174,6 +176,30 @@ class SuitesService(Service):
         actor.require(Role.VIEWER)
         cards = [self.workspace.evaluate.comparable.card(actor, model) for model in models]
         return warning(self.workspace, judge, cards)
+
+    def estimate(
+        self,
+        actor: Actor,
+        suite: str,
+        models: list[str],
+        samples: int = 1,
+        most_items: int = 0,
+        max_tokens: int = 512,
+        judge: str = "",
+    ) -> list[Estimate]:
+        """About what `suites_run` will cost at each teacher behind a URL; none where none is."""
+        actor.require(Role.VIEWER)
+        found = self.get(actor, suite)
+        cards = [self.workspace.evaluate.comparable.card(actor, model) for model in models]
+        items = table.items(self.db, found.id, limit=max(most_items, 0))
+        prompts = [item.messages for item in items]
+        costs = estimates.of_models(self.workspace, actor, cards, prompts, max_tokens, samples)
+        if judge and found.scorer is SuiteScorer.JUDGE:
+            answers = samples * len(cards)
+            costs += estimates.of_suite_judge(
+                self.workspace, actor, judge, items, answers, max_tokens
+            )
+        return estimates.together(self.workspace, costs)
 
     def again(self, actor: Actor, trial_id: str) -> Job:
         """Ask what failed, or what a stopped job left out, once more; answers stay."""
