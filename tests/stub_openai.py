@@ -22,6 +22,7 @@ class Answer:
     delay_s: float = 0.0
     pieces: tuple[str, ...] = ()  # sent as an event stream instead of a body
     pause_s: float = 0.0  # between the pieces
+    usage: dict[str, int] = field(default_factory=dict)  # told after the pieces; {}: untold
     hangs_up: bool = False  # close the connection in the middle of the reply
     drops: bool = False  # close the connection without a word
 
@@ -209,13 +210,17 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Type", "text/event-stream")
             self.send_header("Connection", "close")
             self.end_headers()
-            for number, piece in enumerate(answer.pieces):
+            chunk = {"id": "x", "object": "chat.completion.chunk", "created": 0, "model": "stub-1"}
+            chunks = [
+                chunk | {"choices": [{"index": 0, "delta": {"content": piece}}]}
+                for piece in answer.pieces
+            ]
+            if answer.usage:
+                chunks.append(chunk | {"choices": [], "usage": answer.usage})
+            for number, one in enumerate(chunks):
                 if number and self._waits(answer.pause_s):
                     return
-                choice = {"index": 0, "delta": {"content": piece}}
-                chunk = {"id": "x", "object": "chat.completion.chunk", "created": 0}
-                data = json.dumps(chunk | {"model": "stub-1", "choices": [choice]})
-                self.wfile.write(f"data: {data}\n\n".encode())
+                self.wfile.write(f"data: {json.dumps(one)}\n\n".encode())
                 self.wfile.flush()
             self.wfile.write(b"data: [DONE]\n\n")
         except OSError:

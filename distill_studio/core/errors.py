@@ -127,6 +127,6 @@ class TeacherMalformedReply(TeacherError):
 
 
 class TeacherSpendLimit(TeacherError):
-    """What one generation may cost is spent; nothing more is asked."""
+    """What one job may cost is spent; nothing more is asked."""
 
     code = "spend_limit"

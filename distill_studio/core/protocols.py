@@ -103,15 +103,15 @@ class ChatModel(Protocol):
 
 @runtime_checkable
 class CountedChatModel(Protocol):
-    """A chat model behind a server that counts the tokens of a streamed answer."""
+    """A chat model that tells what a streamed answer has used."""
 
     def stream_counted(
         self,
         request: ChatRequest,
         cancel: CancelToken | None,
-        on_usage: Callable[[int, int], None],
+        heard: Callable[[ChatReply], None],
     ) -> AsyncIterator[str]:
-        """`stream`; `on_usage(tokens read, tokens written)` is called where the server tells."""
+        """`stream`; `heard` is told once what was written, with the tokens that were counted."""
         ...
 
 

@@ -14,6 +14,7 @@ from distill_studio.core.errors import StudioError
 from distill_studio.core.progress import CancelToken
 from distill_studio.core.protocols import (
     ChatModel,
+    ChatReply,
     ChatRequest,
     Clock,
     CountedChatModel,
@@ -164,11 +165,12 @@ class _Pump:
         self, model: ChatModel, request: ChatRequest, leave: CancelToken
     ) -> AsyncIterator[str]:
         if isinstance(model, CountedChatModel):
-            return model.stream_counted(request, leave, self._note_usage)
+            return model.stream_counted(request, leave, self._heard)
         return model.stream(request, leave)
 
-    def _note_usage(self, read: int, written: int) -> None:
-        self.usage = read, written
+    def _heard(self, reply: ChatReply) -> None:
+        if reply.prompt_tokens is not None and reply.completion_tokens is not None:
+            self.usage = reply.prompt_tokens, reply.completion_tokens
 
     async def figures(self) -> AnswerStats:
         """`stats` in a thread: counting may load a tokenizer."""

@@ -8,6 +8,7 @@ worked out when asked for, and hold until the store changes.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from distill_studio.agreement.bradley_terry import rank
@@ -18,7 +19,8 @@ from distill_studio.core.errors import Conflict, InvalidInput
 from distill_studio.core.records import Job
 from distill_studio.core.records.comparison import ModelRole
 from distill_studio.evaluate.wins import win_rates
-from distill_studio.judge import family_warning
+from distill_studio.judge import family_warning, load_pairwise
+from distill_studio.services import asking_estimates as estimates
 from distill_studio.services.agreement_views import (
     JudgeStats,
     judge_ratings,
@@ -26,7 +28,7 @@ from distill_studio.services.agreement_views import (
     vote_ratings,
     without_both_bad,
 )
-from distill_studio.services.arena_judging import ArenaJudge
+from distill_studio.services.arena_judging import ArenaJudge, requests_of, waiting
 from distill_studio.services.arena_views import (
     ArenaCandidate,
     ArenaJudgeStats,
@@ -36,11 +38,13 @@ from distill_studio.services.arena_views import (
     voter_name,
     votes_by_model,
 )
+from distill_studio.services.asking import Asking
 from distill_studio.services.base import Service
 from distill_studio.services.checkpoints import parse_name
 from distill_studio.services.jobs import JobContext
 from distill_studio.services.meetings import Sources, hidden_voters, meetings_of
 from distill_studio.services.memo import Memo
+from distill_studio.services.teacher_costs import Estimate
 from distill_studio.store import agreement as votes
 from distill_studio.store import arena as table
 from distill_studio.store import runs
@@ -112,6 +116,24 @@ class ArenaService(Service):
             for one in self.workspace.teachers.page(actor)
         ]
 
+    def estimate(self, actor: Actor, judge: str, most: int = MOST) -> list[Estimate]:
+        """About what `arena_judge` will cost; empty for a model of this machine.
+
+        The length of the first comparisons that it has not read stands for the others'.
+        """
+        actor.require(Role.VIEWER)
+        voter = voter_name(judge, self.workspace.teachers.config(judge).model)
+        there = table.counts(self.db)["comparisons"] - table.read_counts(self.db).get(voter, 0)
+        wanted, prompt = min(most, there), load_pairwise()
+        found = [
+            couple
+            for couple in waiting(self.db, voter, prompt.version, min(wanted, MOST))
+            if not couple.is_same
+        ]
+        requests = chain.from_iterable(requests_of("", couple, prompt) for couple in found)
+        share = min(1.0, MOST / wanted) if wanted > 0 else 1.0
+        return estimates.of_requests(self.workspace, actor, judge, requests, share)
+
     # -- voting ---------------------------------------------------------------------------
 
     def judge(self, actor: Actor, judge: str, most: int = MOST) -> Job:
@@ -143,20 +165,29 @@ class ArenaService(Service):
     def _run_judge(self, context: JobContext) -> dict[str, Any]:
         name = context.params["judge"]
         config = self.workspace.teachers.config(name)
-        judge = ArenaJudge(
-            self.db,
-            self.workspace.teachers.model(name),
-            judge=name,
-            model_id=config.model,
-            voter=voter_name(name, config.model),
-            job_id=context.job.id,
-            user=context.actor.user,
-        )
-        said = judge.run(int(context.params["most"]), context.progress, context.cancel)
+        with Asking(self.workspace, context.job.id) as asking:
+            judge = ArenaJudge(
+                self.db,
+                asking.teacher(name),
+                judge=name,
+                model_id=config.model,
+                voter=voter_name(name, config.model),
+                job_id=context.job.id,
+                user=context.actor.user,
+            )
+
+            def progress(done: int, total: int | None = None, note: str = "") -> None:
+                context.progress(done, total, asking.said(note))
+
+            said = judge.run(int(context.params["most"]), progress, context.cancel)
         lost = said["unreadable"] + said["failed"]
         if lost:
             context.log(f"{lost} verdicts could not be had. Have it vote again for them.")
-        return {"said": table.counts_of_job(self.db, context.job.id), "judge": judge.voter}
+        return {
+            "said": table.counts_of_job(self.db, context.job.id),
+            "judge": judge.voter,
+            "cost_usd": asking.cost_usd,
+        }
 
     # -- inside ---------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import chain, combinations, islice
 from typing import Literal
 
-from distill_studio.core.errors import TeacherError
+from distill_studio.core.errors import TeacherError, TeacherSpendLimit
 from distill_studio.core.lenient_json import Unreadable
 from distill_studio.core.progress import CancelToken, Progress, no_progress
 from distill_studio.core.protocols import ChatModel, ChatReply, ChatRequest
@@ -29,11 +29,11 @@ from distill_studio.services.arena_votes import record_judgement
 from distill_studio.store import arena as table
 from distill_studio.store import evaluations
 from distill_studio.store.database import Database, Row
-from distill_studio.teachers.openai_compatible import OpenAIChatModel
 
 Vote = Literal["left", "right", "tie"]
 _FIRST, _AT_ONCE = 8, 100  # couples handed over together: few until one was answered
 _LOOKED_AT = 100  # comparisons whose readings are asked for in one query
+_REFUSED = TeacherSpendLimit.code  # not asked, so nothing was said; a resume asks
 _VOTES: dict[str, Vote] = {"first": "left", "second": "right", "tie": "tie"}
 _WORDS = {
     "left": "for the left",
@@ -95,38 +95,13 @@ class ArenaJudge:
             TeacherError: No request was answered; says why.
             Cancelled: Somebody stopped it; what was said is stored.
         """
-        couples = list(self._waiting(most))
+        couples = list(waiting(self.db, self.voter, self.prompt.version, most, self.job_id))
         said: Counter[str] = Counter()
         progress(0, len(couples), "asking")
         asyncio.run(self._ask_all(couples, said, progress, cancel))
         if cancel is not None:
             cancel.raise_if_cancelled()
         return said
-
-    def _waiting(self, most: int) -> Iterator[Couple]:
-        """The couples to read. What this job began comes first and counts among the `most`."""
-        begun = table.comparisons_of_job(self.db, self.job_id)
-        for comparison, couples in self._unread(evaluations.get_many(self.db, begun)):
-            yield from _couples(comparison, couples)
-        known = set(begun)
-        others = (c for c in table.comparisons(self.db) if c.id not in known)
-        for comparison, couples in islice(self._unread(others), max(most - len(begun), 0)):
-            yield from _couples(comparison, couples)
-
-    def _unread(
-        self, comparisons: Sequence[Comparison] | Iterator[Comparison]
-    ) -> Iterator[tuple[Comparison, list[tuple[int, int]]]]:
-        rest = iter(comparisons)
-        while some := list(islice(rest, _LOOKED_AT)):
-            read = table.couples_read(
-                self.db, self.voter, self.prompt.version, [c.id for c in some]
-            )
-            for comparison in some:
-                good = [k for k, answer in enumerate(comparison.answers) if answer.is_ok]
-                done = read.get(comparison.id, set())
-                left = [couple for couple in combinations(good, 2) if couple not in done]
-                if left:
-                    yield comparison, left
 
     async def _ask_all(
         self,
@@ -136,16 +111,12 @@ class ArenaJudge:
         cancel: CancelToken | None,
     ) -> None:
         start = 0
-        try:
-            while start < len(couples):
-                if cancel is not None:
-                    cancel.raise_if_cancelled()
-                some = couples[start : start + (_AT_ONCE if start else _FIRST)]
-                await self._ask(some, said, len(couples), progress, cancel)
-                start += len(some)
-        finally:
-            if isinstance(self.model, OpenAIChatModel):
-                await self.model.aclose()
+        while start < len(couples):
+            if cancel is not None:
+                cancel.raise_if_cancelled()
+            some = couples[start : start + (_AT_ONCE if start else _FIRST)]
+            await self._ask(some, said, len(couples), progress, cancel)
+            start += len(some)
 
     async def _ask(
         self,
@@ -160,29 +131,21 @@ class ArenaJudge:
                 self._keep(couple, "tie", reason="The two answers have the same words.")
                 said["tie"] += 1
         asked = {str(k): couple for k, couple in enumerate(couples) if not couple.is_same}
-        requests = list(chain.from_iterable(self._requests(k, c) for k, c in asked.items()))
+        requests = list(
+            chain.from_iterable(requests_of(k, c, self.prompt) for k, c in asked.items())
+        )
         heard: dict[str, dict[str, ChatReply]] = {}
         reason = ""
         async for reply in self.model.generate(requests, cancel):
             key, _, order = reply.key.partition("/")
             both = heard.setdefault(key, {})
             both[order] = reply
-            if len(both) == 2:
+            if len(both) == 2 and not any(r.error_code == _REFUSED for r in both.values()):
                 said[self._hear(asked[key], both)] += 1
                 reason = next((r.error for r in both.values() if not r.is_ok), reason)
                 progress(said.total(), total, _in_words(said))
         if reason and said.total() == said["failed"]:
             raise TeacherError(f"None of {said.total()} verdicts could be had: {reason}")
-
-    def _requests(self, key: str, couple: Couple) -> tuple[ChatRequest, ChatRequest]:
-        answers = couple.comparison.answers
-        return pairwise_requests(
-            key,
-            couple.comparison.messages,
-            answers[couple.left].text,
-            answers[couple.right].text,
-            prompt=self.prompt,
-        )
 
     def _hear(self, couple: Couple, both: dict[str, ChatReply]) -> str:
         """Store what follows from both replies."""
@@ -221,6 +184,51 @@ class ArenaJudge:
         vote = None if said == "unreadable" or said == "failed" else said
         record_judgement(self.db, couple.comparison, vote, row)
         return said
+
+
+def waiting(
+    db: Database, voter: str, prompt_version: str, most: int, job_id: str = ""
+) -> Iterator[Couple]:
+    """The couples that a judge is to read. What the job began comes first, among the `most`."""
+    begun = table.comparisons_of_job(db, job_id) if job_id else []
+    for comparison, couples in _unread(db, voter, prompt_version, evaluations.get_many(db, begun)):
+        yield from _couples(comparison, couples)
+    known = set(begun)
+    others = (c for c in table.comparisons(db) if c.id not in known)
+    unread = _unread(db, voter, prompt_version, others)
+    for comparison, couples in islice(unread, max(most - len(begun), 0)):
+        yield from _couples(comparison, couples)
+
+
+def requests_of(
+    key: str, couple: Couple, prompt: PairwisePrompt
+) -> tuple[ChatRequest, ChatRequest]:
+    """What a judge is asked of two answers, in both orders."""
+    answers = couple.comparison.answers
+    return pairwise_requests(
+        key,
+        couple.comparison.messages,
+        answers[couple.left].text,
+        answers[couple.right].text,
+        prompt=prompt,
+    )
+
+
+def _unread(
+    db: Database,
+    voter: str,
+    prompt_version: str,
+    comparisons: Sequence[Comparison] | Iterator[Comparison],
+) -> Iterator[tuple[Comparison, list[tuple[int, int]]]]:
+    rest = iter(comparisons)
+    while some := list(islice(rest, _LOOKED_AT)):
+        read = table.couples_read(db, voter, prompt_version, [c.id for c in some])
+        for comparison in some:
+            good = [k for k, answer in enumerate(comparison.answers) if answer.is_ok]
+            done = read.get(comparison.id, set())
+            left = [couple for couple in combinations(good, 2) if couple not in done]
+            if left:
+                yield comparison, left
 
 
 def _couples(comparison: Comparison, places: Sequence[tuple[int, int]]) -> list[Couple]:

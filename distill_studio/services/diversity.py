@@ -30,6 +30,7 @@ from distill_studio.curate.reports import CurateSettings, RowText
 from distill_studio.services import curation_views
 from distill_studio.services import diversity_views as views
 from distill_studio.services import diversity_work as work
+from distill_studio.services.asking import Asking
 from distill_studio.services.base import Service
 from distill_studio.services.curation_apply import put_in_force
 from distill_studio.services.curation_settings import settings_in_force
@@ -233,12 +234,13 @@ class DiversityService(Service):
         return made
 
     def _run_label(self, context: JobContext) -> dict[str, Any]:
-        model = self.workspace.teachers.model(context.params["teacher"])
         run = int(context.params["run"])
-        given, failures = work.ask_labels(self.db, model, run, context.progress, context.cancel)
+        with Asking(self.workspace, context.job.id) as asking:
+            model = asking.teacher(context.params["teacher"])
+            given, failures = work.ask_labels(self.db, model, run, context.progress, context.cancel)
         for failure in failures[:10]:
             context.log(failure)
-        return {"named": given, "failed": len(failures)}
+        return {"named": given, "failed": len(failures), "cost_usd": asking.cost_usd}
 
     def _run_select(self, context: JobContext) -> dict[str, Any]:
         context.progress(0, None, "loading the embedding model")

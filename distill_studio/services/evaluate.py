@@ -29,12 +29,15 @@ from distill_studio.evaluate.board import Board, empty_answers
 from distill_studio.evaluate.compare import ModelSource, Started, fan_out
 from distill_studio.evaluate.duels import place_of
 from distill_studio.evaluate.prompts import held_out_prompts
+from distill_studio.services import asking_estimates as estimates
 from distill_studio.services.arena_votes import record_verdict
+from distill_studio.services.asking import Asking
 from distill_studio.services.base import Service
 from distill_studio.services.comparable_models import ComparableModels, facts_of
 from distill_studio.services.comparison_costs import costed
 from distill_studio.services.jobs import JobContext
 from distill_studio.services.sampling import sampling_of
+from distill_studio.services.teacher_costs import Estimate
 from distill_studio.store import evaluations as table
 from distill_studio.teachers.prices import Price
 
@@ -51,6 +54,7 @@ class _Running:
 
 
 FEWEST, MOST = 2, 4
+COMPARE_KIND, SET_KIND = "compare", "compare_set"
 _LARGEST_SET = 500
 
 
@@ -75,7 +79,7 @@ class EvaluateService(Service):
         super().__init__(workspace)
         self.comparable = ComparableModels(workspace)
         self._running: dict[str, _Running] = {}
-        workspace.jobs.register("compare_set", self._run_set, "io")
+        workspace.jobs.register(SET_KIND, self._run_set, "io")
 
     # -- what there is --------------------------------------------------------------------
 
@@ -120,8 +124,9 @@ class EvaluateService(Service):
         actor.require(Role.REVIEWER)
         sampling = sampling_of(temperature, top_p, max_tokens, seed)
         conversation = _conversation(prompt, messages)
-        comparison, sources = self._prepare(actor, models, conversation, sampling, blind)
-        last = asyncio.run(_last(self._frames(comparison, sources, sampling, CancelToken())))
+        comparison = self._prepare(actor, models, conversation, sampling, blind)
+        frames = self._frames(comparison, self._asking(comparison), sampling, CancelToken())
+        last = asyncio.run(_last(frames))
         return self.get(actor, last.id)
 
     async def stream(
@@ -133,10 +138,11 @@ class EvaluateService(Service):
         blind: bool = False,
     ) -> AsyncGenerator[Comparison, None]:
         """The comparison as it grows, about 16 times a second, masked when blind."""
-        comparison, sources = await asyncio.to_thread(
+        comparison = await asyncio.to_thread(
             self._prepare, actor_, models, messages, sampling, blind
         )
-        async with aclosing(self._frames(comparison, sources, sampling, CancelToken())) as frames:
+        asking = self._asking(comparison)
+        async with aclosing(self._frames(comparison, asking, sampling, CancelToken())) as frames:
             async for frame in frames:
                 yield seen_by(frame)
 
@@ -202,20 +208,11 @@ class EvaluateService(Service):
         """Compare on several prompts in one job: those given, else held-out ones."""
         actor.require(Role.REVIEWER)
         sampling = sampling_of(temperature, top_p, max_tokens, seed)
-        if not 1 <= count <= _LARGEST_SET:
-            raise InvalidInput(f"A set has 1 to {_LARGEST_SET} prompts.")
         cards = self._chosen(actor, models)
-        if prompts is None:
-            conversations = self.examples(actor, count)
-        else:
-            conversations = [_conversation(text, None) for text in prompts]
-        if not conversations:
-            raise InvalidInput(
-                "There are no held-out prompts yet.", "Freeze a snapshot first, or give prompts."
-            )
+        conversations = self._prompts(actor, count, prompts)
         return self.workspace.jobs.submit(
             actor,
-            "compare_set",
+            SET_KIND,
             f"Compare {len(cards)} models on {len(conversations)} prompts",
             {
                 "models": [card.id for card in cards],
@@ -226,27 +223,56 @@ class EvaluateService(Service):
             },
         )
 
+    def estimate(
+        self,
+        actor: Actor,
+        models: list[str],
+        count: int = 10,
+        prompts: list[str] | None = None,
+        max_tokens: int = 256,
+    ) -> list[Estimate]:
+        """About what `evaluate_compare_set` will cost at each teacher behind a URL."""
+        actor.require(Role.VIEWER)
+        cards, asked = self._chosen(actor, models), self._prompts(actor, count, prompts)
+        return estimates.of_models(self.workspace, actor, cards, asked, max_tokens)
+
+    def _prompts(self, actor: Actor, count: int, prompts: list[str] | None) -> list[list[Message]]:
+        """Those of a set: given, else held out."""
+        if not 1 <= count <= _LARGEST_SET:
+            raise InvalidInput(f"A set has 1 to {_LARGEST_SET} prompts.")
+        if prompts is None:
+            found = self.examples(actor, count)
+        else:
+            found = [_conversation(text, None) for text in prompts]
+        if not found:
+            raise InvalidInput(
+                "There are no held-out prompts yet.", "Freeze a snapshot first, or give prompts."
+            )
+        return found
+
     def _run_set(self, context: JobContext) -> dict[str, Any]:
         params, set_id = context.params, context.job.id
         sampling = SamplingParams(**params["sampling"])
         stored = table.numbers_of_set(self.db, set_id)
         total = len(params["prompts"])
-        for number, turns in enumerate(params["prompts"]):
-            if number not in stored:
+        with Asking(self.workspace, set_id) as asking:
+            for number, turns in enumerate(params["prompts"]):
+                if number in stored:
+                    continue
                 context.cancel.raise_if_cancelled()
-                context.progress(number, total, turns[-1]["content"][:80])
+                asking.raise_if_spent()
+                context.progress(number, total, asking.said(turns[-1]["content"][:80]))
                 messages = [Message(**turn) for turn in turns]
-                comparison, sources = self._prepare(
+                comparison = self._prepare(
                     context.actor, params["models"], messages, sampling, params["blind"]
                 )
                 place = {"set_id": set_id, "set_number": number}
-                frames = self._frames(
-                    comparison.model_copy(update=place), sources, sampling, context.cancel
-                )
+                comparison = comparison.model_copy(update=place)
+                frames = self._frames(comparison, asking, sampling, context.cancel)
                 asyncio.run(_last(frames))
         context.cancel.raise_if_cancelled()
-        context.progress(total, total)
-        return {"set_id": set_id, "comparisons": total}
+        context.progress(total, total, asking.said(f"{total} compared"))
+        return {"set_id": set_id, "comparisons": total, "cost_usd": asking.cost_usd}
 
     # -- inside ---------------------------------------------------------------------------
 
@@ -263,29 +289,34 @@ class EvaluateService(Service):
         messages: Sequence[Message],
         sampling: SamplingParams,
         blind: bool,
-    ) -> tuple[Comparison, list[ModelSource]]:
+    ) -> Comparison:
         actor.require(Role.REVIEWER)
         cards = self._chosen(actor, models)
         if blind:
             cards = shuffled(cards, random.SystemRandom())
-        comparison = Comparison(
+        return Comparison(
             messages=tuple(_conversation("", list(messages))),
             answers=empty_answers(cards),
             sampling=sampling.model_dump(mode="json"),
             is_blind=blind,
             user=actor.user,
         )
-        return comparison, [self.comparable.source(card) for card in cards]
+
+    def _asking(self, comparison: Comparison) -> Asking:
+        """For a comparison that is no job's."""
+        who = ", ".join(sorted(answer.card.label for answer in comparison.answers))
+        return Asking(self.workspace, comparison.id, COMPARE_KIND, f"Compare {who}")
 
     async def _frames(
         self,
         comparison: Comparison,
-        sources: Sequence[ModelSource],
+        asking: Asking,
         sampling: SamplingParams,
         cancel: CancelToken,
     ) -> AsyncGenerator[Comparison, None]:
         """The growing comparison; stored at the end, however it comes."""
         board = Board(comparison)
+        sources = [asking.source(answer.card) for answer in comparison.answers]
         ready: dict[int, ModelCard] = {}
         noted = [_noting(source, ready, i, comparison) for i, source in enumerate(sources)]
         self._running[comparison.id] = _Running(cancel, board)
@@ -302,17 +333,19 @@ class EvaluateService(Service):
                     yield board.comparison()
         finally:
             board.stop()
-            await asyncio.to_thread(self._keep, board.comparison())
+            await asyncio.to_thread(self._keep, board.comparison(), asking)
 
     def _prices(self, comparison: Comparison) -> list[Price | None]:
         return [self.comparable.price(answer.card) for answer in comparison.answers]
 
-    def _keep(self, comparison: Comparison) -> None:
+    def _keep(self, comparison: Comparison, asking: Asking) -> None:
         """Store it, unless nothing was written, or it was stopped inside a set (done again)."""
         is_cut = any(answer.state == "stopped" for answer in comparison.answers)
         has_said = any(a.text or a.state in ("done", "failed") for a in comparison.answers)
-        if has_said and not (comparison.set_id and is_cut):
-            table.insert(self.db, comparison)
+        with self.db.write():
+            if has_said and not (comparison.set_id and is_cut):
+                table.insert(self.db, comparison)
+            asking.save()
         self._running.pop(comparison.id, None)  # only now: no moment in which it is nowhere
 
     def _stored(self, actor: Actor, comparison_id: str) -> Comparison:

@@ -22,6 +22,7 @@ from distill_studio.core.records.feedback import Feedback, FeedbackKind
 from distill_studio.core.records.suite import Suite, SuiteAnswer, SuiteItem, Trial
 from distill_studio.distill.spec import TrainSpec
 from distill_studio.evaluate.losses import LossGroup, Tally, tally
+from distill_studio.services.asking import Asking
 from distill_studio.services.base import Service
 from distill_studio.services.checkpoints import parse_name
 from distill_studio.services.feedback_undo import undo
@@ -389,8 +390,10 @@ class FeedbackService(Service):
             raise Conflict("This step was undone.", "Have the teacher write them anew.")
         suite = self.workspace.suites.get(context.actor, step.suite_id)
         comparable = self.workspace.evaluate.comparable
-        model = comparable.source(comparable.card(context.actor, context.params["teacher"]))
-        return make_seeds(self.db, step, suite, model, context)
+        card = comparable.card(context.actor, context.params["teacher"])
+        with Asking(self.workspace, context.job.id) as asking:
+            made = make_seeds(self.db, step, suite, asking.source(card), asking.said, context)
+        return made | {"cost_usd": asking.cost_usd}
 
 
 def _numbers(steps: list[Feedback], kind: FeedbackKind) -> set[int]:

@@ -229,12 +229,21 @@ def make_seeds(
     step: Feedback,
     suite: Suite,
     source: Callable[[], ChatModel],
+    said: Callable[[str], str],
     context: JobContext,
 ) -> dict[str, Any]:
     """Ask a teacher for new prompts near the lost ones and store those that are new.
 
     What copies the suite (13 words in a row, or as decontamination says) or is too like a prompt
     shown or written before is dropped; how many for which reason is in the result.
+
+    Args:
+        db: The store.
+        step: What the prompts belong to.
+        suite: Where the student lost.
+        source: Makes the teacher ready.
+        said: Adds to a note what it has cost so far.
+        context: Of the job.
     """
     items = {item.number: item for item in suites.items(db, suite.id)}
     batches = [
@@ -252,7 +261,7 @@ def make_seeds(
         for place, (_, numbers) in enumerate(batches)
         if place not in maker.done
     ]
-    asyncio.run(maker.ask(model, requests, batches, context))
+    asyncio.run(maker.ask(model, requests, batches, said, context))
     context.cancel.raise_if_cancelled()
     for text in maker.unread:
         context.log(text)
@@ -309,6 +318,7 @@ class _SeedMaker:
         model: ChatModel,
         requests: Sequence[ChatRequest],
         batches: Sequence[tuple[str, Sequence[int]]],
+        said: Callable[[str], str],
         context: JobContext,
     ) -> None:
         """Ask all, and store what each reply brings as it comes."""
@@ -316,7 +326,7 @@ class _SeedMaker:
         async for reply in model.generate(requests, context.cancel):
             await asyncio.to_thread(self._take, reply, *batches[int(reply.key)])
             done += 1
-            context.progress(done, len(batches), f"{self.new} new prompts")
+            context.progress(done, len(batches), said(f"{self.new} new prompts"))
 
     def _take(self, reply: ChatReply, name: str, numbers: Sequence[int]) -> None:
         if not reply.is_ok:

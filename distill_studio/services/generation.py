@@ -21,6 +21,7 @@ from distill_studio.generate.meter import Meter, in_words
 from distill_studio.generate.parse import Provenance, to_rows
 from distill_studio.generate.runner import Endpoint, Line, Outcome, Runner, Taken
 from distill_studio.generate.tally import Tally
+from distill_studio.services.asking import cost_usd
 from distill_studio.services.generation_help import GenerationHelp, examples
 from distill_studio.services.generation_plan import GenerationPlan
 from distill_studio.store import failures as failures_table
@@ -270,14 +271,7 @@ def lines_of(
 
 def asked_of(points: Sequence[Endpoint]) -> list[AskedTotals]:
     """What each has been asked in this job so far, with its cost where its price is known."""
-    return [point.tally.totals(point.teacher, _cost_usd(point)) for point in points]
-
-
-def _cost_usd(point: Endpoint) -> float | None:
-    if not isinstance(point.model, OpenAIChatModel):
-        return 0.0
-    spending = point.model.spending
-    return None if spending.price is None else round(spending.spent_usd, 6)
+    return [point.tally.totals(point.teacher, cost_usd(point.model)) for point in points]
 
 
 async def close(points: Sequence[Endpoint]) -> None:

@@ -24,7 +24,6 @@ from distill_studio.judge import (
 from distill_studio.store import leak_opinions as table
 from distill_studio.store import pairs
 from distill_studio.store.database import Database, Row
-from distill_studio.teachers.openai_compatible import OpenAIChatModel
 
 _FIRST, _AT_ONCE = 16, 200  # requests handed over together: few until one was answered
 _SAID = {"yes": "leak", "no": "not_leak", "unsure": "unsure"}
@@ -72,14 +71,10 @@ class LeakJudge:
 
         async def ask() -> None:
             nonlocal start
-            try:
-                while start < len(rows):
-                    some = rows[start : start + (_AT_ONCE if start else _FIRST)]
-                    await self._ask(some, said, len(rows), progress, cancel)
-                    start += len(some)
-            finally:
-                if isinstance(self.model, OpenAIChatModel):
-                    await self.model.aclose()
+            while start < len(rows):
+                some = rows[start : start + (_AT_ONCE if start else _FIRST)]
+                await self._ask(some, said, len(rows), progress, cancel)
+                start += len(some)
 
         progress(0, len(rows), "asking")
         asyncio.run(ask())

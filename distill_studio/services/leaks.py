@@ -32,6 +32,7 @@ from distill_studio.services import (
     leak_views,
 )
 from distill_studio.services import leak_work as work
+from distill_studio.services.asking import Asking
 from distill_studio.services.base import Service
 from distill_studio.services.curation_fresh import check_leaks
 from distill_studio.services.hub_collections import (
@@ -333,13 +334,16 @@ class LeaksService(Service):
         asked = context.params
         self.keep_in_step()
         packs = [pack["id"] for name in asked["packs"] if (pack := table.pack(self.db, name))]
-        model = self.workspace.teachers.model(asked["teacher"])
-        judge = LeakJudge(self.db, model, asked["teacher"], context.job.id, context.actor.user)
-        said = judge.run(packs, int(asked["most"]), context.progress, context.cancel)
+        teacher = asked["teacher"]
+        with Asking(self.workspace, context.job.id) as asking:
+            who = teacher, context.job.id, context.actor.user
+            judge = LeakJudge(self.db, asking.teacher(teacher), *who)
+            said = judge.run(packs, int(asked["most"]), context.progress, context.cancel)
         lost = said.get("unreadable", 0) + said.get("failed", 0)
         if lost:
             context.log(f"{lost} replies were no use; the candidates say why. Ask again for them.")
-        return {"said": opinions.counts_of_job(self.db, context.job.id), "teacher": judge.teacher}
+        result = {"said": opinions.counts_of_job(self.db, context.job.id), "teacher": teacher}
+        return result | {"cost_usd": asking.cost_usd}
 
     def _run_hub(self, context: JobContext) -> dict[str, Any]:
         asked, path = context.params, self._new_path()

@@ -105,7 +105,7 @@ def agree(work: TrialWork, card: ModelCard, model: ChatModel, items: Sequence[Su
         measure = loaded
     else:
         work.say(f"loading {teacher.label}")
-        measure = _loaded(teacher, work.comparable.source(teacher)())
+        measure = _loaded(teacher, work.asking.source(teacher)())
     pair = [
         (one.label, _folder(work.comparable, one, must_be_here=True)) for one in (teacher, card)
     ]

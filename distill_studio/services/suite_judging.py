@@ -26,7 +26,6 @@ from distill_studio.judge import (
 )
 from distill_studio.judge.rubric import BEST
 from distill_studio.store import runs
-from distill_studio.teachers.openai_compatible import OpenAIChatModel
 
 if TYPE_CHECKING:
     from distill_studio.services.suite_work import Missing, TrialWork
@@ -75,13 +74,10 @@ def judge_answers(work: TrialWork, card: ModelCard, model: ChatModel, missing: M
     """Have a model write what it has not written yet, then the judge score all that waits.
 
     Raises:
-        InvalidInput: The trial has no judge.
         StudioError: The judge cannot be asked (its key is gone).
     """
-    if work.judge is None:
-        raise InvalidInput("This trial has no judge.")
     work.say(f"loading {work.trial.judge}")
-    judge = work.judge()
+    judge = work.asking.teacher(work.trial.judge)
     there = work.drafts(card)
     wanted = {(item.number, sample): item for item, sample in missing}
     to_write = [(item, sample) for (n, sample), item in wanted.items() if (n, sample) not in there]
@@ -110,13 +106,9 @@ async def _judge_all(
         )
         for key, place in by_key.items()
     ]
-    try:
-        async for reply in judge.generate(requests, work.context.cancel):
-            judged = _judged(drafts[by_key[reply.key]], reply, rubric)
-            work.keep(card, [judged])
-    finally:
-        if isinstance(judge, OpenAIChatModel):
-            await judge.aclose()
+    async for reply in judge.generate(requests, work.context.cancel):
+        judged = _judged(drafts[by_key[reply.key]], reply, rubric)
+        work.keep(card, [judged])
     work.context.cancel.raise_if_cancelled()
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +20,7 @@ from distill_studio.core.errors import Cancelled, InvalidInput, StudioError, Una
 from distill_studio.core.protocols import ChatModel, ChatReply, ChatRequest, SamplingParams
 from distill_studio.core.records.comparison import ModelCard
 from distill_studio.core.records.suite import DRAFT, Suite, SuiteAnswer, SuiteItem, Trial
+from distill_studio.services.asking import Asking
 from distill_studio.services.comparable_models import ComparableModels, facts_of
 from distill_studio.services.jobs import JobContext, NeedsKey
 from distill_studio.services.suite_agreement import agree, teacher_first
@@ -52,8 +53,8 @@ class TrialWork:
         suite: What is asked.
         trial: Of whom.
         context: Of the job.
-        comparable: How models are reached.
-        judge: Makes the judge ready, where the trial has one.
+        comparable: Where models are.
+        asking: How they are reached.
     """
 
     db: Database
@@ -61,7 +62,7 @@ class TrialWork:
     trial: Trial
     context: JobContext
     comparable: ComparableModels
-    judge: Callable[[], ChatModel] | None = None
+    asking: Asking
     failed: int = 0
     _cards: dict[str, ModelCard] = field(default_factory=dict)
     _done: int = 0
@@ -104,7 +105,7 @@ class TrialWork:
             return
         self.say(f"loading {card.label}")
         try:
-            model = self.comparable.source(card)()
+            model = self.asking.source(card)()
         except Cancelled:
             raise
         except (StudioError, *_NOT_LOADED) as err:
@@ -153,7 +154,7 @@ class TrialWork:
 
     def say(self, what: str) -> None:
         """How far it is, and what goes on."""
-        self.context.progress(self._done, self.total, what)
+        self.context.progress(self._done, self.total, self.asking.said(what))
 
     def drafts(self, card: ModelCard) -> dict[tuple[int, int], SuiteAnswer]:
         """What a model has written that has no score, by number and sample."""

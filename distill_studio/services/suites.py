@@ -14,6 +14,8 @@ from distill_studio.core.records.suite import Suite, SuiteAnswer, SuiteItem, Sui
 from distill_studio.evaluate.standings import Standings, standings
 from distill_studio.evaluate.suite_page import suite_page
 from distill_studio.seeds.columns import ColumnMapping
+from distill_studio.services import asking_estimates as estimates
+from distill_studio.services.asking import Asking
 from distill_studio.services.base import Service
 from distill_studio.services.export import ExportFile
 from distill_studio.services.jobs import JobContext
@@ -27,6 +29,7 @@ from distill_studio.services.suite_judging import judge_fields, warning
 from distill_studio.services.suite_report import gather
 from distill_studio.services.suite_weighing import check_local
 from distill_studio.services.suite_work import TrialWork
+from distill_studio.services.teacher_costs import Estimate
 from distill_studio.store import feedback
 from distill_studio.store import suites as table
 
@@ -197,6 +200,30 @@ class SuitesService(Service):
         more = [one.model for one in self.beside(actor, chosen) if one.model]
         return list(dict.fromkeys([*chosen, *more]))[:MOST_MODELS]
 
+    def estimate(
+        self,
+        actor: Actor,
+        suite: str,
+        models: list[str],
+        samples: int = 1,
+        most_items: int = 0,
+        max_tokens: int = 512,
+        judge: str = "",
+    ) -> list[Estimate]:
+        """About what `suites_run` will cost at each teacher behind a URL; none where none is."""
+        actor.require(Role.VIEWER)
+        found = self.get(actor, suite)
+        cards = [self.workspace.evaluate.comparable.card(actor, model) for model in models]
+        items = table.items(self.db, found.id, limit=max(most_items, 0))
+        prompts = [item.messages for item in items]
+        costs = estimates.of_models(self.workspace, actor, cards, prompts, max_tokens, samples)
+        if judge and found.scorer is SuiteScorer.JUDGE:
+            answers = samples * len(cards)
+            costs += estimates.of_suite_judge(
+                self.workspace, actor, judge, items, answers, max_tokens
+            )
+        return estimates.together(self.workspace, costs)
+
     def again(self, actor: Actor, trial_id: str) -> Job:
         """Ask what failed, or what a stopped job left out, once more; answers stay."""
         actor.require(Role.REVIEWER)
@@ -311,19 +338,20 @@ class SuitesService(Service):
     def _run(self, context: JobContext) -> dict[str, Any]:
         trial = self._trial(context.params["trial_id"])
         suite = self.get(context.actor, trial.suite_id)
-        teachers = self.workspace.teachers
-        if trial.judge and (now := teachers.config(trial.judge).model) != trial.judge_model:
+        judged_by = self.workspace.teachers.config(trial.judge) if trial.judge else None
+        if judged_by and (now := judged_by.model) != trial.judge_model:
             raise Conflict(
                 f"{trial.judge} is {now} now, and {trial.judge_model} judges this result.",
                 "Score the models anew, or give the teacher that model again.",
             )
-        work = TrialWork(
-            self.db,
-            suite,
-            trial,
-            context,
-            self.workspace.evaluate.comparable,
-            (lambda: teachers.model(trial.judge)) if trial.judge else None,
-        )
-        work.run()
-        return {"trial_id": trial.id, "suite": suite.name, "failed": work.failed}
+        # Its cost is the trial's: a job that asks again goes on where an earlier one stopped.
+        with Asking(self.workspace, trial.id, JOB_KIND, context.job.title) as asking:
+            comparable = self.workspace.evaluate.comparable
+            work = TrialWork(self.db, suite, trial, context, comparable, asking)
+            work.run()
+        return {
+            "trial_id": trial.id,
+            "suite": suite.name,
+            "failed": work.failed,
+            "cost_usd": asking.cost_usd,
+        }

@@ -12,10 +12,11 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from itertools import islice
 from operator import length_hint
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx2
 from tenacity import (
@@ -34,12 +35,10 @@ from distill_studio.core.records import TeacherConfig
 from distill_studio.teachers import openai_errors as errors
 from distill_studio.teachers import openai_wire as wire
 from distill_studio.teachers.endpoints import Endpoint, Endpoints, new_client
+from distill_studio.teachers.openai_stream import Heard, Streamed, nobody
 from distill_studio.teachers.prices import price_of, tokens_in
 from distill_studio.teachers.rate_limit import RateLimit, Turns
 from distill_studio.teachers.spending import SpendMeter
-
-if TYPE_CHECKING:
-    import openai
 
 _POLL_S = 0.1  # how soon a cancel is noticed
 _FIRST_GUESS = 256  # tokens of an answer, until the first ones have come
@@ -54,7 +53,7 @@ class OpenAIChatModel:
         config: Addresses, model, limits.
         api_key: Sent as bearer token to these addresses; empty for servers that want none.
         limit: Shared by all that ask this teacher; its own without one.
-        spent_usd: What the generation cost before a restart; counts towards the spend limit.
+        spent_usd: What the job cost before a restart; counts towards the spend limit.
         reach: Where connections may lead; by default where this process was told.
     """
 
@@ -113,22 +112,46 @@ class OpenAIChatModel:
             await asyncio.gather(*in_flight, return_exceptions=True)
 
     def stream(self, request: ChatRequest, cancel: CancelToken | None = None) -> AsyncIterator[str]:
-        """Yield pieces of one answer as they are written.
+        """See `stream_counted`."""
+        return self.stream_counted(request, cancel, nobody)
+
+    async def stream_counted(
+        self, request: ChatRequest, cancel: CancelToken | None, heard: Heard
+    ) -> AsyncIterator[str]:
+        """Yield pieces of one answer as they are written, in its turn and within the limits.
+
+        It counts as far as it came, also when nobody reads it to its end.
+
+        Args:
+            request: What is asked.
+            cancel: Stops it between two pieces.
+            heard: Told once of what was written and used, or of the failure; not when it was
+                stopped before the server began to answer.
 
         Raises:
             TeacherError: In any of its forms.
             Cancelled: After `cancel`.
         """
-        return self._pieces(request, cancel, None)
-
-    def stream_counted(
-        self,
-        request: ChatRequest,
-        cancel: CancelToken | None,
-        on_usage: Callable[[int, int], None],
-    ) -> AsyncIterator[str]:
-        """`stream`, and `on_usage(tokens read, tokens written)` where the server tells."""
-        return self._pieces(request, cancel, on_usage)
+        answer = Streamed(request.key, self.config.model)
+        try:
+            async with self._turn(request) as settle:
+                opened = await self._first_that_answers(partial(self._open_stream, request))
+                answer.is_open = True
+                try:
+                    async for chunk in opened[1]:
+                        if cancel is not None:
+                            cancel.raise_if_cancelled()
+                        if piece := answer.take(chunk):
+                            yield piece
+                finally:
+                    settle(answer.reply())
+                    await opened[0].aclose()
+        except TeacherError as err:
+            answer.error = err
+            raise
+        finally:
+            if answer.is_open or answer.error:
+                heard(answer.reply())
 
     # -- beyond ChatModel -----------------------------------------------------------------
 
@@ -207,18 +230,24 @@ class OpenAIChatModel:
 
     async def _attempt(self, request: ChatRequest) -> ChatReply:
         """Ask in its turn and within the limits; counts tokens and cost."""
-        if not self._turns.is_limited and not self.spending.limit_usd:
+        async with self._turn(request) as settle:
             reply = await self.ask(request)
-            self._count(request, reply)
+            settle(reply)
             return reply
+
+    @asynccontextmanager
+    async def _turn(self, request: ChatRequest) -> AsyncIterator[Callable[[ChatReply], None]]:
+        """A request's turn, with its cost set aside; what is yielded counts what it really used.
+
+        Raises:
+            TeacherSpendLimit: Nothing is left to spend.
+        """
         prompt_tokens = _prompt_tokens(request)
         async with self.spending.reserve(prompt_tokens, request.sampling.max_tokens):
             guess = self._answer_tokens or min(request.sampling.max_tokens, _FIRST_GUESS)
             reserved = prompt_tokens + guess
             await self._turns.wait(reserved)
-            reply = await self.ask(request)
-            self._turns.settle(reserved, self._count(request, reply))
-            return reply
+            yield lambda reply: self._turns.settle(reserved, self._count(request, reply))
 
     def _count(self, request: ChatRequest, reply: ChatReply) -> float:
         """Count the cost; returns the tokens, guessed from the text where the server is silent."""
@@ -328,47 +357,33 @@ class OpenAIChatModel:
             raise errors.translate(err, config, self._api_key) from err
         return self._json(config, response)
 
-    async def _pieces(
-        self,
-        request: ChatRequest,
-        cancel: CancelToken | None,
-        on_usage: Callable[[int, int], None] | None,
-    ) -> AsyncIterator[str]:
-        opened = partial(self._open_stream, request, on_usage is not None)
-        client, chunks = await self._first_that_answers(opened)
-        try:
-            async for chunk in chunks:
-                if cancel is not None:
-                    cancel.raise_if_cancelled()
-                if on_usage is not None and (counted := _usage_of(chunk)) is not None:
-                    on_usage(*counted)
-                if piece := _piece_of(chunk):
-                    yield piece
-        finally:
-            await client.close()
-
     async def _open_stream(
-        self, request: ChatRequest, is_counted: bool, endpoint: Endpoint
-    ) -> tuple[openai.AsyncOpenAI, AsyncIterator[Any]]:
-        """A client, to be closed by the caller, and the chunks that come through it."""
+        self, request: ChatRequest, endpoint: Endpoint
+    ) -> tuple[AsyncExitStack, AsyncIterator[Any]]:
+        """The chunks of an answer, and what they come through, to be closed by the caller."""
         import openai
 
         config = endpoint.config
-        client = new_client(config, self._api_key, reach=endpoint.reach)
-        create: Any = client.completions.create if request.raw else client.chat.completions.create
+        await endpoint.hold_back()
         body = self.body(request) | {"stream": True}
-        if is_counted and "stream_options" not in self._refused:
-            body["stream_options"] = {"include_usage": True}
-        try:
-            chunks = await create(**body, extra_headers=self._headers)
-        except openai.APIError as err:
-            await client.close()
-            refused = errors.refused_parameter(err, body)
-            if refused in wire.ADAPTABLE:
-                self._refused.add(refused)
-                return await self._open_stream(request, is_counted, endpoint)
-            raise errors.translate(err, config, self._api_key, is_raw=bool(request.raw)) from err
-        return client, self._translated(config, chunks)
+        if "stream_options" not in self._refused:  # else most servers do not say what they count
+            body |= {"stream_options": {"include_usage": True}}
+        async with AsyncExitStack() as stack:
+            client = new_client(config, self._api_key, reach=endpoint.reach)
+            stack.push_async_callback(client.close)
+            part: Any = client.completions if request.raw else client.chat.completions
+            try:
+                chunks = await part.create(**body, extra_headers=self._headers)
+            except openai.APIError as err:
+                refused = errors.refused_parameter(err, body)
+                if refused not in wire.ADAPTABLE:
+                    raise errors.translate(
+                        err, config, self._api_key, is_raw=bool(request.raw)
+                    ) from err
+            else:
+                return stack.pop_all(), self._translated(config, chunks)
+        self._refused.add(refused)
+        return await self._open_stream(request, endpoint)
 
     async def _translated(
         self, config: TeacherConfig, chunks: AsyncIterator[Any]
@@ -399,22 +414,6 @@ def _wait_s(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     asked = error.retry_after_s if isinstance(error, TeacherRateLimited) else None
     return _back_off(state) if asked is None else asked
-
-
-def _piece_of(chunk: Any) -> str:  # noqa: ANN401  (a chat or completion chunk)
-    choices = chunk.choices or []
-    if not choices:
-        return ""
-    delta = getattr(choices[0], "delta", None)
-    return (delta.content if delta else getattr(choices[0], "text", "")) or ""
-
-
-def _usage_of(chunk: Any) -> tuple[int, int] | None:  # noqa: ANN401  (a chat or completion chunk)
-    """Tokens read and written, where a chunk tells both."""
-    usage = getattr(chunk, "usage", None)
-    read = getattr(usage, "prompt_tokens", None)
-    written = getattr(usage, "completion_tokens", None)
-    return (read, written) if isinstance(read, int) and isinstance(written, int) else None
 
 
 def _prompt_tokens(request: ChatRequest) -> int:

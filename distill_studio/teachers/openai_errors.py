@@ -43,7 +43,7 @@ _OPTIONAL = {
     "response_format": re.compile(r"response.?format|json.?schema|guided|structured.?output"),
     "return_tokens_as_token_ids": re.compile(r"return_tokens_as_token_ids"),
     "logprobs": re.compile(r"logprobs"),
-    "stream_options": re.compile(r"stream_options|include_usage"),
+    "stream_options": re.compile(r"stream.?options|include_usage"),
     "add_special_tokens": re.compile(r"add_special_tokens"),
 }
 _UNSUPPORTED = re.compile(r"unsupported (?:parameter|value):? *['\"`]?(\w+)")

@@ -1,4 +1,4 @@
-"""What one generation has cost so far, and the end of asking when that is enough.
+"""What one job has cost so far, and the end of asking when that is enough.
 
 Start at `SpendMeter.reserve`. Pure but for the event loop it waits in.
 """
@@ -20,7 +20,7 @@ class SpendMeter:
         teacher: Name, for the message.
         price: None where unknown: nothing is counted and no limit holds.
         limit_usd: 0 = none.
-        spent_usd: What the same generation cost before a restart.
+        spent_usd: What the same job cost before a restart.
     """
 
     def __init__(
@@ -56,11 +56,7 @@ class SpendMeter:
         while self._reserved_usd and not self._is_spent and not self._has_room(most_usd):
             await asyncio.sleep(_POLL_S)
         if self._is_spent:
-            raise TeacherSpendLimit(
-                f"{self._teacher} has cost {self.spent_usd:.4f} USD in this generation; its limit"
-                f" is {self.limit_usd:g} USD.",
-                "Raise the teacher's spend limit, then resume: what was answered is stored.",
-            )
+            raise limit_reached(self._teacher, self.spent_usd, self.limit_usd)
         self._reserved_usd += most_usd
         try:
             yield
@@ -75,3 +71,12 @@ class SpendMeter:
 
     def _has_room(self, usd: float) -> bool:
         return self.spent_usd + self._reserved_usd + usd <= self.limit_usd
+
+
+def limit_reached(teacher: str, spent_usd: float, limit_usd: float) -> TeacherSpendLimit:
+    """That a teacher has cost what it may, in words."""
+    return TeacherSpendLimit(
+        f"{teacher} has cost {spent_usd:.4f} USD in this job; the limit of one job is"
+        f" {limit_usd:g} USD.",
+        "Raise the teacher's spend limit, then resume: what was answered is stored.",
+    )

@@ -108,10 +108,10 @@ def test_an_answer_that_fills_the_limit_is_marked_and_stored_as_cut(workspace, o
 class Counted(ScriptedChatModel):
     """A server that counts more than it shows, as one that thinks does."""
 
-    async def stream_counted(self, request, cancel, on_usage):
+    async def stream_counted(self, request, cancel, heard):
         async for piece in self.stream(request, cancel):
             yield piece
-        on_usage(1000, 2000)
+        heard(ChatReply(key=request.key, prompt_tokens=1000, completion_tokens=2000))
 
 
 def priced(workspace, owner, name: str, **prices: float) -> None:
@@ -438,7 +438,8 @@ def test_a_set_answers_held_out_prompts_and_resumes(workspace, owner, models):
     ]  # fmt: skip
     job = workspace.evaluate.compare_set(owner, ["big", "small"], count=3)
     job = workspace.jobs.wait(owner, job.id, timeout_s=20)
-    assert (job.state, job.result) == (JobState.DONE, {"set_id": job.id, "comparisons": 3})
+    assert job.state is JobState.DONE
+    assert job.result == {"set_id": job.id, "comparisons": 3, "cost_usd": 0.0}
     found = workspace.evaluate.page(owner, set_id=job.id)
     assert [c.prompt for c in found] == ["one", "two", "three"]
     assert workspace.evaluate.page(owner) == []  # a set is one entry, not three

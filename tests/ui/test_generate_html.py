@@ -1,10 +1,10 @@
 import pytest
 
 from distill_studio.core.errors import InvalidInput
-from distill_studio.core.records import Job, JobState, Message, Pair, TeacherKind
+from distill_studio.core.records import AskedTotals, Job, JobState, Message, Pair, TeacherKind
 from distill_studio.services.teacher_costs import TeacherPrice
 from distill_studio.services.teacher_testing import TeacherTest, UrlTest
-from distill_studio.ui.panels.generation_html import count_html, preview_html
+from distill_studio.ui.panels.generation_html import asked_html, count_html, preview_html
 from distill_studio.ui.panels.generation_live import live_html, replies_html
 from distill_studio.ui.panels.teacher_form import outcome_html, teacher_from
 from distill_studio.ui.panels.teacher_limits import limit_values, price_words
@@ -131,3 +131,12 @@ def test_a_price_is_told_in_words() -> None:
     free = TeacherPrice(teacher="T", is_known=True, usd_in=0.0, usd_out=0.0, source="here")
     assert "nothing" in price_words(free)
     assert "not known" in price_words(TeacherPrice(teacher="T", is_known=False))
+
+
+def test_what_was_asked_says_for_what() -> None:
+    one = AskedTotals(teacher="T", requests=7)
+    assert "Requests for" not in asked_html([one])
+    kinds = {"generate": 2, "suite": 9, "generate_local": 1, HOSTILE: 1}
+    html = asked_html([one.model_copy(update={"kinds": kinds})])
+    assert f"suites 9, generation 3, {ESCAPED}" in html
+    assert HOSTILE not in html

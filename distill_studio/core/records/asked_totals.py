@@ -19,6 +19,9 @@ class AskedTotals(Record):
         default_factory=dict,
         description="Code -> how often: requests that failed, replies that were no use.",
     )
+    kinds: dict[str, int] = Field(
+        default_factory=dict, description="Kind of job -> requests; where jobs are added up."
+    )
 
     @property
     def failed(self) -> int:

@@ -10,6 +10,7 @@ import gradio as gr
 
 from distill_studio.core.actor import Actor
 from distill_studio.services.arena import JOB_KIND, MOST
+from distill_studio.services.teacher_costs import Estimate
 from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
@@ -17,6 +18,7 @@ from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import note
 from distill_studio.ui.panels import arena_html as draw
 from distill_studio.ui.panels.agreement_html import download_links
+from distill_studio.ui.panels.costs import show_cost
 from distill_studio.ui.panels.jobs import build_jobs_panel
 
 _ID = "evaluate-arena"
@@ -115,6 +117,7 @@ class ArenaPanel:
                 scale=1,
             )
         self.warning = gr.HTML(elem_id=f"{_ID}-warning", apply_default_css=False)
+        self.cost = gr.HTML(elem_id=f"{_ID}-cost", apply_default_css=False)
         self.ask = gr.Button("Have a judge vote", elem_id=f"{_ID}-ask", scale=0, min_width=200)
         self.jobs = build_jobs_panel(self._ui, [JOB_KIND], f"{_ID}-jobs", limit=1)
 
@@ -134,6 +137,7 @@ class ArenaPanel:
         ended = guarded(self._on_end), [workspace, self.is_open, *where[1:]], self.view
         self.jobs.state.change(*ended, **QUIET)
         self.judge.input(guarded(self._on_judge), [workspace, self.judge], self.warning, **QUIET)
+        show_cost(self._ui, [self.judge, self.most], self._cost, self.cost)
         self.ask.click(
             guarded(self._on_ask), [workspace, self.judge, self.most], self.jobs.outputs, **SAYING
         )
@@ -184,6 +188,12 @@ class ArenaPanel:
         opened, actor = self._ui.open(request, workspace)
         opened.arena.judge(actor, judge or "", most=int(most or MOST))
         return self.jobs.poll(request, workspace)
+
+    @staticmethod
+    def _cost(
+        opened: Workspace, actor: Actor, judge: str | None, most: float | None
+    ) -> list[Estimate]:
+        return opened.arena.estimate(actor, judge or "", int(most or MOST))
 
     @staticmethod
     def _asking(opened: Workspace, actor: Actor, judge: str | None) -> tuple[Any, str]:

@@ -12,12 +12,15 @@ from typing import Any
 
 import gradio as gr
 
+from distill_studio.core.actor import Actor
 from distill_studio.core.errors import NotFound
 from distill_studio.core.protocols import SamplingParams
 from distill_studio.core.records import Message
 from distill_studio.core.records.comparison import Comparison, ModelCard, ModelRole
 from distill_studio.services.checkpoints import parse_name
 from distill_studio.services.evaluate import MOST
+from distill_studio.services.teacher_costs import Estimate
+from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import Ui
 from distill_studio.ui.html import empty_state, note
 from distill_studio.ui.panels.comparisons import held_out_html, history_html, set_html
@@ -63,6 +66,7 @@ class Widgets:
     said: gr.HTML
     count: gr.Slider
     run_set: gr.Button
+    set_cost: gr.HTML
     panel: JobsPanel
     set_table: gr.HTML
     history: gr.HTML
@@ -267,6 +271,13 @@ class CompareEvents:
             blind=blind,
         )
         return self._panel.poll(request, workspace)
+
+    @staticmethod
+    def set_cost(
+        opened: Workspace, actor: Actor, chosen: list[str] | None, count: float, longest: float
+    ) -> list[Estimate]:
+        """About what a prompt set takes."""
+        return opened.evaluate.estimate(actor, chosen or [], int(count), max_tokens=int(longest))
 
     # -- looking and voting ---------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 import json
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,20 @@ from distill_studio.generate.prompts import Prompts
 from distill_studio.services.generation_trial import SEEDS
 from distill_studio.services.teacher_costs import Estimate
 from distill_studio.ui.html import counted, esc, note, number, table
+
+_KINDS = {
+    "generate": "generation",
+    "generate_local": "generation",
+    "generate_try": "dry runs",
+    "generate_try_local": "dry runs",
+    "suite": "suites",
+    "arena_judge": "votes in the arena",
+    "feedback_seeds": "new prompts near losses",
+    "leak_judge": "reading leaks",
+    "diversity_label": "names of topics",
+    "compare": "comparisons",
+    "compare_set": "sets of comparisons",
+}
 
 
 def run_button(runs: int, has_steps: bool, must_try: bool) -> Any:  # noqa: ANN401  (an update)
@@ -88,7 +103,8 @@ def estimates_html(estimates: list[Estimate]) -> str:
 
 
 def asked_html(asked: Sequence[AskedTotals], empty: str = "") -> str:
-    """What each teacher was asked, useless replies too."""
+    """What each teacher was asked, useless replies too; for what, where that is told."""
+    has_kinds = any(each.kinds for each in asked)
     rows = [
         [
             esc(each.teacher),
@@ -98,10 +114,12 @@ def asked_html(asked: Sequence[AskedTotals], empty: str = "") -> str:
             _cost(each.cost_usd),
             _failures(each),
             number(each.tokens_per_s),
+            *([_for(each)] if has_kinds else []),
         ]
         for each in asked
     ]
     head = ["Teacher", "Requests", "Tokens read", "written", "USD", "No use", "Tokens/s"]
+    head += ["Requests for"] if has_kinds else []
     return table(head, rows, empty=empty)
 
 
@@ -129,6 +147,14 @@ def _written(asked: AskedTotals) -> str:
 
 def _cost(usd: float | None) -> str:
     return "unknown" if usd is None else f"{usd:.4f}" if usd else "0"
+
+
+def _for(asked: AskedTotals) -> str:
+    """What the requests were for, the most first."""
+    said: Counter[str] = Counter()
+    for kind, count in asked.kinds.items():
+        said[_KINDS.get(kind, kind.replace("_", " "))] += count
+    return esc(", ".join(f"{words} {number(n)}" for words, n in said.most_common()), 300)
 
 
 def _failures(asked: AskedTotals) -> str:

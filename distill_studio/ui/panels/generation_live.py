@@ -68,7 +68,8 @@ def build_live_panel(ui: Ui) -> LivePanel:
         jobs = opened.generate.jobs(actor)
         job = next((j for j in jobs if j.id == chosen_id), jobs[0] if jobs else None)
         if job is None:
-            was_asked = gr.Accordion(visible=bool(opened.generate.trials(actor)))
+            is_asked = opened.generate.trials(actor) or opened.generate.asked(actor)
+            was_asked = gr.Accordion(visible=bool(is_asked))
             nothing = [gr.skip()] * 7
             return (gr.Column(visible=False), *nothing, was_asked, gr.Timer(_IDLE_S, active=True))
         return (

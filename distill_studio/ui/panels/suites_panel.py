@@ -8,12 +8,14 @@ import gradio as gr
 from distill_studio.core.actor import Actor
 from distill_studio.core.records.suite import SuiteScorer
 from distill_studio.services.suites import JOB_KIND, MOST_MODELS
+from distill_studio.services.teacher_costs import Estimate
 from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
 from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import note
 from distill_studio.ui.panels import suites_html as draw
+from distill_studio.ui.panels.costs import show_cost
 from distill_studio.ui.panels.export_html import file_link
 from distill_studio.ui.panels.jobs import build_jobs_panel
 
@@ -155,6 +157,7 @@ class SuitesPanel:
             self.longest = gr.Slider(
                 8, 4096, 512, step=8, label="Longest answer, in tokens", elem_id=f"{_ID}-tokens"
             )
+        self.cost = gr.HTML(elem_id=f"{_ID}-cost", apply_default_css=False)
         self.run = gr.Button(
             "Score", variant="primary", elem_id=f"{_ID}-run", min_width=140, scale=0
         )
@@ -196,6 +199,8 @@ class SuitesPanel:
         settings = [self.most, self.samples, self.temperature, self.longest]
         asked = [workspace, self.suite, self.models, self.judge, *settings]
         self.run.click(guarded(self._on_run), asked, self.jobs.outputs, **SAYING)
+        priced = [self.suite, self.models, self.judge, self.most, self.samples, self.longest]
+        show_cost(self._ui, priced, self._cost, self.cost)
         newest = guarded(self._on_newest), [workspace, self.suite], self.view
         self.suite.input(*newest, **QUIET)
         self.jobs.state.change(*newest, **QUIET)
@@ -301,6 +306,27 @@ class SuitesPanel:
         opened, actor = self._ui.open(request, workspace)
         opened.suites.price(actor, trial or "", usd)
         return self._view(opened, actor, suite, trial)
+
+    @staticmethod
+    def _cost(
+        opened: Workspace,
+        actor: Actor,
+        suite: str | None,
+        models: list[str] | None,
+        judge: str | None,
+        most: float | None,
+        samples: float | None,
+        longest: float,
+    ) -> list[Estimate]:
+        return opened.suites.estimate(
+            actor,
+            suite or "",
+            models or [],
+            samples=int(samples or 1),
+            most_items=int(most or 0),
+            max_tokens=int(longest),
+            judge=judge or "",
+        )
 
     def _on_look(
         self, request: gr.Request, workspace: str, suite: str | None, trial: str | None

@@ -20,6 +20,7 @@ from distill_studio.ui.panels.compare_events import (
     CompareEvents,
     Widgets,
 )
+from distill_studio.ui.panels.costs import show_cost
 from distill_studio.ui.panels.feedback_panel import FeedbackPanel
 from distill_studio.ui.panels.jobs import build_jobs_panel
 from distill_studio.ui.panels.section import Section
@@ -133,6 +134,7 @@ def _layout(ui: Ui) -> Widgets:
                 1, 100, 10, step=1, label="Held-out prompts", elem_id="evaluate-set-count", scale=3
             )
             parts["run_set"] = gr.Button("Compare on these", elem_id="evaluate-set-run", scale=1)
+        parts["set_cost"] = gr.HTML(elem_id="evaluate-set-cost", apply_default_css=False)
         parts["panel"] = build_jobs_panel(ui, ["compare_set"], "evaluate-set-jobs", limit=1)
         parts["set_table"] = _links("evaluate-set-table")
     with gr.Accordion("History", open=True):
@@ -251,6 +253,7 @@ def _wire_asking(ui: Ui, w: Widgets, events: CompareEvents) -> None:
     w.go_on.click(guarded(events.on_continue), [ui.workspace, w.current], turn_outputs, **SAYING)
     w.fresh.click(events.on_fresh, None, turn_outputs, **QUIET)
     set_inputs = [ui.workspace, w.models, w.blind, w.count, *w.sampling]
+    show_cost(ui, [w.models, w.count, w.sampling[2]], events.set_cost, w.set_cost)
     w.run_set.click(guarded(events.on_set), set_inputs, w.panel.outputs, **SAYING)
 
 
