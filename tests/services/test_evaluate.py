@@ -11,7 +11,7 @@ import pytest
 from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import InvalidInput, NotAllowed, NotFound, TeacherUnreachable
 from distill_studio.core.ids import new_id
-from distill_studio.core.protocols import ChatModel, SamplingParams
+from distill_studio.core.protocols import ChatModel, ChatReply, SamplingParams
 from distill_studio.core.records import (
     Decision,
     DecisionKind,
