@@ -94,6 +94,9 @@ class BaseRun(Record):
     eval_every: int = Field(default=20, ge=1, description="Updates between held-out losses.")
     eval_rows: int = Field(default=64, ge=1, description="At most so many held-out rows.")
     save_every: int = Field(default=50, ge=1, description="Updates between checkpoints.")
+    keep_checkpoints: int = Field(
+        default=0, ge=0, le=100, description="Newest ones kept after the end, to be compared."
+    )
     seed: int = Field(default=17, ge=0, le=MOST_SEED, description="Order of rows, adapters.")
     dtype: Literal["auto", "bf16", "fp32"] = Field(
         default="auto", description="auto: what this machine multiplies faster, measured."

@@ -280,6 +280,7 @@ COPIED = (  # fields of a choice that run.json has under the same name
     "eval_every",
     "eval_rows",
     "save_every",
+    "keep_checkpoints",
     "seed",
     "dtype",
     "quantise",

@@ -77,6 +77,7 @@ LEFT_OUT: dict[str, str] = {
     "teacher.server": "how a server is reached; its model stands beside the teacher",
     "cache_folder": "a folder of this machine",
     "save_every": "when it is stored, which changes nothing",
+    "keep_checkpoints": "what is left of it beside the student",
     "resume": "how it is started again",
     "samples": "what is shown while it trains",
     "sample_tokens": "what is shown while it trains",

@@ -90,6 +90,9 @@ class TrainSpec(Record):
     eval_every: int | None = Field(default=None, ge=1, description="Updates.")
     eval_rows: int | None = Field(default=None, ge=1, description="Held-out rows.")
     save_every: int | None = Field(default=None, ge=1, description="Updates.")
+    keep_checkpoints: int | None = Field(
+        default=None, ge=0, le=100, description="Kept after the end, to be compared."
+    )
     seed: int | None = Field(default=None, ge=0, le=MOST_SEED, description="Order of rows.")
     dtype: Literal["auto", "bf16", "fp32"] | None = Field(default=None, description="Numbers.")
     quantise: Literal["none", "nf4"] | None = Field(

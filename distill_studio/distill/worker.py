@@ -52,6 +52,7 @@ from distill_studio.distill.student import (
 from distill_studio.distill.trainers.setup import ROWS_FILE, Setup
 
 logger = logging.getLogger(__name__)
+_RESUMING = ("optimizer*", "scheduler.pt", "scaler.pt", "rng_state*.pth")
 _LOCK_WAIT_S = 1.0  # the app holds it for an instant when it looks whether somebody trains
 
 
@@ -199,10 +200,23 @@ def train(
         return
     events, _ = read_events(folder / EVENTS_FILE)
     writer.write(Done(metrics=final_metrics(events, callback.losses, reached)))
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # only now they are not needed
+    leave_checkpoints(folder, config.keep_checkpoints)  # only now they are not needed
     (folder / ROWS_FILE).unlink(missing_ok=True)
     for tokens in folder.glob("tokens-*"):
         shutil.rmtree(tokens, ignore_errors=True)
+
+
+def leave_checkpoints(folder: Path, kept: int) -> None:
+    """Delete all but the newest of a run that is done, and of those what only resuming needs."""
+    found = sorted((folder / "checkpoints").glob("checkpoint-*"), key=step_of, reverse=True)
+    for path in found[:kept]:
+        for name in _RESUMING:
+            for file in path.glob(name):
+                file.unlink()
+    for path in found[kept:]:
+        shutil.rmtree(path, ignore_errors=True)
+    if not kept:
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
 def last_checkpoint(folder: Path) -> Path | None:

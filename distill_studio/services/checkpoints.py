@@ -1,8 +1,9 @@
 """Checkpoints of a run that can be asked, as its student is once it has finished.
 
-A run that has not finished keeps its newest checkpoints in `checkpoints/`: the whole weights, or a
-LoRA adapter, whose settings name the folder of its base (the pruned copy, where layers were
-dropped). Start at `checkpoint_steps`; `answering_folder` is what loads.
+A run that has not finished keeps its newest checkpoints in `checkpoints/`, and a finished one those
+that it was told to keep (`keep_checkpoints`): the whole weights, or a LoRA adapter, whose settings
+name the folder of its base (the pruned copy, where layers were dropped). Start at
+`checkpoint_steps`; `answering_folder` is what loads.
 """
 
 from __future__ import annotations
@@ -60,8 +61,8 @@ def answering_folder(workspace: Workspace, name: str) -> Path:
     if not _is_usable(folder):
         raise NotFound(
             f"The run '{run}' has no checkpoint of step {step} any more.",
-            "A run keeps its newest ones while it trains, and none once it has finished: then"
-            " choose its student.",
+            "A run keeps its two newest while it trains, and once it has finished as many as it was"
+            " told to keep (Checkpoints kept): else choose its student.",
         )
     return folder
 

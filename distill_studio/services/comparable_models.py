@@ -30,7 +30,7 @@ _MOST_RUNS = 200
 
 
 class ComparableModels:
-    """Teachers, base models, finished runs and checkpoints of others, as cards."""
+    """Teachers, base models, finished runs and the checkpoints that runs keep, as cards."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
@@ -38,7 +38,7 @@ class ComparableModels:
     def cards(self, actor: Actor) -> list[ModelCard]:
         """Teachers, then base models, then students (newest first). Loads nothing.
 
-        A run that has not finished has a card per checkpoint that it keeps.
+        A run has a card per checkpoint that it keeps, and one of its student once it is done.
         """
         return _told_apart([*self._teachers(actor), *self._bases(), *self._students(actor)])
 
@@ -141,7 +141,6 @@ class ComparableModels:
         for run in self._runs(actor):
             if run.state is RunState.DONE:
                 cards.append(_student_card(run))
-                continue
             steps = checkpoint_steps(self._workspace.folder / "runs" / run.name)
             cards += [_checkpoint_card(run, step) for step in steps]
         return cards

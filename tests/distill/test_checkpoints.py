@@ -20,22 +20,13 @@ from tests.tiny_model import user
 pytestmark = pytest.mark.usefixtures("keep_signals")
 
 
-def trained(
-    workspace, make_run: Callable[..., Path], patch: pytest.MonkeyPatch, **fields: Any
-) -> Path:
-    """A run of four updates that keeps its two checkpoints, known as one that was stopped."""
+def trained(workspace, make_run: Callable[..., Path], **fields: Any) -> Path:
+    """A finished run of four updates that keeps its two checkpoints."""
     (workspace.folder / "runs").mkdir(exist_ok=True)
-    folder = make_run(folder=str(workspace.folder / "runs" / "first"), **fields)
-    remove = shutil.rmtree
-
-    def keep(path: Any, **options: Any) -> None:
-        if Path(path).name != "checkpoints":
-            remove(path, **options)
-
-    with patch.context() as inner:
-        inner.setattr(worker.shutil, "rmtree", keep)
-        assert worker.main([str(folder / "run.json")]) == 0
-    add_run(workspace, "first", RunState.STOPPED)
+    at = str(workspace.folder / "runs" / "first")
+    folder = make_run(folder=at, **{"keep_checkpoints": 2} | fields)
+    assert worker.main([str(folder / "run.json")]) == 0
+    add_run(workspace, "first", RunState.DONE)
     return folder
 
 
@@ -57,7 +48,7 @@ def logits(folder: Path, cache: Path) -> Any:
 
 @pytest.mark.parametrize("kind", ["adapter", "full", "pruned adapter"])
 def test_a_checkpoint_is_the_model_as_it_was_then(
-    kind: str, workspace, owner, make_run, tiny_model, monkeypatch, tmp_path
+    kind: str, workspace, owner, make_run, tiny_model, tmp_path
 ):
     import torch
 
@@ -66,7 +57,7 @@ def test_a_checkpoint_is_the_model_as_it_was_then(
         fields["student"] = StudentConfig(
             base_folder=str(tiny_model), base_id="tiny", keep_layers=2
         )
-    folder = trained(workspace, make_run, monkeypatch, **fields)
+    folder = trained(workspace, make_run, **fields)
     cards = [card for card in workspace.evaluate.models(owner) if card.step is not None]
     assert [(card.id, card.label) for card in cards] == [
         ("student:first@2", "first, step 2"), ("student:first@4", "first, step 4"),
@@ -77,14 +68,13 @@ def test_a_checkpoint_is_the_model_as_it_was_then(
     student = logits(folder / "model", tmp_path)  # what the last update left
     assert torch.allclose(late, student, atol=1e-4)
     assert not torch.allclose(early, student, atol=1e-2)
+    assert not list(folder.glob("checkpoints/*/optimizer*")), "it is not resumed any more"
 
 
-def test_two_checkpoints_are_compared_and_named_by_step(
-    workspace, owner, make_run, tiny_model, monkeypatch
-):
+def test_two_checkpoints_are_compared_and_named_by_step(workspace, owner, make_run, tiny_model):
     from transformers import AutoModelForCausalLM
 
-    trained(workspace, make_run, monkeypatch)
+    trained(workspace, make_run)
     found = workspace.evaluate.compare(owner, ["first@2", "first, step 4"], "say red", max_tokens=4)
     assert [a.state for a in found.answers] == [AnswerState.DONE] * 2
     assert [a.card.id for a in found.answers] == ["student:first@2", "student:first@4"]

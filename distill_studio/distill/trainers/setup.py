@@ -180,7 +180,7 @@ def shared_arguments(setup: Setup) -> dict[str, Any]:
         "eval_steps": config.eval_every,
         "save_strategy": "steps",
         "save_steps": config.save_every,
-        "save_total_limit": 2,
+        "save_total_limit": max(2, config.keep_checkpoints),
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
         "prediction_loss_only": True,

@@ -60,6 +60,7 @@ _NUMBERS: tuple[tuple[str, str, str, type[int] | type[float]], ...] = (
     ("max_grad_norm", "Longest gradient", "longer ones are clipped", float),
     ("eval_rows", "Held-out rows", "at most so many", int),
     ("save_every", "Checkpoint every", "updates; from there it resumes", int),
+    ("keep_checkpoints", "Checkpoints kept", "after the end, to compare them", int),
     ("devices", "Devices", "GPUs that train together", int),
     ("mixture", "Mixture", "of JSD, skewed KL; empty: 0.5, 0.1", float),
     ("alpha", "Alpha", "weight of the answers", float),
@@ -80,7 +81,7 @@ NUMBERS = {name: (label, info, kind) for name, label, info, kind in _NUMBERS}
 COMMON_NUMBERS = tuple(name for name, *_ in _NUMBERS[:10])
 SHAPE_NUMBERS = ("keep_layers", "lora_alpha")
 SCHEDULE_NUMBERS = ("warmup_ratio", "weight_decay", "max_grad_norm")
-RHYTHM_NUMBERS = ("eval_rows", "save_every")
+RHYTHM_NUMBERS = ("eval_rows", "save_every", "keep_checkpoints")
 MIXED = ("jsd", "skewed_kl", "skewed_reverse_kl")  # divergences that have a mixture
 LOGIT_NUMBERS = ("alpha", "top_k")
 ON_POLICY_NUMBERS = ("sampling_temperature", "answer_tokens")
@@ -134,6 +135,7 @@ _FALLBACKS: dict[str, float] = {
     "max_grad_norm": 1,
     "eval_rows": 64,
     "save_every": 50,
+    "keep_checkpoints": 0,
     "devices": 1,
     "grad_accumulation": 1,
     "seed": 17,
