@@ -157,7 +157,8 @@ def estimate(
         speed /= 1.0 if measured_tokens_per_s else 1.0 + forward
     if config.method == "on_policy" and not measured_tokens_per_s:
         speed /= 3.0  # the student's own answers, token by token
-    saved: float = facts.parameters * 2 + CHECKPOINTS * trained * 12
+    at_once = max(CHECKPOINTS, config.keep_checkpoints + 1)
+    saved: float = facts.parameters * 2 + at_once * trained * 12
     if isinstance(config, LogitRun) and config.signal == "cache" and teacher is not None:
         saved += store_bytes(config, learned_tokens, teacher.vocab)
     return Estimate(

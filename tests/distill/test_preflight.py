@@ -150,3 +150,5 @@ def test_memory_and_disk_are_of_what_is_loaded_and_written(make_config: MakeConf
     online, stored = (took("logit", signal=signal, top_k=8) for signal in ("online", "cache"))
     assert stored.disk_gib > online.disk_gib
     assert online.disk_gib >= 3 * 0.04 * 12 * gib  # two checkpoints and the one being written
+    kept = took("logit", signal="online", keep_checkpoints=9).disk_gib - online.disk_gib
+    assert kept == pytest.approx(7 * (online.disk_gib - facts.parameters * 2 / 2**30) / 3)
