@@ -45,8 +45,9 @@ def build_compare_panel(ui: Ui, opened_run: gr.State) -> None:
         opened, actor = ui.open(request, workspace)
         names = [run.name for run in opened.distill.page(actor, limit=_MOST_LISTED)]
         kept = [name for name in chosen or [] if name in names]
-        shown = note(_ASK) if kept != chosen else gr.skip()
-        return gr.Dropdown(names, value=kept), shown
+        if kept == (chosen or []):  # what is chosen while this is asked stays
+            return gr.Dropdown(names), gr.skip()
+        return gr.Dropdown(names, value=kept), note(_ASK)
 
     def show(request: gr.Request, workspace: str, chosen: list[str], what: str) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
