@@ -34,7 +34,7 @@ def test_a_judge_votes_and_models_are_ranked(studio, stub):
         assert told.out.count(", free)") == 2  # what each cost: the server is of this machine
     assert "no teacher" in studio("arena", "judge", "nobody", code=1).err
     judged = studio("arena", "judge", "gpt-4o", "--json")
-    assert judged.json["result"] == {"said": {"left": 2}, "judge": "gpt-4o"}
+    assert judged.json["result"] == {"said": {"left": 2}, "judge": "gpt-4o", "cost_usd": 0.0}
     assert "judges its own answers" in studio("arena", "judge", "long").err
     found = studio("arena", "show", "--json", "--voter", "gpt-4o").json
     assert (found["n"], found["sources"], found["judge_votes"]) == (2, "judges", 4)

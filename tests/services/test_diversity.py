@@ -200,7 +200,7 @@ def test_a_teacher_may_name_topics(workspace, mapped, diversity, owner, monkeypa
     python = diversity.topics(owner).topics[1].name
     diversity.rename(owner, 2, "mine")
     result = done(workspace, owner, diversity.label(owner, "t"))
-    assert result == {"named": 2, "failed": 1}
+    assert result == {"named": 2, "failed": 1, "cost_usd": 0.0}
     named = [topic.name for topic in diversity.topics(owner).topics]
     assert named == ["Topic **0", python, "mine"]
     assert "poem" in asked[0]
