@@ -208,15 +208,14 @@ def train(
 
 def leave_checkpoints(folder: Path, kept: int) -> None:
     """Delete all but the newest of a run that is done, and of those what only resuming needs."""
-    found = sorted((folder / "checkpoints").glob("checkpoint-*"), key=step_of, reverse=True)
-    for path in found[:kept]:
-        for name in _RESUMING:
-            for file in path.glob(name):
-                file.unlink()
-    for path in found[kept:]:
-        shutil.rmtree(path, ignore_errors=True)
     if not kept:
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        return
+    found = sorted((folder / "checkpoints").glob("checkpoint-*"), key=step_of, reverse=True)
+    for path in found[kept:]:
+        shutil.rmtree(path, ignore_errors=True)
+    for file in (file for path in found[:kept] for name in _RESUMING for file in path.glob(name)):
+        file.unlink()
 
 
 def last_checkpoint(folder: Path) -> Path | None:

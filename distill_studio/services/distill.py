@@ -11,21 +11,15 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import psutil
-
 from distill_studio.core.actor import Actor, Role
-from distill_studio.core.errors import Conflict, InvalidInput, NotAllowed, NotFound
-from distill_studio.core.gpus import nvidia_gpus
+from distill_studio.core.errors import Conflict, InvalidInput, NotFound
 from distill_studio.core.records import JobState, Run, RunState
 from distill_studio.core.records.base import utc_now
 from distill_studio.distill import command as commands
 from distill_studio.distill.card import PackageKind, card_files, has_own_base, model_card
 from distill_studio.distill.chat_tokenizer import ChatTokenizer
 from distill_studio.distill.config import (
-    DataConfig,
     RunConfig,
-    StudentConfig,
-    TeacherConfig,
     load_config,
 )
 from distill_studio.distill.curve import Curve, curve
@@ -33,34 +27,26 @@ from distill_studio.distill.data import count_rows, iter_rows
 from distill_studio.distill.events import EVENTS_FILE, read_events
 from distill_studio.distill.findings import Finding
 from distill_studio.distill.package import model_files, pack
-from distill_studio.distill.packing import is_packed
-from distill_studio.distill.preflight import Report, check, refuse
-from distill_studio.distill.presets import PRESETS, Preset, build_config, lighter_config
-from distill_studio.distill.spec import OWNERS, TrainSpec, parse_teachers
+from distill_studio.distill.preflight import refuse
+from distill_studio.distill.presets import PRESETS, Preset, lighter_config
+from distill_studio.distill.spec import TrainSpec
 from distill_studio.distill.students import (
-    RUN_PREFIX,
-    SERVER_PREFIX,
     StudentChoice,
-    server_choices,
-    student_choices,
 )
 from distill_studio.distill.token_view import TokenRow, token_view
 from distill_studio.services import remote_state
 from distill_studio.services.base import Service
 from distill_studio.services.distill_servers import (
-    ask_server,
-    served_teacher,
-    server_teachers,
     worker_key,
 )
 from distill_studio.services.hub_tokens import for_job
 from distill_studio.services.model_facts import model_facts
 from distill_studio.services.remote_state import REMOTE_FILE, REMOTE_KIND
+from distill_studio.services.run_choices import RunChoices
 from distill_studio.services.run_worker import is_locked, living_worker, stored_child
 from distill_studio.services.training import TrainingJobs
 from distill_studio.services.training_needs import refuse_needed, require_folders
 from distill_studio.store import runs as table
-from distill_studio.teachers.models import list_models
 
 if TYPE_CHECKING:
     from distill_studio.services.workspace import Workspace
@@ -80,6 +66,7 @@ class DistillService(Service):
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
         self._folder = workspace.folder / "runs"
+        self._choices = RunChoices(workspace)
         self._starting = threading.Lock()
         training = TrainingJobs(
             self.db, self._folder, workspace.jobs, key_of=lambda run: worker_key(workspace, run)
@@ -96,19 +83,18 @@ class DistillService(Service):
     def students(self, actor: Actor) -> list[StudentChoice]:
         """Models that can be trained: those on this machine, and finished runs."""
         actor.require(Role.VIEWER)
-        done = [run for run in table.page(self.db, limit=200) if run.state is RunState.DONE]
-        known = self._known_models()
-        return student_choices(known, [(run.name, self._folder / run.name) for run in done])
+        return self._choices.students()
 
     def teachers(self, actor: Actor) -> list[StudentChoice]:
         """Models that can be followed: those that can be trained, and teachers behind servers."""
         actor.require(Role.VIEWER)
-        return [*self.students(actor), *server_choices(server_teachers(self.workspace, actor))]
+        return self._choices.teachers(actor)
 
     def preflight(self, actor: Actor, spec: TrainSpec) -> list[Finding]:
         """What would refuse, surprise or take time, before anything starts."""
         actor.require(Role.VIEWER)
-        return self._check(self._config(actor, spec, spec.name or "preflight")).findings
+        config = self._choices.config(actor, spec, spec.name or "preflight")
+        return self._choices.check(config).findings
 
     def tokens(
         self,
@@ -121,7 +107,7 @@ class DistillService(Service):
         """What the student will see of one row, token by token, and what of it is learned."""
         actor.require(Role.VIEWER)
         wanted = (spec or TrainSpec(snapshot=snapshot)).model_copy(update={"snapshot": snapshot})
-        config = self._config(actor, wanted, "preview")
+        config = self._choices.config(actor, wanted, "preview")
         rows = iter_rows(Path(config.data.folder), split, max(0, index) + 1)
         row = next(islice(rows, max(0, index), None), None)
         if row is None:
@@ -143,7 +129,7 @@ class DistillService(Service):
         """
         actor.require(Role.REVIEWER)
         config = self.config_of(actor, spec)
-        refuse(self._check(config))
+        refuse(self._choices.check(config))
         return self.enter(actor, spec, config)
 
     def page(self, actor: Actor, after: str = "", limit: int = 50) -> list[Run]:
@@ -291,7 +277,7 @@ class DistillService(Service):
 
     def config_of(self, actor_: Actor, spec: TrainSpec) -> RunConfig:
         """The run that a choice means; may take long, for a model is fetched."""
-        return self._config(actor_, spec, "unnamed")
+        return self._choices.config(actor_, spec, "unnamed")
 
     def enter(
         self, actor_: Actor, spec: TrainSpec, config: RunConfig, beside: Mapping[str, str] = _NONE
@@ -438,89 +424,8 @@ class DistillService(Service):
         params |= for_job(self.workspace, actor)
         return self.workspace.jobs.submit(actor, REMOTE_KIND, title, params).id
 
-    def _check(self, config: RunConfig) -> Report:
-        report = check(
-            config,
-            measured_tokens_per_s=self._measured_speed(config),
-            memory_total_gib=_memory_of(config.device),
-            disk_folder=self._folder,
-            gpus=_gpus_for(config.device),
-        )
-        if report.is_ok:
-            report.findings.extend(ask_server(self.workspace, config))
-        return report
-
-    def _measured_speed(self, config: RunConfig) -> float | None:
-        """Tokens a second of the newest finished run of the same student and kind, on as much."""
-        student = config.student.model_dump(mode="json", include={"base_id", "keep_layers"})
-        for run in table.page(self.db, limit=50):
-            other = run.config.get("student", {})
-            is_alike = all(other.get(key) == value for key, value in student.items())
-            is_alike &= (run.config.get("lora") is None) == (config.lora is None)
-            is_alike &= run.config.get("quantise", "none") == config.quantise
-            is_alike &= run.config.get("devices", 1) == config.devices
-            is_alike &= bool(run.config.get("packing")) == is_packed(config)
-            is_alike &= "flavor" not in run.metrics  # it trained on another machine
-            if run.state is RunState.DONE and is_alike:
-                speed = run.metrics.get("tokens_per_s")
-                if speed and run.method == config.method:
-                    return float(speed)
-        return None
-
-    def _config(self, actor: Actor, spec: TrainSpec, name: str) -> RunConfig:
-        folder = self.workspace.freeze.folder(spec.snapshot)
-        snapshot = self.workspace.freeze.get(actor, spec.snapshot)
-        data = DataConfig(
-            folder=str(folder.resolve()),
-            name=spec.snapshot,
-            format=snapshot.format,
-            content_hash=snapshot.content_hash,
-        )
-        student = StudentConfig(
-            base_folder=str(self._resolve(actor, spec.student).resolve()),
-            base_id=spec.student,
-            keep_layers=spec.keep_layers,
-        )
-        device = self.workspace.studio.settings.device
-        caches = str((self.workspace.folder / "teacher-cache").resolve())
-        return build_config(spec, name, student, data, device, self._teachers(actor, spec), caches)
-
-    def _teachers(self, actor: Actor, spec: TrainSpec) -> list[TeacherConfig]:
-        """Whom a method follows; the whole student where nobody is named."""
-        if spec.method not in OWNERS["teacher"]:
-            return []
-        first = (spec.teacher or spec.student, spec.teacher_weight or 1.0)
-        others = parse_teachers(spec.more_teachers or "")
-        return [self._teacher(actor, name, weight) for name, weight in [first, *others]]
-
-    def _teacher(self, actor: Actor, name: str, weight: float) -> TeacherConfig:
-        if name.startswith(SERVER_PREFIX):
-            name = name.removeprefix(SERVER_PREFIX)
-            return served_teacher(self.workspace, name, weight, download=_may_fetch(actor))
-        folder = self._resolve(actor, name)
-        return TeacherConfig(folder=str(folder.resolve()), id=name, weight=weight)
-
-    def _resolve(self, actor: Actor, student: str) -> Path:
-        """The folder of a model. Who only looks names one of the list; others any, also to fetch.
-
-        Raises:
-            NotAllowed: Another model, asked for by a viewer.
-        """
-        if student.startswith(RUN_PREFIX):
-            return self.student_folder(student.removeprefix(RUN_PREFIX))
-        if not _may_fetch(actor) and student not in [m["id"] for m in self._known_models()]:
-            raise NotAllowed(
-                f"The model '{student}' is not in the list of models that are here.",
-                "Choose one of the list; another one needs the role reviewer.",
-            )
-        return self.workspace.studio.models.resolve(student, download=_may_fetch(actor))
-
     def _snapshot_id(self, actor: Actor, name: str) -> str:
         return self.workspace.freeze.get(actor, name).id
-
-    def _known_models(self) -> list[dict[str, Any]]:
-        models = list_models(self.workspace.studio.settings.cache_folder)
-        return [m for m in models if m["use"] == "chat" and m["is_present"]]
 
     def _free_name(self, spec: TrainSpec) -> str:
         if spec.name:
@@ -548,22 +453,3 @@ class DistillService(Service):
 
     def _is_taken(self, name: str) -> bool:
         return table.get(self.db, name) is not None or (self._folder / name).exists()
-
-
-def _memory_of(device: str) -> float:
-    """GiB in which a run on `device` has to fit: of its GPU, or of this machine."""
-    kind, _, number = device.partition(":")
-    gpus = nvidia_gpus() if kind in ("auto", "cuda") else []
-    index = int(number or 0)
-    of_gpu = gpus[index].memory_gib if index < len(gpus) else 0.0
-    return of_gpu or psutil.virtual_memory().total / 2**30
-
-
-def _gpus_for(device: str) -> int:
-    """NVIDIA GPUs of this machine that a run on `device` may use."""
-    return len(nvidia_gpus()) if device.partition(":")[0] in ("auto", "cuda") else 0
-
-
-def _may_fetch(actor: Actor) -> bool:
-    """Whether this person's choice of a model may fetch it or name a folder of this machine."""
-    return actor.role >= Role.REVIEWER

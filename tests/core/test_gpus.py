@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from distill_studio.core.gpus import Gpu, nvidia_gpus
-from distill_studio.services.distill import _memory_of
+from distill_studio.services.run_choices import _memory_of
 from distill_studio.teachers.vllm_install import has_nvidia_gpu
 
 

@@ -19,7 +19,7 @@ from distill_studio.core.records import JobState, Run, RunState, TeacherConfig, 
 from distill_studio.distill.command import LOCK_FILE, PROCESS_FILE, WORKER
 from distill_studio.distill.events import Eval, Step, Stopped
 from distill_studio.services import distill as distill_module
-from distill_studio.services import processes, training
+from distill_studio.services import processes, run_choices, training
 from distill_studio.services.distill_servers import served_teacher
 from distill_studio.services.jobs import JobContext
 from distill_studio.services.processes import Child
@@ -380,7 +380,7 @@ def test_a_viewer_names_models_that_are_here_and_fetches_none(
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
     listed = {"id": "some/model", "use": "chat", "is_present": True}
-    monkeypatch.setattr(distill_module, "list_models", lambda _: [listed])
+    monkeypatch.setattr(run_choices, "list_models", lambda _: [listed])
     distill = workspace.distill
     for named in (tiny, "/etc", "other/model", "../models"):
         wanted = spec(snapshot, named)
