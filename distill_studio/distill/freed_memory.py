@@ -12,8 +12,8 @@ def keep_freed_memory() -> bool:
     """Let malloc keep freed blocks rather than hand each back to the system.
 
     An update frees and asks for the same buffers again, many of them large. glibc maps each large
-    one anew, and the system then clears all its pages: up to half of the time of an update went
-    there (`tests.benchmarks.freed_memory`). Blocks on a GPU are torch's own affair.
+    one anew, and the system then clears all its pages, a good part of an update's time.
+    `tests.benchmarks.freed_memory` measures it. Blocks on a GPU are torch's own affair.
 
     Returns:
         False where the C library has no such setting (macOS, Windows, musl): nothing is changed.
