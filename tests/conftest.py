@@ -74,12 +74,13 @@ def _one_migration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder, real = tmp_path_factory.mktemp("migrated"), migrate.migrate
 
     def copied(path: Path) -> None:
-        if not path.exists():
-            made = folder / ("-".join(str(number) for number, _ in migrate.migrations()))
-            if not made.exists():
-                real(made)
-            shutil.copyfile(made, path)
-        real(path)
+        if path.exists():
+            real(path)
+            return
+        made = folder / ("-".join(str(number) for number, _ in migrate.migrations()))
+        if not made.exists():
+            real(made)
+        shutil.copyfile(made, path)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("distill_studio.store.database.migrate", copied)
