@@ -40,6 +40,7 @@ def spec_like(config: RunConfig) -> TrainSpec:
     }
     if config.lora:
         chosen |= {"lora_r": config.lora.r, "lora_alpha": config.lora.alpha}
+        chosen["lora_layers"] = ", ".join(config.lora.target_modules) or None
     if isinstance(config, TeacherRun):
         chosen |= {"teacher": config.teacher.id, "teacher_weight": config.teacher.weight}
         chosen["more_teachers"] = _listed(config.more_teachers) or None

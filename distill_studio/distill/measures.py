@@ -48,6 +48,8 @@ _WEIGHTS = (
     "desirable_weight",
     "undesirable_weight",
 )
+# A held-out loss of KTO compares each answer with another row's of its batch.
+_KTO_BATCHES = ("batch_size", "devices")
 # Figure -> the settings it depends on beside the student.
 _DEPENDS: dict[str, tuple[str, ...]] = {
     "loss": ("method", *_ROWS, *_TEACHER, *_OWN, *_WEIGHTS),
@@ -105,8 +107,11 @@ def unlike(figure: str, configs: list[Mapping[str, Any]]) -> list[str]:
         configs: A run.json of each run.
     """
     found = [settings_of(config) for config in configs]
+    depends = _DEPENDS.get(figure, ())
+    if figure == "loss" and any(config.get("method") == "kto" for config in configs):
+        depends += _KTO_BATCHES
     return [
         SETTINGS[path].split(",")[0]
-        for path in _DEPENDS.get(figure, ())
+        for path in depends
         if len({repr(one.get(path)) for one in found}) > 1
     ]

@@ -290,6 +290,14 @@ COPIED = (  # fields of a choice that run.json has under the same name
 )
 
 
+def preset_values(preset: Preset, weights: str) -> dict[str, Any]:
+    """Fields of run.json that a preset sets: all weights want another rate than an adapter."""
+    values = dict(preset.values)
+    if weights == "full":
+        values["learning_rate"] = preset.full_learning_rate
+    return values
+
+
 def build_config(
     spec: TrainSpec,
     name: str,
@@ -319,10 +327,7 @@ def build_config(
             f"There is no preset '{spec.preset}' for {spec.method}.",
             f"Choose one of: {', '.join(presets)}.",
         )
-    preset = presets[spec.preset]
-    values = dict(preset.values)
-    if spec.weights == "full":
-        values["learning_rate"] = preset.full_learning_rate
+    values = preset_values(presets[spec.preset], spec.weights)
     chosen = {key: value for key in COPIED if (value := getattr(spec, key)) is not None}
     if "epochs" in chosen and "max_steps" not in chosen:
         values.pop("max_steps", None)

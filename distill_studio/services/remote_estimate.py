@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from pydantic import Field
 
 from distill_studio.core.errors import InvalidInput, StudioError
 from distill_studio.core.records import Record, RunState
+from distill_studio.distill.alike import update_shape
 from distill_studio.distill.config import DpoRun, KtoRun, LogitRun, RunConfig
 from distill_studio.distill.estimate import Estimate
 from distill_studio.distill.findings import Finding
@@ -214,9 +214,10 @@ def _measured(db: Database, config: RunConfig, flavor: Flavor) -> float | None:
     """
     if _reads_first(config):
         return None
+    wanted = update_shape(config.model_dump(mode="json"))
     for run in runs.page(db, limit=200):
         is_there = run.state is RunState.DONE and run.metrics.get("flavor") == flavor.name
-        if is_there and _shape(run.config) == _shape(config.model_dump(mode="json")):
+        if is_there and update_shape(run.config) == wanted:
             steps, seconds = run.metrics.get("steps"), run.metrics.get("seconds")
             if steps and seconds:
                 return float(seconds) / float(steps)
@@ -228,28 +229,3 @@ def _reads_first(config: RunConfig) -> bool:
     if isinstance(config, DpoRun | KtoRun):
         return config.reference == "stored" or (config.reference is None and config.lora is None)
     return isinstance(config, LogitRun) and config.signal == "cache"
-
-
-_ALIKE = (
-    *(
-        "method",
-        "batch_size",
-        "grad_accumulation",
-        "max_length",
-        "over_length",
-        "quantise",
-        "dtype",
-    ),
-    *("devices", "sharding", "lora", "eval_every", "eval_rows", "signal", "features", "reference"),
-    *("answer_tokens", "learn", "reasoning_share", "reasoning_budget"),
-)
-
-
-def _shape(config: dict[str, Any]) -> list[object]:
-    """What of a run's settings decides how long an update takes; the snapshot, for its rows."""
-    student, data = config["student"], config["data"]
-    what = [student["base_id"], student["keep_layers"], data["content_hash"] or data["name"]]
-    followed = [config.get("teacher"), *config.get("more_teachers", ())]
-    teachers = [(one["id"], one["folder"]) for one in followed if one]
-    is_packed = bool(config.get("packing"))  # older runs do not say
-    return [*(config.get(name) for name in _ALIKE), is_packed, *what, *teachers]

@@ -11,8 +11,8 @@ from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import NotAllowed
 from distill_studio.core.gpus import nvidia_gpus
 from distill_studio.core.records import RunState
+from distill_studio.distill.alike import speed_shape
 from distill_studio.distill.config import DataConfig, RunConfig, StudentConfig, TeacherConfig
-from distill_studio.distill.packing import is_packed
 from distill_studio.distill.preflight import Report, check
 from distill_studio.distill.presets import build_config
 from distill_studio.distill.spec import OWNERS, TrainSpec, parse_teachers
@@ -63,20 +63,13 @@ class RunChoices:
         return report
 
     def _measured_speed(self, config: RunConfig) -> float | None:
-        """Tokens a second of the newest finished run of the same student and kind, on as much."""
-        student = config.student.model_dump(mode="json", include={"base_id", "keep_layers"})
+        """Tokens a second of the newest finished run that did the same work on this machine."""
+        wanted = speed_shape(config.model_dump(mode="json"))
         for run in table.page(self._workspace.db, limit=50):
-            other = run.config.get("student", {})
-            is_alike = all(other.get(key) == value for key, value in student.items())
-            is_alike &= (run.config.get("lora") is None) == (config.lora is None)
-            is_alike &= run.config.get("quantise", "none") == config.quantise
-            is_alike &= run.config.get("devices", 1) == config.devices
-            is_alike &= bool(run.config.get("packing")) == is_packed(config)
-            is_alike &= "flavor" not in run.metrics  # it trained on another machine
-            if run.state is RunState.DONE and is_alike:
-                speed = run.metrics.get("tokens_per_s")
-                if speed and run.method == config.method:
-                    return float(speed)
+            is_here = run.state is RunState.DONE and "flavor" not in run.metrics
+            speed = run.metrics.get("tokens_per_s")
+            if is_here and speed and speed_shape(run.config) == wanted:
+                return float(speed)
         return None
 
     def config(self, actor: Actor, spec: TrainSpec, name: str) -> RunConfig:

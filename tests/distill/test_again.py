@@ -49,6 +49,7 @@ COMMON: dict[str, Any] = {
     "dtype": "fp32",
     "lora_r": 4,
     "lora_alpha": 5,
+    "lora_layers": "q_proj, v_proj",
     "seed": 3,
     "over_length": "drop",
     "batch_size": 6,

@@ -175,3 +175,11 @@ def test_only_like_measures_are_compared() -> None:
     assert unlike("ce", [config, replaced(config, "data.content_hash", "x")]) == [
         "Hash of the snapshot"
     ]
+
+
+def test_a_loss_of_kto_depends_on_its_batches() -> None:
+    config = config_of("kto").model_dump(mode="json")
+    assert unlike("loss", [config, replaced(config, "batch_size", 8)]) == ["Rows in a batch"]
+    assert unlike("margin", [config, replaced(config, "batch_size", 8)]) == []
+    sft = config_of("sft").model_dump(mode="json")
+    assert unlike("loss", [sft, replaced(sft, "batch_size", 8)]) == []

@@ -1,6 +1,9 @@
 """The fields of a training's form: their names, words, and which method each belongs to. Pure."""
 
-from distill_studio.distill.presets import PRESETS
+from typing import Any
+
+from distill_studio.distill.config import RUN_CONFIGS, LoraConfig, TeacherConfig
+from distill_studio.distill.presets import PRESETS, preset_values
 
 METHODS = [
     ("SFT: learn the answers", "sft"),
@@ -128,31 +131,28 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "reference": ("dpo", "kto"),
     "reasoning": ("sft", "logit"),
 }
-_FALLBACKS: dict[str, float] = {
-    "lora_r": 16,
-    "warmup_ratio": 0.05,
-    "weight_decay": 0,
-    "max_grad_norm": 1,
-    "eval_rows": 64,
-    "save_every": 50,
-    "keep_checkpoints": 0,
-    "devices": 1,
-    "grad_accumulation": 1,
-    "seed": 17,
-    "top_k": 64,
-    "temperature": 1,
-    "teacher_weight": 1,
-    "sampling_temperature": 1,
-    "sft_weight": 0,
+# What run.json calls otherwise, and what an empty field of the form leaves out.
+_ELSEWHERE: dict[str, float] = {
+    "lora_r": LoraConfig.model_fields["r"].default,
+    "teacher_weight": TeacherConfig.model_fields["weight"].default,
     "feature_weight": 0,
 }
+_FOLLOWS_ANOTHER = {"epochs", "max_steps", "label_smoothing"}  # its default depends on a choice
 
 
-def placeholder(field: str, method: str, preset: str) -> str:
+def placeholder(field: str, method: str, preset: str, weights: str) -> str:
     """What a field is worth when it is left empty."""
     found = PRESETS[method].get(preset)
-    value = (found.values if found else {}).get(field, _FALLBACKS.get(field))
-    return "" if value is None else f"{value:g}"
+    value = (preset_values(found, weights) if found else {}).get(field, _default(field, method))
+    return f"{value:g}" if isinstance(value, int | float) else ""
+
+
+def _default(field: str, method: str) -> Any:  # noqa: ANN401  (of any field)
+    """Of run.json; None where it has none."""
+    if field in _FOLLOWS_ANOTHER:
+        return None
+    named = RUN_CONFIGS[method].model_fields.get(field)
+    return named.default if named is not None else _ELSEWHERE.get(field)
 
 
 def preset_choices(method: str) -> list[tuple[str, str]]:
@@ -160,11 +160,11 @@ def preset_choices(method: str) -> list[tuple[str, str]]:
     return [(preset.label, preset.name) for preset in PRESETS[method].values()]
 
 
-def preset_text(method: str, preset: str) -> str:
+def preset_text(method: str, preset: str, weights: str) -> str:
     """What a preset does, in a sentence with its figures."""
     found = PRESETS[method].get(preset)
     if found is None:
         return ""
-    values = found.values
+    values = preset_values(found, weights)
     length = f"rows of up to {values['max_length']} tokens"
     return f"{found.description} Learning rate {values['learning_rate']:g}, {length}."

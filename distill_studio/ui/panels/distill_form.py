@@ -281,7 +281,7 @@ _MORE: dict[str, Callable[[], dict[str, Any]]] = {
 
 def _number(field: str) -> gr.Textbox:
     label, info, _ = NUMBERS[field]
-    return _text(field, label, info, fields.placeholder(field, "sft", "balanced"))
+    return _text(field, label, info, fields.placeholder(field, "sft", "balanced", "lora"))
 
 
 def _text(field: str, label: str, info: str, placeholder: str) -> gr.Textbox:
@@ -295,9 +295,12 @@ def _text(field: str, label: str, info: str, placeholder: str) -> gr.Textbox:
     )
 
 
-def placeholders(method: str, preset: str) -> list[gr.Textbox]:
+def placeholders(method: str, preset: str, weights: str) -> list[gr.Textbox]:
     """The number fields with what the preset says."""
-    return [gr.Textbox(placeholder=fields.placeholder(field, method, preset)) for field in NUMBERS]
+    return [
+        gr.Textbox(placeholder=fields.placeholder(field, method, preset, weights))
+        for field in NUMBERS
+    ]
 
 
 def shown_groups(method: str) -> list[gr.Column]:

@@ -74,8 +74,9 @@ def build(ui: Ui) -> TabView:
         control.change(guarded(view.check), checked, answers, **SAYING)
     for text in form.texts:
         text.blur(guarded(view.check), checked, answers, **SAYING)
-    for control in (method, preset):
-        control.change(distill_form.placeholders, [method, preset], form.numbers, **QUIET)
+    said = [method, preset, fields["weights"]]
+    for control in said:
+        control.change(distill_form.placeholders, said, form.numbers, **QUIET)
     for control in (fields["snapshot"], fields["student"], row):
         control.change(guarded(view.tokens), viewed, tokens, **SAYING)
     chosen = method.input(
@@ -122,7 +123,7 @@ class _View:
         """The preset in words, the pre-flight findings, and whether to start."""
         opened, actor = self._ui.open(request, workspace)
         chosen = distill_form.named(values)
-        about = note(preset_text(chosen["method"], chosen["preset"]))
+        about = note(preset_text(chosen["method"], chosen["preset"], chosen["weights"]))
         spec = distill_form.spec_of(*values)
         if spec is None:
             return about, "", gr.Button(interactive=False)

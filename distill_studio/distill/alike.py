@@ -1,0 +1,41 @@
+"""Which trainings take as long as each other: what a measured time of one says of another.
+
+Torch-free. Reads `run.json` as stored with a run, also of older versions that lack a setting.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from distill_studio.distill.config import RUN_CONFIGS
+
+_OF_SPEED = (
+    *("method", "quantise", "dtype", "devices", "sharding", "packing"),
+    *("signal", "features", "reference", "answer_tokens"),
+)
+_OF_AN_UPDATE = (
+    *("batch_size", "grad_accumulation", "max_length", "over_length", "lora"),
+    *("eval_every", "eval_rows", "learn", "reasoning_share", "reasoning_budget"),
+)
+
+
+def speed_shape(config: Mapping[str, Any]) -> list[object]:
+    """What decides how many tokens a second a training reads on one machine, for comparison."""
+    student = config["student"]
+    followed = [config.get("teacher"), *config.get("more_teachers", ())]
+    teachers = [(one["id"], one["folder"]) for one in followed if one]
+    values = [_value(config, name) for name in _OF_SPEED]
+    is_full = config.get("lora") is None
+    return [*values, is_full, student["base_id"], student.get("keep_layers"), *teachers]
+
+
+def update_shape(config: Mapping[str, Any]) -> list[object]:
+    """What decides how long an update takes, with its share of what is measured between them."""
+    data = config["data"]
+    rows = data.get("content_hash") or data["name"]
+    return [*speed_shape(config), *(_value(config, name) for name in _OF_AN_UPDATE), rows]
+
+
+def _value(config: Mapping[str, Any], name: str) -> object:
+    """A setting; its default where the run is older than it; None where its method has none."""
+    known = RUN_CONFIGS[config["method"]].model_fields
+    return config.get(name, known[name].default) if name in known else None
