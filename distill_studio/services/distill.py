@@ -135,7 +135,7 @@ class DistillService(Service):
     def page(self, actor: Actor, after: str = "", limit: int = 50) -> list[Run]:
         """Runs, newest first, from the id `after` on."""
         actor.require(Role.VIEWER)
-        found = table.page(self.db, after=after, limit=max(1, min(limit, 500)))
+        found = table.page(self.db, after=after, limit=max(1, min(limit, 1000)))
         return [self._reconciled(run) for run in found]
 
     def get(self, actor: Actor, name: str) -> Run:

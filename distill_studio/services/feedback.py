@@ -33,6 +33,7 @@ from distill_studio.services.feedback_work import (
     next_round,
     round_of,
 )
+from distill_studio.services.freeze import MOST_LISTED
 from distill_studio.services.jobs import JobContext
 from distill_studio.services.memo import Memo
 from distill_studio.store import feedback as table
@@ -298,7 +299,7 @@ class FeedbackService(Service):
         if found.spec is None:
             raise Conflict(found.reasons[0])
         spec = found.spec
-        taken = {one.name for one in self.workspace.freeze.page(actor, limit=1000)}
+        taken = {one.name for one in self.workspace.freeze.page(actor, limit=MOST_LISTED)}
         snapshot = next(
             name
             for name in (spec.snapshot, *(f"{spec.snapshot}-{n}" for n in range(2, 10_000)))

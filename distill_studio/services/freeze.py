@@ -31,6 +31,7 @@ from distill_studio.store.pairs import PairQuery
 if TYPE_CHECKING:
     from distill_studio.services.workspace import Workspace
 
+MOST_LISTED = 1000  # snapshots in one answer
 _NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,62}$")
 _EXAMPLES = 3
 _QUICK_ROWS = 5000
@@ -136,7 +137,7 @@ class FreezeService(Service):
     def page(self, actor: Actor, after: str = "", limit: int = 50) -> list[Snapshot]:
         """Snapshots, newest first, from the id `after` on."""
         actor.require(Role.VIEWER)
-        return snapshots.page(self.db, after=after, limit=max(1, min(limit, 1000)))
+        return snapshots.page(self.db, after=after, limit=max(1, min(limit, MOST_LISTED)))
 
     def get(self, actor: Actor, name: str) -> Snapshot:
         """One snapshot; fails when its files are not what was frozen."""

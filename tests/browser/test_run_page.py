@@ -8,8 +8,10 @@ from playwright.sync_api import Page, expect
 from distill_studio.distill.config import SftRun
 from distill_studio.distill.events import EventWriter, Note, Sample
 from distill_studio.store.database import Database
+from distill_studio.ui.panels.run_list import STEP
 from tests.browser.bench_data import HOSTILE, make_pairs, make_workspace
 from tests.browser.forms import await_filled
+from tests.conftest import RunningApp
 from tests.services.test_runs import add_run
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -75,3 +77,31 @@ def test_answers_notes_settings_again_and_a_comparison(page: Page, space: str) -
     page.get_by_role("button", name="Schedule and checkpoints").click()
     expect(page.get_by_label("in a line")).to_be_checked()
     assert page.evaluate("window.pwned") is None
+
+
+@pytest.mark.timeout(900)
+def test_older_runs_are_listed_when_asked_for_and_reached_by_a_link(
+    page: Page, running_app: RunningApp
+) -> None:
+    name = make_workspace(running_app.home, make_pairs(2))
+    folder = running_app.home / "workspaces" / name
+    database = Database(folder / "studio.duckdb")
+    place = SimpleNamespace(db=database, folder=folder)
+    for number in range(STEP + 2):
+        add_run(place, f"grid-{number}", SftRun)
+    database.close()
+
+    page.goto(f"/?tab=distill&workspace={name}&run=grid-0")
+    rows = page.locator("#distill-runs tbody tr")
+    expect(rows).to_have_count(STEP)
+    expect(page.locator("#distill-run-body")).to_contain_text("grid-0")
+    page.locator("#distill-runs-older").click()
+    expect(rows).to_have_count(STEP + 2)
+    expect(page.locator("#distill-runs-older")).to_be_hidden()
+    page.locator("[data-run='grid-1']").click()
+    expect(page.locator("#distill-run-body")).to_contain_text("grid-1")
+    expect(rows).to_have_count(STEP + 2)
+
+    page.goto(f"/?tab=distill&workspace={name}&run=gone")
+    expect(page.get_by_text("There is no run 'gone'")).to_be_visible()
+    expect(page.locator("#distill-run-body")).to_contain_text(f"grid-{STEP + 1}")

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from distill_studio.core.actor import Actor
-from distill_studio.core.records import RunState
+from distill_studio.core.errors import NotFound
+from distill_studio.core.records import Run, RunState
 from distill_studio.distill.card import has_own_base
 from distill_studio.distill.failures import is_diverged
 from distill_studio.distill.spec import TrainSpec
@@ -23,20 +24,13 @@ from distill_studio.ui.panels.export_html import file_url
 from distill_studio.ui.panels.hub_panel import build_hub_panel
 from distill_studio.ui.panels.lineage_html import lineage_html
 from distill_studio.ui.panels.remote_html import said_again, status_html
+from distill_studio.ui.panels.run_list import STEP, build_run_list, listed
 from distill_studio.ui.panels.run_notes import build_notes_panel
 
 _SLOW: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
 _RESUMABLE = (RunState.STOPPED, RunState.FAILED, RunState.LOST)
 _LOG_LINES = 60
 _CANCELS = "The Job is cancelled; a machine of your own is stopped there. Nothing of it is kept."
-_PICK = """
-element.addEventListener('click', event => {
-  const button = event.target.closest('[data-run]');
-  if (button) trigger('select', {index: 0, value: button.dataset.run});
-});
-"""
-
-
 _CONFIRM_PAID = """(...args) => {
 const paid = document.querySelector('#distill-run-body [data-again]');
 if (paid && !confirm(paid.dataset.again)) throw new Error('kept');
@@ -59,6 +53,7 @@ class _Live(NamedTuple):
 
     timer: gr.Timer
     listing: str
+    older: gr.Button
     body: str
     log: str
     worker: str
@@ -67,14 +62,14 @@ class _Live(NamedTuple):
 
     def values(self) -> tuple[Any, ...]:
         """In the order of the components."""
-        first = (self.timer, self.listing, self.body, self.log, self.worker)
+        first = (self.timer, self.listing, self.older, self.body, self.log, self.worker)
         return (*first, *self.answers, *self.buttons)
 
 
 def build_runs_panel(ui: Ui) -> RunsPanel:
     """Make the list and the page of the chosen run."""
     gr.HTML('<h3 class="ds-h3">Runs</h3>')
-    listing = gr.HTML(elem_id="distill-runs", js_on_load=_PICK, apply_default_css=False)
+    runs = build_run_list()
     chosen = gr.State("")
     build_compare_panel(ui, chosen)
     timer = gr.Timer(1.0, active=False)
@@ -108,7 +103,7 @@ def build_runs_panel(ui: Ui) -> RunsPanel:
             samples = gr.HTML(elem_id="distill-samples", apply_default_css=False)
         known = gr.State([])  # evaluations among the choices
         push_box = build_hub_panel(ui, "model", chosen, "distill")
-        noted = build_notes_panel(ui, chosen, listing)
+        noted = build_notes_panel(ui, chosen, runs)
         with gr.Accordion("What the worker noted", open=False, elem_id="distill-worker-box"):
             worker = gr.HTML(elem_id="distill-worker", apply_default_css=False)
         with gr.Accordion("Settings", open=False, elem_id="distill-settings-box"):
@@ -133,36 +128,39 @@ def build_runs_panel(ui: Ui) -> RunsPanel:
                 elem_id="distill-several",
             )
     buttons = [stop, resume, lighter, compare, merged, adapter, delete, push_box]
-    live = [timer, listing, body, log, worker, samples_box, step, known, samples, *buttons]
+    said = [body, log, worker, samples_box, step, known, samples]
+    live = [timer, runs.rows, runs.older, *said, *buttons]
     facts = [lineage, settings, command, several, link, confirm, *noted.outputs]
     outputs = [chosen, detail, *facts, *live]
     view = _View(ui, noted.shown)
 
     @guarded
-    def on_pick(request: gr.Request, workspace: str, event: gr.SelectData) -> tuple[Any, ...]:
-        return view.page(request, workspace, str(event.value))
+    def on_pick(
+        request: gr.Request, workspace: str, count: int, event: gr.SelectData
+    ) -> tuple[Any, ...]:
+        return view.page(request, workspace, str(event.value), count)
 
     @guarded
-    def on_stop(request: gr.Request, workspace: str, name: str) -> tuple[Any, ...]:
+    def on_stop(request: gr.Request, workspace: str, name: str, count: int) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
         opened.distill.stop(actor, name)
         is_here = opened.remote.status(actor, name) is None
         gr.Info("It finishes this update, saves a checkpoint and stops." if is_here else _CANCELS)
-        return view.page(request, workspace, name)
+        return view.page(request, workspace, name, count)
 
     @guarded
-    def on_resume(request: gr.Request, workspace: str, name: str) -> tuple[Any, ...]:
-        return view.resume(request, workspace, name)
+    def on_resume(request: gr.Request, workspace: str, name: str, count: int) -> tuple[Any, ...]:
+        return view.resume(request, workspace, name, count)
 
     @guarded
-    def on_lighter(request: gr.Request, workspace: str, name: str) -> tuple[Any, ...]:
-        return view.resume(request, workspace, name, lighter=True)
+    def on_lighter(request: gr.Request, workspace: str, name: str, count: int) -> tuple[Any, ...]:
+        return view.resume(request, workspace, name, count, lighter=True)
 
     @guarded
-    def on_delete(request: gr.Request, workspace: str, name: str) -> tuple[Any, ...]:
+    def on_delete(request: gr.Request, workspace: str, name: str, count: int) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
         gr.Info(f"Moved to {opened.distill.delete(actor, name)} in the data folder.")
-        return view.page(request, workspace, "")
+        return view.page(request, workspace, view.newest(opened, actor), count)
 
     @guarded
     def on_package(request: gr.Request, workspace: str, name: str, kind: str) -> str:
@@ -174,18 +172,21 @@ def build_runs_panel(ui: Ui) -> RunsPanel:
         )
 
     asked = [ui.workspace, chosen]
-    timer.tick(guarded(view.live), [*asked, step, known], live, **QUIET)
+    counted = [*asked, runs.count]
+    polled = [*counted, step, known]
+    timer.tick(guarded(view.live), polled, live, **QUIET)
+    runs.older.click(guarded(view.older), polled, [runs.count, *live], **QUIET)
     step.input(guarded(view.answers), [*asked, step], samples, **QUIET)
-    listing.select(on_pick, ui.workspace, outputs, **QUIET)
-    stop.click(on_stop, asked, outputs, **SAYING)
-    resume.click(on_resume, asked, outputs, js=_CONFIRM_PAID, **SAYING)
-    lighter.click(on_lighter, asked, outputs, js=_CONFIRM_PAID, **SAYING)
+    runs.rows.select(on_pick, [ui.workspace, runs.count], outputs, **QUIET)
+    stop.click(on_stop, counted, outputs, **SAYING)
+    resume.click(on_resume, counted, outputs, js=_CONFIRM_PAID, **SAYING)
+    lighter.click(on_lighter, counted, outputs, js=_CONFIRM_PAID, **SAYING)
     compare.click(lambda: gr.Tabs(selected="evaluate"), None, ui.tabs, **QUIET)
     for button, kind in ((merged, "merged"), (adapter, "adapter")):
         button.click(on_package, [*asked, gr.State(kind)], link, **_SLOW)
     delete.click(lambda: gr.Row(visible=True), None, confirm, **QUIET)
     no.click(lambda: gr.Row(visible=False), None, confirm, **QUIET)
-    yes.click(on_delete, asked, outputs, **SAYING)
+    yes.click(on_delete, counted, outputs, **SAYING)
     return RunsPanel(chosen, outputs, view.page, view.start, again)
 
 
@@ -207,7 +208,13 @@ class _View:
         return self.page(request, workspace, opened.distill.start(actor, spec).name)
 
     def resume(
-        self, request: gr.Request, workspace: str, name: str, *, lighter: bool = False
+        self,
+        request: gr.Request,
+        workspace: str,
+        name: str,
+        count: int = STEP,
+        *,
+        lighter: bool = False,
     ) -> tuple[Any, ...]:
         """Go on with a run, and say what that costs where it is paid."""
         opened, actor = self._ui.open(request, workspace)
@@ -216,19 +223,21 @@ class _View:
         after = opened.remote.status(actor, name)
         if before is not None and after is not None and (said := said_again(before, after)):
             gr.Info(said)
-        return self.page(request, workspace, name)
+        return self.page(request, workspace, name, count)
 
-    def page(self, request: gr.Request, workspace: str, wanted: str) -> tuple[Any, ...]:
+    def newest(self, opened: Workspace, actor: Actor) -> str:
+        """Name of the newest run; '' where there is none."""
+        return next((run.name for run in opened.distill.page(actor, limit=1)), "")
+
+    def page(
+        self, request: gr.Request, workspace: str, wanted: str, count: int = STEP
+    ) -> tuple[Any, ...]:
         """Everything: the list, and the run wanted, or that a link names, or the newest."""
         opened, actor = self._ui.open(request, workspace)
-        runs = opened.distill.page(actor)
-        names = [run.name for run in runs]
-        wanted = wanted or request.query_params.get("run", "")
-        name = wanted if wanted in names else (names[0] if names else "")
-        live = self._live(opened, actor, name)
-        run = next((run for run in runs if run.name == name), None)
-        is_done = run is not None and run.state is RunState.DONE
-        push = gr.Accordion(open=False, visible=is_done)
+        run, missing = self._wanted(opened, actor, wanted or request.query_params.get("run", ""))
+        name = run.name if run else ""
+        live = self._live(opened, actor, run, count)
+        push = gr.Accordion(open=False, visible=run is not None and run.state is RunState.DONE)
         return (
             name,
             gr.Column(visible=bool(name)),
@@ -236,18 +245,46 @@ class _View:
             parts.settings_html(run) if run else "",
             opened.distill.command(actor, name) if name else "",
             opened.distill.command(actor, name, several=True) if name else "",
-            "",
+            missing,
             gr.Row(visible=False),
             *self._noted(opened, actor, name),
             *live._replace(buttons=[*live.buttons[:-1], push]).values(),
         )
 
+    def _wanted(self, opened: Workspace, actor: Actor, name: str) -> tuple[Run | None, str]:
+        """The run of this name; the newest, and a word on it, where it is not there (any more)."""
+        missing = ""
+        if name:
+            try:
+                return opened.distill.get(actor, name), ""
+            except NotFound as err:
+                missing = note(f"{err.user_message} This is the newest one.", "warn")
+        return next(iter(opened.distill.page(actor, limit=1)), None), missing
+
     def live(
-        self, request: gr.Request, workspace: str, name: str, step: str, known: list[int]
+        self,
+        request: gr.Request,
+        workspace: str,
+        name: str,
+        count: int,
+        step: str,
+        known: list[int],
     ) -> tuple[Any, ...]:
         """What changes while a run trains; the evaluation that was chosen stays so."""
         opened, actor = self._ui.open(request, workspace)
-        return self._live(opened, actor, name, step or parts.NEWEST, known).values()
+        run = opened.distill.get(actor, name) if name else None
+        return self._live(opened, actor, run, count, step or parts.NEWEST, known).values()
+
+    def older(
+        self,
+        request: gr.Request,
+        workspace: str,
+        name: str,
+        count: int,
+        *shown: Any,  # noqa: ANN401  (as in `live`)
+    ) -> tuple[Any, ...]:
+        """More of the list."""
+        return (count + STEP, *self.live(request, workspace, name, count + STEP, *shown))
 
     def answers(self, request: gr.Request, workspace: str, name: str, step: str) -> str:
         """The answers at another evaluation."""
@@ -259,19 +296,20 @@ class _View:
         self,
         opened: Workspace,
         actor: Actor,
-        name: str,
+        run: Run | None,
+        count: int,
         step: str = parts.NEWEST,
         known: list[int] | None = None,
     ) -> _Live:
         """Args: `known` are the evaluations that the page offers; None = those of another run."""
-        runs = opened.distill.page(actor)
-        timer = gr.Timer(active=any(run.state in distill_html.ACTIVE for run in runs))
-        listing = distill_html.runs_html(runs, name, opened.runs.newest_notes(actor))
-        run = next((run for run in runs if run.name == name), None)
+        name = run.name if run else ""
+        found = listed(opened, actor, name, count)
+        is_any_active = found.is_active or (run is not None and run.state in distill_html.ACTIVE)
+        first = (gr.Timer(active=is_any_active), found.rows, found.older)
         if run is None:
             hidden = [*[gr.Button(visible=False)] * 7, gr.Accordion(visible=False)]
             nothing = [gr.Column(visible=False), gr.skip(), [], ""]
-            return _Live(timer, listing, "", "", "", nothing, hidden)
+            return _Live(*first, "", "", "", nothing, hidden)
         curve, events = opened.distill.follow(name)
         remote = opened.remote.status(actor, name)
         lines = esc(opened.distill.log(actor, name, _LOG_LINES)) or "Nothing printed yet."
@@ -287,8 +325,7 @@ class _View:
             not is_active,
         ]
         return _Live(
-            timer,
-            listing,
+            *first,
             distill_html.run_html(run, curve, events, status_html(remote) if remote else ""),
             f'<pre class="ds-log">{lines}</pre>',
             parts.worker_notes_html(events),

@@ -11,7 +11,7 @@ from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
 from distill_studio.ui.events import SAYING
-from distill_studio.ui.panels import distill_html
+from distill_studio.ui.panels.run_list import RunList, listed
 from distill_studio.ui.panels.run_parts_html import notes_html
 
 _PICK = """
@@ -30,13 +30,13 @@ class NotesPanel:
     shown: Callable[[Workspace, Actor, str], tuple[Any, ...]]
 
 
-def build_notes_panel(ui: Ui, chosen: gr.State, runs_list: gr.HTML) -> NotesPanel:
+def build_notes_panel(ui: Ui, chosen: gr.State, runs: RunList) -> NotesPanel:
     """Make the notes of the chosen run.
 
     Args:
         ui: The shell.
         chosen: Name of the run.
-        runs_list: The list of runs, which shows the newest note of each.
+        runs: The list of runs, which shows the newest note of each.
     """
     with gr.Accordion("Notes", open=False, elem_id="distill-notes-box") as box:
         listing = gr.HTML(elem_id="distill-notes", js_on_load=_PICK, apply_default_css=False)
@@ -58,28 +58,27 @@ def build_notes_panel(ui: Ui, chosen: gr.State, runs_list: gr.HTML) -> NotesPane
         html = notes_html(found, actor.user, is_owner=actor.role >= Role.OWNER)
         return gr.Accordion(label=label), html
 
-    def after(opened: Workspace, actor: Actor, name: str) -> tuple[Any, ...]:
-        runs = opened.distill.page(actor)
-        listed = distill_html.runs_html(runs, name, opened.runs.newest_notes(actor))
-        return (*shown(opened, actor, name), listed)
+    def after(opened: Workspace, actor: Actor, name: str, count: int) -> tuple[Any, ...]:
+        return (*shown(opened, actor, name), listed(opened, actor, name, count).rows)
 
     @guarded
     def on_add(
-        request: gr.Request, workspace: str, name: str, said: str, is_public: bool
+        request: gr.Request, workspace: str, name: str, count: int, said: str, is_public: bool
     ) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
         opened.runs.note(actor, name, said or "", is_public)
-        return ("", False, *after(opened, actor, name))
+        return ("", False, *after(opened, actor, name, count))
 
     @guarded
     def on_forget(
-        request: gr.Request, workspace: str, name: str, event: gr.SelectData
+        request: gr.Request, workspace: str, name: str, count: int, event: gr.SelectData
     ) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
         opened.runs.forget_note(actor, str(event.value))
-        return after(opened, actor, name)
+        return after(opened, actor, name, count)
 
-    changed = [box, listing, runs_list]
-    add.click(on_add, [ui.workspace, chosen, text, in_card], [text, in_card, *changed], **SAYING)
-    listing.select(on_forget, [ui.workspace, chosen], changed, **SAYING)
+    changed = [box, listing, runs.rows]
+    asked = [ui.workspace, chosen, runs.count]
+    add.click(on_add, [*asked, text, in_card], [text, in_card, *changed], **SAYING)
+    listing.select(on_forget, asked, changed, **SAYING)
     return NotesPanel([box, listing], shown)

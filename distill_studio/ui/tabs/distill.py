@@ -6,6 +6,7 @@ import gradio as gr
 
 from distill_studio.core.actor import Actor
 from distill_studio.core.errors import InvalidInput
+from distill_studio.services.freeze import MOST_LISTED
 from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
@@ -142,7 +143,7 @@ class _View:
     def method(self, request: gr.Request, workspace: str, method: str) -> tuple[Any, ...]:
         """Of a method just chosen: the first snapshot that fits, its usual preset."""
         opened, actor = self._ui.open(request, workspace)
-        options = distill_form.snapshot_choices(opened.freeze.page(actor), method)
+        options = _snapshots(opened, actor, method)
         preset = gr.Radio(preset_choices(method), value="balanced")
         usual = "reverse_kl" if method == "on_policy" else "forward_kl"
         snapshot = gr.Dropdown(options, value=options[0][1] if options else None)
@@ -181,7 +182,7 @@ class _View:
 
     def _lists(self, opened: Workspace, actor: Actor, method: str) -> dict[str, Choices]:
         return {
-            "snapshot": distill_form.snapshot_choices(opened.freeze.page(actor), method),
+            "snapshot": _snapshots(opened, actor, method),
             "student": distill_form.student_options(opened.distill.students(actor)),
             "teacher": distill_form.teacher_options(opened.distill.teachers(actor)),
         }
@@ -211,6 +212,10 @@ class _View:
             *self._plans.view(request, workspace, plan or ""),
             *self._runs.view(request, workspace, run),
         )
+
+
+def _snapshots(opened: Workspace, actor: Actor, method: str) -> list[tuple[str, str]]:
+    return distill_form.snapshot_choices(opened.freeze.page(actor, limit=MOST_LISTED), method)
 
 
 def _preset(method: str, value: str) -> gr.Radio:

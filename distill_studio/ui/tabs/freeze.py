@@ -4,6 +4,7 @@ from typing import Any
 
 import gradio as gr
 
+from distill_studio.services.freeze import MOST_LISTED
 from distill_studio.store.pairs import PairQuery
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
@@ -199,7 +200,7 @@ class _View:
     def snapshot(self, request: gr.Request, workspace: str, wanted: str) -> tuple[Any, ...]:
         """The list of snapshots and the open one."""
         opened, actor = self._ui.open(request, workspace)
-        found = opened.freeze.page(actor)
+        found = opened.freeze.page(actor, limit=MOST_LISTED)
         names = [snapshot.name for snapshot in found]
         if wanted not in names:
             closed = (gr.Row(visible=False), gr.Accordion(open=False))
