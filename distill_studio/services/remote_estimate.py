@@ -128,7 +128,16 @@ def _travel_findings(config: RunConfig) -> list[Finding]:
         packed_bytes(config)
     except StudioError as err:
         return [Finding(level="error", code="stays", message=err.user_message, hint=err.hint)]
-    return []
+    if not config.keep_checkpoints:
+        return []
+    return [
+        Finding(
+            level="warning",
+            code="checkpoints",
+            message="No checkpoint comes back from another machine: the model alone does.",
+            hint="Train here to compare checkpoints.",
+        )
+    ]
 
 
 def _machine_findings(config: RunConfig, took: Estimate, flavor: Flavor) -> list[Finding]:

@@ -163,6 +163,15 @@ def test_only_owners_rent(
     assert workspace.distill.page(owner) == []
 
 
+def test_a_quote_says_that_checkpoints_stay_there(
+    workspace: Workspace, owner: Actor, snapshot: str, tiny: str
+) -> None:
+    plain = workspace.remote.estimate(owner, spec(snapshot, tiny), "cpu-basic")
+    kept = workspace.remote.estimate(owner, spec(snapshot, tiny, keep_checkpoints=2), "cpu-basic")
+    assert "checkpoints" not in [one.code for one in plain.findings]
+    assert "checkpoints" in [one.code for one in kept.findings]
+
+
 def test_a_teacher_behind_a_server_stays_here(
     workspace: Workspace, owner: Actor, snapshot: str, tiny: str
 ) -> None:
