@@ -151,6 +151,15 @@ class JobsService(Service):
                 return self.revive(actor_, job)
         return self.submit(actor_, kind, title, params)
 
+    def ahead(self, job: Job) -> Job | None:
+        """What runs here in the lane of a job that waits; None for one that does not wait."""
+        kind = self._kinds.get(job.kind)
+        if kind is None or job.state is not JobState.QUEUED:
+            return None
+        alike = [word for word, other in self._kinds.items() if other.lane == kind.lane]
+        running = table.page(self.db, kinds=alike, states=[JobState.RUNNING], limit=50)
+        return running[-1] if running else None
+
     def resume_all(self) -> None:
         """Queue again what a former process left unfinished. Called once, at the app's start."""
         for job in reversed(table.page(self.db, states=_ACTIVE, limit=10_000)):

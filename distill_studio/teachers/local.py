@@ -12,6 +12,7 @@ import math
 import struct
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,8 @@ from distill_studio.teachers.weights import Loaded, base_folder, load
 if TYPE_CHECKING:
     from distill_studio.teachers.chat_format import ChatFormat
     from distill_studio.teachers.likelihood import LikelihoodScorer
+
+_LOOK_S = 0.05  # between two looks at weights that load
 
 
 class LocalChatModel:
@@ -151,12 +154,18 @@ class LocalChatModel:
     ) -> AsyncIterator[ChatReply]:
         """Answer every request once, in the order they end; failures are replies.
 
-        A cancel ends it within about a second; requests not yet answered give no reply then.
+        A cancel ends it within about a second, also while the weights load (which they go on to
+        do, for whoever asks next); requests not yet answered give no reply then.
         """
         call = _Call(asyncio.get_running_loop(), cancel)
         ended: asyncio.Queue[tuple[ChatRequest, Answer]] = asyncio.Queue()
+        loading = _in_background(self.load)
+        while not loading.done():
+            if call.is_over():
+                return
+            await asyncio.sleep(_LOOK_S)
         try:
-            loaded = await asyncio.to_thread(self.load)
+            loaded = loading.result()
         except StudioError as err:
             for request in requests:
                 yield self._failure(request, err)
@@ -230,6 +239,20 @@ class LocalChatModel:
             latency_ms=answer.latency_s * 1000,
             logprobs=loaded.chat.logprobs(answer.choices),
         )
+
+
+def _in_background(load: Callable[[], Loaded]) -> Future[Loaded]:
+    """Load on a thread that nobody has to wait for, neither a stopped job nor the program's end."""
+    future: Future[Loaded] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(load())
+        except BaseException as err:  # noqa: BLE001  (it is raised where the result is asked for)
+            future.set_exception(err)
+
+    threading.Thread(target=work, name="load-model", daemon=True).start()
+    return future
 
 
 class _Call:

@@ -13,6 +13,7 @@ from distill_studio.services.jobs import JobContext, NeedsKey
 from distill_studio.services.lanes import Lanes
 from distill_studio.services.studio import Studio
 from distill_studio.store import jobs as jobs_table
+from distill_studio.ui.panels.jobs import job_html
 
 
 def test_a_job_runs_and_keeps_its_result_and_log(workspace, owner):
@@ -351,3 +352,20 @@ def test_a_job_whose_state_cannot_be_stored_is_not_stuck(workspace, owner, monke
     assert workspace.jobs.get(owner, job.id).state.is_active
     workspace.jobs.resume(owner, job.id)
     assert workspace.jobs.wait(owner, job.id, 60).result == {"ran": True}
+
+
+def test_a_job_that_waits_tells_what_it_waits_for(workspace, owner):
+    may_end = threading.Event()
+    workspace.jobs.register("long", lambda _: {"ok": may_end.wait(60)}, "compute")
+    workspace.jobs.register("other", lambda _: {"ok": may_end.wait(60)})
+    first = workspace.jobs.submit(owner, "long", "Find near-duplicates", {})
+    aside = workspace.jobs.submit(owner, "other", "", {})
+    wait_until(lambda: workspace.jobs.get(owner, first.id).state is JobState.RUNNING)
+    second = workspace.jobs.submit(owner, "long", "Again", {})
+    ahead = workspace.jobs.ahead(workspace.jobs.get(owner, second.id))
+    assert ahead is not None
+    assert ahead.id == first.id
+    assert "Waits until this has ended: Find near-duplicates." in job_html(second, ahead)
+    assert workspace.jobs.ahead(workspace.jobs.get(owner, aside.id)) is None
+    may_end.set()
+    assert workspace.jobs.wait(owner, second.id).state is JobState.DONE

@@ -1,11 +1,13 @@
 """The in-process model on the real starter weights."""
 
 import asyncio
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from distill_studio.core.errors import TeacherError
 from distill_studio.core.progress import CancelToken
 from distill_studio.core.protocols import ChatModel, ChatRequest, SamplingParams
 from distill_studio.core.records.seed import Message
@@ -55,6 +57,24 @@ def answer_all(model: ChatModel, requests, cancel=None):
         return [reply async for reply in model.generate(requests, cancel)]
 
     return asyncio.run(collect())
+
+
+def test_a_stop_does_not_wait_for_the_weights(starter_cache: Path):
+    may_go, asked = threading.Event(), threading.Event()
+
+    def resolve(_: str) -> Path:
+        asked.set()
+        may_go.wait(60)
+        raise TeacherError("nothing to load")
+
+    model = LocalChatModel("slow", resolve=resolve, cache_folder=starter_cache)
+    cancel = CancelToken()
+    threading.Thread(target=lambda: asked.wait(60) and cancel.cancel()).start()
+    assert answer_all(model, [ask("Hello")], cancel) == []
+    assert not may_go.is_set()
+    may_go.set()
+    (reply,) = answer_all(model, [ask("Hello")])
+    assert "nothing to load" in reply.error
 
 
 def stream_all(model: ChatModel, request, cancel=None) -> list[str]:

@@ -41,4 +41,11 @@ def test_an_empty_field_says_what_is_used(method: str, preset: str, weights: str
     }
     assert wrong == {}
     assert said["learning_rate"] == f"{config.learning_rate:g}"
-    assert f"Learning rate {config.learning_rate:g}," in preset_text(method, preset, weights)
+    assert f"Learning rate {config.learning_rate:g}," in preset_text(method, preset, weights, {})
+
+
+def test_what_was_filled_in_is_told_beside_the_preset() -> None:
+    own = {"max_steps": " 3 ", "batch_size": "1", "learning_rate": ""}
+    assert preset_text("sft", "quick", "lora", own).endswith(
+        "Instead of the preset: updates 3, batch size 1."
+    )

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from distill_studio.core.errors import InvalidInput
@@ -96,6 +98,17 @@ def test_empty_fields_have_a_meaning() -> None:
     assert (given.examples, given.sampling.top_logprobs, given.judge) == (2, 5, "J")
     assert given.sampling.stop == ("a", "b")
     assert (given.seeds.search, given.seeds.limit, given.n) == ("q", 4, 2)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "label"),
+    [(4, -5, "Longest answer"), (12, -1, "At most")],
+)
+def test_a_number_out_of_bounds_is_told_by_its_field(place: int, value: int, label: str) -> None:
+    given: list[Any] = [["T"], "direct", 2, 1, 9, 1, 3, "", "", "", "", "", 4, False, 2, 5, "J"]
+    given[place] = value
+    with pytest.raises(InvalidInput, match=rf"^{label}: Input should be greater than"):
+        asked(*given)
 
 
 def test_without_an_address_the_model_runs_here() -> None:

@@ -64,10 +64,15 @@ def filters_html(preview: FiltersPreview) -> str:
     head = f"Filters drop {number(preview.dropped)} of {number(preview.considered)} rows."
     parts = [f"<p class='ds-curate-sum'>{esc(head)}</p>"]
     if preview.protected:
-        parts.append(note(f"{_rows(preview.protected)} fail too but stay: a person accepted them."))
+        words = ("fails", "stays", "it") if preview.protected == 1 else ("fail", "stay", "them")
+        fails, stays, them = words
+        said = f"{_rows(preview.protected)} {fails} too but {stays}: a person accepted {them}."
+        parts.append(note(said))
     if preview.unmeasured:
         parts.append(note(f"{_rows(preview.unmeasured)} not measured yet.", "warn"))
-    parts += [_bars(preview), _topics(preview.by_topic, "Filters by topic")]
+    parts.append(_bars(preview))
+    if preview.dropped:
+        parts.append(_topics(preview.by_topic, "Filters by topic"))
     return "".join(parts)
 
 
@@ -90,7 +95,7 @@ def filter_title(one: FilterPreview) -> str:
         return f"{one.label} · off"
     if one.only_warns:
         return f"{one.label} · {number(one.drops)} found, {'stays' if one.drops == 1 else 'stay'}"
-    return f"{one.label} · {number(one.drops)} {'goes' if one.drops == 1 else 'go'}"
+    return f"{one.label} · {number(one.drops)} beyond the line"
 
 
 def about_html(about: str) -> str:
@@ -102,7 +107,7 @@ def filter_rows_html(one: FilterPreview) -> str:
     """The rows nearest to a filter's line, on both sides."""
     if not one.is_on:
         return ""
-    beyond = "Found, nearest to the line" if one.only_warns else "Go, nearest to the line"
+    beyond = "Found, nearest to the line" if one.only_warns else "Beyond, nearest to the line"
     if not one.kept:  # yes-or-no measures have no rows near the line on the other side
         return _examples(beyond, one.dropped) if one.drops else ""
     return (

@@ -1,5 +1,6 @@
 """The fields of a training's form: their names, words, and which method each belongs to. Pure."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from distill_studio.distill.config import RUN_CONFIGS, LoraConfig, TeacherConfig
@@ -82,6 +83,8 @@ _NUMBERS: tuple[tuple[str, str, str, type[int] | type[float]], ...] = (
 )
 NUMBERS = {name: (label, info, kind) for name, label, info, kind in _NUMBERS}
 COMMON_NUMBERS = tuple(name for name, *_ in _NUMBERS[:10])
+# of those, the ones that a preset sets
+PRESET_NUMBERS = COMMON_NUMBERS[:6]
 SHAPE_NUMBERS = ("keep_layers", "lora_alpha")
 SCHEDULE_NUMBERS = ("warmup_ratio", "weight_decay", "max_grad_norm")
 RHYTHM_NUMBERS = ("eval_rows", "save_every", "keep_checkpoints")
@@ -160,11 +163,20 @@ def preset_choices(method: str) -> list[tuple[str, str]]:
     return [(preset.label, preset.name) for preset in PRESETS[method].values()]
 
 
-def preset_text(method: str, preset: str, weights: str) -> str:
-    """What a preset does, in a sentence with its figures."""
+def preset_text(method: str, preset: str, weights: str, own: Mapping[str, str]) -> str:
+    """What a preset does, in a sentence with its figures; then the fields filled in instead.
+
+    Args:
+        method: Of training.
+        preset: Its name.
+        weights: lora or full.
+        own: Number fields of the form; '' where they follow the preset.
+    """
     found = PRESETS[method].get(preset)
     if found is None:
         return ""
     values = preset_values(found, weights)
     length = f"rows of up to {values['max_length']} tokens"
-    return f"{found.description} Learning rate {values['learning_rate']:g}, {length}."
+    said = f"{found.description} Learning rate {values['learning_rate']:g}, {length}."
+    filled = [f"{NUMBERS[f][0].lower()} {text.strip()}" for f, text in own.items() if text.strip()]
+    return said + (f" Instead of the preset: {', '.join(filled)}." if filled else "")

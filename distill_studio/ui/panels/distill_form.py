@@ -118,7 +118,10 @@ def _logit_group() -> dict[str, Any]:
     )
     with gr.Row(elem_classes="ds-fields"):
         made |= {name: _number(name) for name in fields.LOGIT_NUMBERS}
-    with gr.Accordion("Hidden states too", open=False), gr.Row(elem_classes="ds-fields"):
+    with (
+        gr.Accordion("Feature distillation: hidden states too", open=False),
+        gr.Row(elem_classes="ds-fields"),
+    ):
         made["feature_weight"] = _number("feature_weight")
         made["feature_loss"] = gr.Radio(
             fields.FEATURE_LOSSES,

@@ -75,7 +75,7 @@ def build_live_panel(ui: Ui) -> LivePanel:
         return (
             gr.Column(visible=True),
             gr.Dropdown(job_choices(jobs), visible=len(jobs) > 1),
-            live_html(job, opened.generate.reasons(actor, job.id))
+            live_html(job, opened.generate.reasons(actor, job.id), opened.jobs.ahead(job))
             + asked_html(opened.generate.asked(actor, job.id)),
             *_buttons(job),
             replies_html(opened.generate.recent(actor, job.id, _LATEST), workspace),
@@ -135,8 +135,8 @@ def job_choices(jobs: Sequence[Job]) -> list[tuple[str, str]]:
     return [("The newest generation", ""), *older]
 
 
-def live_html(job: Job, reasons: Sequence[dict[str, Any]]) -> str:
-    """Progress, figures and the reasons of failures."""
+def live_html(job: Job, reasons: Sequence[dict[str, Any]], ahead: Job | None = None) -> str:
+    """Progress, figures and the reasons of failures; `ahead` is what the job waits for."""
     result = job.result
     recipe = RECIPES.get(job.params.get("recipe", ""))
     is_verified = recipe is not None and recipe.prompts.is_verified
@@ -160,7 +160,7 @@ def live_html(job: Job, reasons: Sequence[dict[str, Any]]) -> str:
         [[number(r["count"]), esc(r["teacher"]), _why_html(r)] for r in reasons],
     )
     return (
-        f'<div class="ds-card ds-live">{job_html(shown)}'
+        f'<div class="ds-card ds-live">{job_html(shown, ahead)}'
         f'<div class="ds-gen-figures">{tiles}</div></div>'
         f"{failed}"
     )

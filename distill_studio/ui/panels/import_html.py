@@ -54,7 +54,8 @@ def summary_html(preview: ImportPreview) -> str:
     rows = counted(counts.rows, "row")
     if is_documents(preview):
         rows = counted(counts.rows - counts.problem_count, "passage")
-    chips.append(chip(rows + ("" if preview.is_complete else " and more")))
+    if counts.rows or not preview.hint:  # the hint says why nothing can be counted
+        chips.append(chip(rows + ("" if preview.is_complete else " and more")))
     if counts.problem_count:
         noun = "file" if is_documents(preview) else "row"
         chips.append(chip(counted(counts.problem_count, noun) + " with problems", "warn"))

@@ -23,8 +23,13 @@ _CHIPS = {
 }
 
 
-def job_html(job: Job) -> str:
-    """One job as a block: title, state, bar, note, error."""
+def job_html(job: Job, ahead: Job | None = None) -> str:
+    """One job as a block: title, state, bar, note, error.
+
+    Args:
+        job: The job.
+        ahead: What runs in its lane while it waits, from `JobsService.ahead`.
+    """
     is_leaving = job.state is JobState.RUNNING and job.cancel_requested
     label, kind = ("stopping", "warn") if is_leaving else _CHIPS[job.state]
     top = f"<strong>{esc(job.title or job.kind)}</strong>{chip(label, kind)}"
@@ -36,6 +41,8 @@ def job_html(job: Job) -> str:
     parts = [f'<div class="ds-job-top">{top}</div>']
     if job.state.is_active:
         parts.append(progress_bar(job.done, job.total, job.title))
+    if ahead is not None:
+        parts.append(note(f"Waits until this has ended: {ahead.title or ahead.kind}."))
     if job.note and job.state.is_active:
         parts.append(note(job.note))
     if job.error:
@@ -109,7 +116,7 @@ def build_jobs_panel(
         opened, actor = ui.open(request, workspace)
         jobs = opened.jobs.page(actor, kinds=list(kinds), limit=limit)
         active = opened.jobs.page(actor, kinds=list(kinds), limit=1, active=True)
-        html = "".join(job_html(job) for job in jobs)
+        html = "".join(job_html(job, opened.jobs.ahead(job)) for job in jobs)
         newest = jobs[0].state if jobs else None
         return (
             f'<div class="ds-jobs">{html}</div>' if jobs else note(empty),

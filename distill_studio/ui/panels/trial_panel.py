@@ -53,7 +53,7 @@ def build_trial_panel(ui: Ui) -> TrialPanel:
         is_past = bool(runs) and runs[0].created_at > job.created_at
         return (
             gr.Column(visible=True),
-            trial_html(job, is_past=is_past),
+            trial_html(job, is_past, opened.jobs.ahead(job)),
             gr.Button(visible=is_active),
             gr.Timer(active=is_active),
         )
@@ -70,10 +70,10 @@ def build_trial_panel(ui: Ui) -> TrialPanel:
     return TrialPanel(outputs, ticked, poll)
 
 
-def trial_html(job: Job, is_past: bool = False) -> str:
+def trial_html(job: Job, is_past: bool = False, ahead: Job | None = None) -> str:
     """The newest dry run: its state, then a block for each seed; folded after a run began."""
     if job.state is not JobState.DONE:
-        return f'<div class="ds-card">{job_html(job)}</div>'
+        return f'<div class="ds-card">{job_html(job, ahead)}</div>'
     tried = [TriedSeed(**each) for each in job.result.get("tried", [])]
     kept = sum(len(each.pairs) for each in tried)
     words = f"{counted(kept, 'answer')} from {counted(len(tried), 'seed')}; nothing is stored."

@@ -330,6 +330,7 @@ function startEdit() {
   setMode("edit"); onTyped();
   ui.text.style.height = "auto"; ui.text.style.height = `${Math.min(ui.text.scrollHeight + 4, 440)}px`;
   ui.text.focus(); ui.text.setSelectionRange(0, 0);
+  ui.editor.querySelector(".ds-acts").scrollIntoView({ block: "nearest" });
 }
 let typedTimer = 0;
 function onTyped() {
@@ -340,7 +341,7 @@ function onTyped() {
 function saveEdit() {
   const record = current(), text = ui.text.value.toWellFormed ? ui.text.value.toWellFormed() : ui.text.value;
   if (mode !== "edit" || !record) return;
-  if (!text.trim()) { setText(ui.editSaid, "An empty answer cannot be saved. Reject the record instead."); ui.text.focus(); return; }
+  if (!text.trim()) { setText(ui.editSaid, "An empty answer cannot be saved. Reject the record instead."); ui.text.focus(); ui.editSaid.scrollIntoView({ block: "center" }); return; }
   mode = "view";
   if (text === record.answer) decide("accept"); else decide("edit", { answer: text });
 }

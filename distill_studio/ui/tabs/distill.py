@@ -13,7 +13,7 @@ from distill_studio.ui.errors import guarded
 from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import empty_state, note, page_head
 from distill_studio.ui.panels import distill_form
-from distill_studio.ui.panels.distill_fields import preset_choices, preset_text
+from distill_studio.ui.panels.distill_fields import PRESET_NUMBERS, preset_choices, preset_text
 from distill_studio.ui.panels.distill_html import findings_html, tokens_html
 from distill_studio.ui.panels.distill_refill import Choices, known, refill, with_pruned
 from distill_studio.ui.panels.form_memory import FormMemory
@@ -124,7 +124,8 @@ class _View:
         """The preset in words, the pre-flight findings, and whether to start."""
         opened, actor = self._ui.open(request, workspace)
         chosen = distill_form.named(values)
-        about = note(preset_text(chosen["method"], chosen["preset"], chosen["weights"]))
+        own = {name: chosen[name] or "" for name in PRESET_NUMBERS}
+        about = note(preset_text(chosen["method"], chosen["preset"], chosen["weights"], own))
         spec = distill_form.spec_of(*values)
         if spec is None:
             return about, "", gr.Button(interactive=False)

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from distill_studio.core.actor import Actor
-from distill_studio.core.errors import StudioError
+from distill_studio.core.errors import InvalidInput, StudioError
 from distill_studio.generate.prompts import Prompts
 from distill_studio.generate.recipes import RECIPES
 from distill_studio.services.workspace import Workspace
@@ -227,7 +227,11 @@ def fitting(
 
 def describe(opened: Workspace, actor: Actor, *values: Any) -> tuple[Any, ...]:  # noqa: ANN401
     """What the form would do: counts, first request, the buttons, candidates, terms."""
-    wish = asked(*values)
+    try:
+        wish = asked(*values)
+    except InvalidInput as err:  # said in place, beside the buttons that it blocks
+        said = note(str(err), "warn")
+        return said, said, try_button(0, 0, False), run_button(0, False, False), gr.skip(), ""
     counts = opened.generate.count(actor, wish.seeds)
     configs = {t.name: t for t in opened.teachers.page(actor)}
     terms = "".join(

@@ -14,6 +14,8 @@ from distill_studio.ui.panels.seeds_import import build_seeds_import
 
 LABEL = "Seeds"
 _PAGE = 25
+_SHORT, _LINES = 160, 3  # of a prompt that is whole in the list
+_LONGEST = 20_000  # characters of one that was opened
 _SELECT = """
 const chosen = () => [...element.querySelectorAll('input.ds-row:checked')].map(box => box.value);
 element.addEventListener('change', event => {
@@ -199,6 +201,16 @@ def _row(seed: Seed) -> str:
     return (
         f'<tr><td><input type="checkbox" class="ds-row" value="{esc(seed.id)}"'
         f' aria-label="Select this prompt"></td>'
-        f'<td><div class="ds-cut">{esc(seed.prompt, 400)}</div>{"".join(marks)}</td>'
+        f"<td>{_prompt(seed.prompt)}{''.join(marks)}</td>"
         f"<td>{esc(seed.topic, 40)}</td><td>{esc(seed.source, 40)}</td></tr>"
+    )
+
+
+def _prompt(text: str) -> str:
+    """A prompt in three lines; a longer one opens on a click."""
+    if len(text) <= _SHORT and text.count("\n") < _LINES:
+        return f'<div class="ds-cut">{esc(text)}</div>'
+    return (
+        f'<details class="ds-opens"><summary><div class="ds-cut">{esc(text, 400)}</div></summary>'
+        f'<div class="ds-opened">{esc(text, _LONGEST)}</div></details>'
     )
