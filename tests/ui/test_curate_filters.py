@@ -72,7 +72,6 @@ def preview(**fields) -> FilterPreview:
 
 def test_titles_say_the_count():
     assert draw.filter_title(preview()) == "Length · 2 beyond the line"
-    assert draw.filter_title(preview(drops=1)) == "Length · 1 goes"
     assert draw.filter_title(preview(is_on=False)) == "Length · off"
     assert draw.filter_title(preview(only_warns=True)) == "Length · 2 found, stay"
 
