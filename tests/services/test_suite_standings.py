@@ -14,23 +14,7 @@ from distill_studio.evaluate.suite_page import suite_page
 from distill_studio.services.suite_report import gather
 from distill_studio.teachers.scripted import ScriptedChatModel
 from distill_studio.ui.panels.suites_html import standings_html
-from tests.services.test_suites import SUMS, Scripted, adds, adds_small, finish, upload
-
-
-@pytest.fixture
-def models(workspace) -> dict[str, ScriptedChatModel]:
-    models = {
-        "teacher:big": ScriptedChatModel("big", adds),
-        "base:raw": ScriptedChatModel("raw", lambda r: "no idea"),
-        "student:small": ScriptedChatModel("small", adds_small),
-    }
-    workspace.evaluate.comparable = Scripted(workspace, models)
-    return models
-
-
-@pytest.fixture
-def sums(workspace, owner, tmp_path):
-    return workspace.suites.add(owner, upload(workspace, tmp_path, SUMS), SuiteScorer.MATH)
+from tests.services.suite_models import SUMS, Scripted, adds, finish, upload
 
 
 class Broken(Scripted):
