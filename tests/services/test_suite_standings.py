@@ -44,6 +44,8 @@ def test_a_model_that_always_fails_is_named_and_the_others_are_compared(
     assert found.can_be_completed
     page = suite_page(gather(workspace.db, sums, workspace.suites.trial(owner, trial), found, ()))
     assert "small failed on 4 of 4 answers" in page
+    assert "Fieller's for ratios" in page
+    assert "bootstrap" not in page
 
 
 def test_a_model_that_failed_on_most_is_compared_when_asked_for(workspace, owner, models, sums):
