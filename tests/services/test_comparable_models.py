@@ -2,7 +2,7 @@
 
 import pytest
 
-from distill_studio.core.errors import NotFound
+from distill_studio.core.errors import InvalidInput, NotFound
 from distill_studio.core.records import (
     Run,
     RunState,
@@ -51,6 +51,21 @@ def test_models_that_share_a_label_are_told_apart(workspace, owner):
     add_run(workspace, "twin")
     labels = [c.label for c in workspace.evaluate.models(owner) if "twin" in c.label]
     assert labels == ["twin (teacher)", "twin (student)"]
+
+
+def test_a_name_that_several_models_have_is_asked_back(workspace, owner):
+    teacher = TeacherConfig(
+        name="twin", kind=TeacherKind.OPENAI, model="m", base_url="http://127.0.0.1:9/v1"
+    )
+    workspace.teachers.save(owner, teacher)
+    add_run(workspace, "twin")
+    add_run(workspace, "alone")
+    find = workspace.evaluate.comparable.card
+    with pytest.raises(InvalidInput, match=r"teacher:twin or student:twin") as refused:
+        find(owner, "twin")
+    assert refused.value.user_message == "Several models are called 'twin'."
+    assert find(owner, "twin (student)").id == find(owner, "student:twin").id == "student:twin"
+    assert find(owner, "alone").id == "student:alone"
 
 
 def test_held_out_figures_come_from_the_run(workspace, owner):
