@@ -15,6 +15,7 @@ from distill_studio.core.errors import InvalidInput, NotFound
 from distill_studio.core.protocols import ChatModel
 from distill_studio.core.records import Run, RunState, TeacherConfig, TeacherKind
 from distill_studio.core.records.comparison import ModelCard, ModelRole
+from distill_studio.services import origins
 from distill_studio.services.checkpoints import (
     answering_folder,
     checkpoint_name,
@@ -71,9 +72,9 @@ class ComparableModels:
         """
         cards = [card for card in self.cards(actor) if card.step is None]
         done = [run for run in self._runs(actor) if run.state is RunState.DONE]
-        origins = {run.config.get("student", {}).get("base_id") for run in done[:1]}
+        roots = {origins.root(self._workspace, run.name) for run in done[:1]}
         firsts: dict[ModelRole | None, ModelCard] = {}
-        for card in sorted(cards, key=lambda card: card.model not in origins):
+        for card in sorted(cards, key=lambda c: c.role is ModelRole.BASE and c.model not in roots):
             firsts.setdefault(card.role, card)
         chosen = [firsts[role] for role in ModelRole if role in firsts]
         base, teacher = firsts.get(ModelRole.BASE), firsts.get(ModelRole.TEACHER)
