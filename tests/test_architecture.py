@@ -54,7 +54,6 @@ MAY_IMPORT: dict[str, set[str]] = {
 EXTRA: dict[str, set[str]] = {
     "distill": {"teachers"},
     "generate": {"verify", "judge"},
-    "evaluate": {"judge"},
 }
 VENDORS_ONLY_IN: dict[str, set[str]] = {
     "duckdb": {"store"},

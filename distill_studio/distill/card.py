@@ -53,6 +53,9 @@ class ModelFacts(Record):
     """What is known of a student beyond its run."""
 
     base_model: str = Field(default="", description="Id on the Hub of what it comes from.")
+    has_own_base: bool = Field(
+        default=False, description="That was pruned or trained here: an adapter fits no other."
+    )
     repo: str = Field(default="", description="Where it is published, for the example.")
     datasets: tuple[str, ...] = Field(default=(), description="Ids on the Hub of its data.")
     licence: str = Field(default="other", description="Identifier of the Hub's list, or other.")
@@ -82,9 +85,9 @@ def model_card(run: Run, kind: PackageKind, facts: ModelFacts | None = None) -> 
         f"# {plain(run.name)}",
         "A student trained with Distill Studio; every setting is in `run.json`.",
         *[f"**{plain(notice)}**" for notice in facts.notices],
-        card_table(("", ""), list(_summary(run).items())),
+        card_table(("", ""), list(_summary(run, facts).items())),
         "## How to use it",
-        _OWN_BASE if kind == "adapter" and has_own_base(run) else "",
+        _OWN_BASE if kind == "adapter" and facts.has_own_base else "",
         f"```python\n{_use(kind, facts.repo or 'this folder')}\n```",
         *_way(facts.trainings),
         *_data(facts),
@@ -101,15 +104,6 @@ def model_card(run: Run, kind: PackageKind, facts: ModelFacts | None = None) -> 
     return f"{front_matter(_front(run, kind, facts))}\n{body}\n"
 
 
-def has_own_base(run: Run) -> bool:
-    """Whether an adapter of the run fits no published model: its base was pruned, or trained here.
-
-    On the model that this base comes from it would load as well, and answer wrongly.
-    """
-    student = run.config.get("student", {})
-    return bool(student.get("keep_layers")) or str(student.get("base_id", "")).startswith("run:")
-
-
 def card_files(run: Run, facts: ModelFacts) -> dict[str, bytes]:
     """What lies beside the card and is shown in it, by name."""
     picture = curve_picture(facts.curve, run.name, kl_words(run.config).label)
@@ -118,7 +112,7 @@ def card_files(run: Run, facts: ModelFacts) -> dict[str, bytes]:
 
 def _front(run: Run, kind: PackageKind, facts: ModelFacts) -> dict[str, Any]:
     is_adapter = kind == "adapter"
-    base = "" if is_adapter and has_own_base(run) else facts.base_model
+    base = "" if is_adapter and facts.has_own_base else facts.base_model
     return {
         **licence_fields(facts.licence, facts.licence_name or TERMS, facts.licence_link),
         "library_name": "peft" if is_adapter else "transformers",
@@ -130,11 +124,12 @@ def _front(run: Run, kind: PackageKind, facts: ModelFacts) -> dict[str, Any]:
     }
 
 
-def _summary(run: Run) -> dict[str, Any]:
+def _summary(run: Run, facts: ModelFacts) -> dict[str, Any]:
     student, data = run.config.get("student", {}), run.config.get("data", {})
+    base = facts.trainings[-1].base if facts.trainings else student.get("base_id", "")
     found = {
         "Method": _METHODS.get(run.method, run.method.upper()),
-        "Base": short_id(student.get("base_id", "")),
+        "Base": short_id(base),
         "Layers kept": student.get("keep_layers") or "all",
         "Snapshot": f"{data.get('name', '')} ({str(data.get('content_hash', ''))[:12]})",
     }

@@ -72,6 +72,7 @@ def check(
     measured_tokens_per_s: float | None = None,
     memory_total_gib: float = 0.0,
     disk_folder: Path | None = None,
+    runs_folder: Path | None = None,
     gpus: int | None = None,
 ) -> Report:
     """Look at a run before it starts.
@@ -81,6 +82,7 @@ def check(
         measured_tokens_per_s: Speed of an earlier run of a model of this size.
         memory_total_gib: Of this machine; 0 = unknown.
         disk_folder: Where the run will write; None skips the disk check.
+        runs_folder: Where students of earlier runs lie; None: they are known by `run:` alone.
         gpus: NVIDIA GPUs it may use; None where it will train on another machine.
     """
     findings = _format_findings(config) + machine_findings(config, gpus)
@@ -92,7 +94,7 @@ def check(
     tokenizer = ChatTokenizer.load(folder)
     if not tokenizer.has_template:
         findings.append(_no_template())
-    found, teacher = teacher_findings(config)
+    found, teacher = teacher_findings(config, runs_folder)
     findings += found + label_findings(config) + preference_findings(config)
     if any(f.level == "error" for f in findings):
         return Report(findings, None)

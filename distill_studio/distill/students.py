@@ -48,6 +48,23 @@ def server_choices(servers: Sequence[str]) -> list[StudentChoice]:
     ]
 
 
+def run_behind(model_id: str, folder: str, runs_folder: Path | None) -> str:
+    """The name of the run that made a model, by its id or by where its files lie; '' for no run's.
+
+    Args:
+        model_id: What a person called the model.
+        folder: Of its files, resolved; a student's, or a checkpoint's, lies in its run's folder.
+        runs_folder: Where the runs of the workspace lie; None: the id alone tells.
+    """
+    if model_id.startswith(RUN_PREFIX):
+        return model_id.removeprefix(RUN_PREFIX)
+    if runs_folder is None:
+        return ""
+    home, place = runs_folder.resolve(), Path(folder)
+    inside = place.relative_to(home).parts if place.is_relative_to(home) else ()
+    return inside[0] if inside else ""
+
+
 def _choice(student_id: str, label: str, kind: str, folder: Path | None) -> StudentChoice:
     layers = _layers(student_id, folder)
     return StudentChoice(

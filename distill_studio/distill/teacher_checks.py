@@ -1,5 +1,7 @@
 """Pre-flight of logit distillation: whom it follows and what it stores. Torch-free."""
 
+from pathlib import Path
+
 from distill_studio.core.errors import StudioError
 from distill_studio.distill.config import LogitRun, OnPolicyRun, RunConfig, TeacherRun
 from distill_studio.distill.estimate import ModelFacts, store_bytes
@@ -7,11 +9,18 @@ from distill_studio.distill.findings import Finding
 from distill_studio.distill.layer_pairs import chosen_pairs, pairs_text
 from distill_studio.distill.pairing import Pairing, check_pairing
 from distill_studio.distill.student_checks import feature_layer_findings
-from distill_studio.distill.students import RUN_PREFIX
+from distill_studio.distill.students import run_behind
 
 
-def teacher_findings(config: RunConfig) -> tuple[list[Finding], ModelFacts | None]:
-    """What the teacher of logit distillation means, and what it is."""
+def teacher_findings(
+    config: RunConfig, runs_folder: Path | None = None
+) -> tuple[list[Finding], ModelFacts | None]:
+    """What the teacher of logit distillation means, and what it is.
+
+    Args:
+        config: The run.
+        runs_folder: Where students of earlier runs lie, if that is known.
+    """
     if not isinstance(config, TeacherRun):
         return [], None
     try:
@@ -47,7 +56,7 @@ def teacher_findings(config: RunConfig) -> tuple[list[Finding], ModelFacts | Non
             )
         )
     if isinstance(config, OnPolicyRun):
-        findings += _on_policy_findings(config)
+        findings += _on_policy_findings(config, runs_folder)
     parameters = sum(facts.parameters for facts in pairing.facts)
     return findings, pairing.teacher.model_copy(update={"parameters": parameters})
 
@@ -75,8 +84,11 @@ def _ensemble_findings(pairing: Pairing) -> list[Finding]:
     return findings
 
 
-def _on_policy_findings(config: OnPolicyRun) -> list[Finding]:
-    if config.student.base_id.startswith(RUN_PREFIX) and config.student.keep_layers is None:
+def _on_policy_findings(config: OnPolicyRun, runs_folder: Path | None) -> list[Finding]:
+    student = config.student
+    if student.keep_layers is None and run_behind(
+        student.base_id, student.base_folder, runs_folder
+    ):
         return []
     return [
         Finding(

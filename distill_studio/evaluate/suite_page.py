@@ -256,8 +256,9 @@ def _method(report: SuiteReport) -> str:
         _table(["", ""], rows)
         + "".join(f"<p>{esc(one)}</p>" for one in (trial.judge_warning, _means(report)) if one)
         + '<p class="quiet">Intervals: Student\'s t over prompts for scores and differences, paired'
-        f" by prompt; bootstrap over prompts for ratios. {_retained_means(report.standings)}Texts"
-        f" are shown as models wrote them.</p>{_rubric(trial)}"
+        " by prompt; Fieller's for ratios, with errors by prompt."
+        f" {_retained_means(report.standings)}Texts are shown as models wrote them.</p>"
+        f"{_rubric(trial)}"
     )
 
 

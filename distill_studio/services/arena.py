@@ -21,6 +21,7 @@ from distill_studio.core.records.comparison import ModelRole
 from distill_studio.evaluate.wins import win_rates
 from distill_studio.judge import family_warning, load_pairwise
 from distill_studio.services import asking_estimates as estimates
+from distill_studio.services import origins
 from distill_studio.services.agreement_views import (
     JudgeStats,
     judge_ratings,
@@ -40,14 +41,12 @@ from distill_studio.services.arena_views import (
 )
 from distill_studio.services.asking import Asking
 from distill_studio.services.base import Service
-from distill_studio.services.checkpoints import parse_name
 from distill_studio.services.jobs import JobContext
 from distill_studio.services.meetings import Sources, hidden_voters, meetings_of
 from distill_studio.services.memo import Memo
 from distill_studio.services.teacher_costs import Estimate
 from distill_studio.store import agreement as votes
 from distill_studio.store import arena as table
-from distill_studio.store import runs
 from distill_studio.store.database import Row
 
 if TYPE_CHECKING:
@@ -249,9 +248,7 @@ class ArenaService(Service):
         role, _, name = card["id"].partition(":")
         if role != ModelRole.STUDENT:
             return str(card["model"]).partition(" at ")[0]
-        run = runs.get(self.db, parse_name(name)[0])
-        base = run.config.get("student", {}).get("base_id", "") if run else ""
-        return f"{name} (from {base.rpartition('/')[2]})" if base else name
+        return origins.named_with_root(self.workspace, name, card["label"])
 
 
 def _warning(model: str, compared: list[str]) -> str:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from distill_studio.core.actor import Actor
-from distill_studio.core.errors import NotFound
+from distill_studio.core.errors import InvalidInput, NotFound
 from distill_studio.core.protocols import ChatModel
 from distill_studio.core.records import Run, RunState, TeacherConfig, TeacherKind
 from distill_studio.core.records.comparison import ModelCard, ModelRole
+from distill_studio.services import origins
 from distill_studio.services.checkpoints import (
     answering_folder,
     checkpoint_name,
@@ -43,10 +44,20 @@ class ComparableModels:
         return _told_apart([*self._teachers(actor), *self._bases(), *self._students(actor)])
 
     def card(self, actor: Actor, name: str) -> ModelCard:
-        """The card with this id; a label will do when only one has it."""
+        """The card with this id; a label, or the name in an id, will do when only one has it.
+
+        Raises:
+            NotFound: No model is called so.
+            InvalidInput: Several are; names their ids.
+        """
         cards = self.cards(actor)
         found = [c for c in cards if c.id == name] or [c for c in cards if c.label == name]
         found = found or [c for c in cards if c.id.partition(":")[2] == name]
+        ids = list(dict.fromkeys(c.id for c in found))
+        if len(ids) > 1:
+            raise InvalidInput(
+                f"Several models are called '{name}'.", f"Say which: {' or '.join(ids)}."
+            )
         if not found:
             raise NotFound(
                 f"There is no model '{name}' to compare.",
@@ -61,9 +72,9 @@ class ComparableModels:
         """
         cards = [card for card in self.cards(actor) if card.step is None]
         done = [run for run in self._runs(actor) if run.state is RunState.DONE]
-        origins = {run.config.get("student", {}).get("base_id") for run in done[:1]}
+        roots = {origins.root(self._workspace, run.name) for run in done[:1]}
         firsts: dict[ModelRole | None, ModelCard] = {}
-        for card in sorted(cards, key=lambda card: card.model not in origins):
+        for card in sorted(cards, key=lambda c: c.role is ModelRole.BASE and c.model not in roots):
             firsts.setdefault(card.role, card)
         chosen = [firsts[role] for role in ModelRole if role in firsts]
         base, teacher = firsts.get(ModelRole.BASE), firsts.get(ModelRole.TEACHER)

@@ -16,7 +16,7 @@ from distill_studio.core.errors import Conflict, InvalidInput, NotFound
 from distill_studio.core.records import JobState, Run, RunState
 from distill_studio.core.records.base import utc_now
 from distill_studio.distill import command as commands
-from distill_studio.distill.card import PackageKind, card_files, has_own_base, model_card
+from distill_studio.distill.card import PackageKind, card_files, model_card
 from distill_studio.distill.chat_tokenizer import ChatTokenizer
 from distill_studio.distill.config import (
     RunConfig,
@@ -34,7 +34,7 @@ from distill_studio.distill.students import (
     StudentChoice,
 )
 from distill_studio.distill.token_view import TokenRow, token_view
-from distill_studio.services import remote_state
+from distill_studio.services import origins, remote_state
 from distill_studio.services.base import Service
 from distill_studio.services.distill_servers import (
     worker_key,
@@ -263,7 +263,7 @@ class DistillService(Service):
         """
         actor.require(Role.VIEWER)
         run, folder, _ = self.finished(name, kind)
-        if kind == "adapter" and has_own_base(run):
+        if kind == "adapter" and origins.has_own_base(self.workspace, run):
             raise InvalidInput(
                 f"The adapter of '{name}' fits only its own base, which was pruned or trained here:"
                 " on the model that this comes from it would load, and answer wrongly.",

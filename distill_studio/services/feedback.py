@@ -25,14 +25,9 @@ from distill_studio.evaluate.losses import LossGroup, Tally, tally
 from distill_studio.services.asking import Asking
 from distill_studio.services.base import Service
 from distill_studio.services.checkpoints import parse_name
+from distill_studio.services.feedback_rounds import next_round, round_of
 from distill_studio.services.feedback_undo import undo
-from distill_studio.services.feedback_work import (
-    add_preferences,
-    groups_of,
-    make_seeds,
-    next_round,
-    round_of,
-)
+from distill_studio.services.feedback_work import add_preferences, groups_of, make_seeds
 from distill_studio.services.freeze import MOST_LISTED
 from distill_studio.services.jobs import JobContext
 from distill_studio.services.memo import Memo
@@ -277,7 +272,7 @@ class FeedbackService(Service):
                     " them."
                 ]
             )
-        number = next_round(self.db, name)
+        number = next_round(self.workspace, name)
         return Proposal(
             reasons=[
                 f"{usable} preferences say which of two answers is better; people's votes first.",
@@ -342,7 +337,7 @@ class FeedbackService(Service):
                 if runs.is_after(self.db, run, trial.created_at):
                     continue
                 found[row.card.id] = RoundScore(
-                    number=round_of(self.db, run) if role == ModelRole.STUDENT else 0,
+                    number=round_of(self.workspace, run) if role == ModelRole.STUDENT else 0,
                     card=row.card,
                     score=row.score.value,
                     low=row.score.low,

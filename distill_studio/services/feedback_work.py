@@ -6,8 +6,6 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from itertools import pairwise
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
@@ -17,8 +15,7 @@ from pydantic import Field
 from distill_studio.core.ids import content_hash
 from distill_studio.core.lenient_json import Unreadable
 from distill_studio.core.protocols import ChatModel, ChatReply, ChatRequest, SamplingParams
-from distill_studio.core.records import Message, Pair, Preference, Record, Run, Seed
-from distill_studio.core.records.base import utc_now
+from distill_studio.core.records import Message, Pair, Preference, Record, Seed
 from distill_studio.core.records.comparison import ModelCard, ModelRole
 from distill_studio.core.records.feedback import Feedback
 from distill_studio.core.records.suite import Suite, SuiteAnswer, SuiteItem
@@ -31,7 +28,7 @@ from distill_studio.generate.text_lists import read_list
 from distill_studio.services.jobs import JobContext
 from distill_studio.services.suite_scoring import rouge_l
 from distill_studio.store import feedback as table
-from distill_studio.store import pairs, preferences, runs, seeds, suites
+from distill_studio.store import pairs, preferences, seeds, suites
 from distill_studio.store.database import Database
 
 if TYPE_CHECKING:
@@ -44,7 +41,6 @@ _LONGEST_SHOWN = 1500  # characters of a lost prompt
 _TOO_LIKE = 0.7  # ROUGE-L, as Self-Instruct (arXiv 2212.10560)
 _TOKENS_EACH = 160
 _LEAK = "leak"
-_MOST_ROUNDS = 1000
 
 
 class NearLosses(Record):
@@ -74,60 +70,6 @@ def groups_of(losses: Sequence[Loss], texts: Mapping[int, str]) -> list[LossGrou
     terms = cluster_terms(said, labels, count)
     names = distinct_names([name_of(some, k) for k, some in enumerate(terms)])
     return by_words(losses, labels, names)
-
-
-def round_of(db: Database, run_name: str) -> int:
-    """1 for a student whose data saw no feedback, and one more for each training after some.
-
-    A training begins a round where something was sent back, of what its origin or an earlier
-    student on its way had lost, between that origin's training and its own: the stages of one plan
-    are one round.
-    """
-    way = training_way(db, run_name)
-    sent = _sent(db, way)
-    return 1 + sum(
-        _lies_between(sent, way[:place], before.created_at, run.created_at)
-        for place, (before, run) in enumerate(pairwise(way), start=1)
-    )
-
-
-def next_round(db: Database, run_name: str) -> int:
-    """The round of what would go on from a student now."""
-    way = training_way(db, run_name)
-    since = way[-1].created_at if way else utc_now()
-    return round_of(db, run_name) + _lies_between(_sent(db, way), way, since, utc_now())
-
-
-def training_way(db: Database, run_name: str) -> list[Run]:
-    """The trainings that made a student, the first one first."""
-    way: list[Run] = []
-    name = run_name
-    while len(way) < _MOST_ROUNDS and (run := runs.get(db, name)) is not None and run not in way:
-        way.append(run)
-        origin = str(run.config.get("student", {}).get("base_id", ""))
-        if not origin.startswith("run:"):
-            break
-        name = origin.removeprefix("run:")
-    return way[::-1]
-
-
-def _sent(db: Database, way: Sequence[Run]) -> list[Feedback]:
-    return table.live_of_students(db, [_card_id(run) for run in way])
-
-
-def _lies_between(
-    sent: Sequence[Feedback], students: Sequence[Run], since: datetime, until: datetime
-) -> bool:
-    """Whether what one of these students had lost was sent back in that time."""
-    ids = {_card_id(run) for run in students}
-    return any(
-        step.student in ids and step.sent_at is not None and since < step.sent_at <= until
-        for step in sent
-    )
-
-
-def _card_id(run: Run) -> str:
-    return f"{ModelRole.STUDENT.value}:{run.name}"
 
 
 # -- preferences --------------------------------------------------------------------------

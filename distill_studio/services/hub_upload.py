@@ -17,7 +17,6 @@ from distill_studio.distill.card import (
     ModelFacts,
     PackageKind,
     card_files,
-    has_own_base,
     model_card,
 )
 from distill_studio.distill.model_names import short_id
@@ -123,7 +122,7 @@ class HubUploads:
             "run.json": public_settings(folder),
         }
         if ADAPTER_SETTINGS in files:
-            base = "" if has_own_base(run) else facts.base_model
+            base = "" if facts.has_own_base else facts.base_model
             contents[ADAPTER_SETTINGS] = public_adapter_settings(files[ADAPTER_SETTINGS], base)
         data = run.config.get("data", {})
         return Upload(
@@ -222,8 +221,8 @@ def _of_adapter(run: Run, form: PackageKind, facts: ModelFacts) -> list[PushWarn
     if form != "adapter":
         return []
     student = run.config.get("student", {})
-    base = short_id(student.get("base_id", ""))
-    if facts.base_model and not has_own_base(run):
+    base = short_id(facts.trainings[-1].base)
+    if facts.base_model and not facts.has_own_base:
         return []
     return [
         PushWarning(

@@ -11,10 +11,10 @@ from pydantic import Field
 from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import NotFound
 from distill_studio.core.records import Pair, Record, Run, Seed, Snapshot
-from distill_studio.distill.students import RUN_PREFIX
 from distill_studio.freeze.finder import RowFinder
 from distill_studio.freeze.folder import SPLITS
 from distill_studio.freeze.formats import PREFERENCE
+from distill_studio.services import origins
 from distill_studio.services.base import Service
 from distill_studio.services.memo import Memo
 from distill_studio.store import lineage as table
@@ -148,19 +148,17 @@ class LineageService(Service):
     def model(self, actor: Actor, run: str) -> ModelLineage:
         """A model's way: each training with its snapshot, and what that was made of."""
         actor.require(Role.VIEWER)
-        every = {one.name: one for one in runs.page(self.db, limit=_MOST)}
-        if run not in every:
+        way = origins.way(self.workspace, run)
+        if not way:
             raise NotFound(f"There is no run '{run}' in this workspace.")
         by_id = {one.id: one for one in snapshots.page(self.db, limit=_MOST)}
-        steps: list[ModelStep] = []
-        name = run
-        while name in every and all(step.run != name for step in steps):
-            steps.append(self._step(every[name], by_id.get(every[name].snapshot_id)))
-            name = self._origin(every[name])
+        mine, every = way[-1], runs.page(self.db, limit=_MOST)
         return ModelLineage(
-            steps=steps[::-1],
-            children=sorted(n for n, one in every.items() if self._origin(one) == run),
-            pupils=sorted(n for n, one in every.items() if run in self._mentors(one)),
+            steps=[self._step(one, by_id.get(one.snapshot_id)) for one in way],
+            children=sorted(o.name for o in every if origins.goes_on_from(self.workspace, o, mine)),
+            pupils=sorted(
+                o.name for o in every if o.created_at > mine.created_at and run in self._mentors(o)
+            ),
         )
 
     # -- inside ---------------------------------------------------------------------------
@@ -191,7 +189,7 @@ class LineageService(Service):
         every = runs.page(self.db, limit=_MOST)[::-1]
         found: dict[str, Learnt] = {}
         for one in every:  # the oldest first: what goes on from a run is younger
-            snapshot, origin = ids.get(one.snapshot_id, ""), self._origin(one)
+            snapshot, origin = ids.get(one.snapshot_id, ""), origins.origin(self.workspace, one)
             mentor = next((name for name in self._mentors(one) if name in found), "")
             way: Literal["rows", "base", "teacher"]
             if snapshot in names:
@@ -212,23 +210,10 @@ class LineageService(Service):
             )
         return sorted(found.values(), key=lambda learnt: not learnt.is_direct)
 
-    def _origin(self, run: Run) -> str:
-        """The run whose student this one started from; '' for another model."""
-        student = run.config.get("student", {})
-        return self._run_behind(_base(run), str(student.get("base_folder", "")))
-
     def _mentors(self, run: Run) -> list[str]:
         """The runs whose students this one followed."""
-        models = [(str(one["id"]), str(one.get("folder", ""))) for one in _teachers(run)]
-        return [name for one in models if (name := self._run_behind(*one))]
-
-    def _run_behind(self, model_id: str, folder: str) -> str:
-        """The run that made a model, by its id or by where its files lie."""
-        if model_id.startswith(RUN_PREFIX):
-            return model_id.removeprefix(RUN_PREFIX)
-        home, place = (self.workspace.folder / "runs").resolve(), Path(folder)
-        inside = place.relative_to(home).parts if place.is_relative_to(home) else ()
-        return inside[0] if inside else ""
+        found = (origins.behind(self.workspace, *one) for one in _teachers(run))
+        return [name for name in found if name]
 
     def _step(self, run: Run, snapshot: Snapshot | None) -> ModelStep:
         facts: dict[str, Any] = {}
@@ -242,8 +227,8 @@ class LineageService(Service):
             run=run.name,
             method=run.method,
             state=run.state.value,
-            base=_base(run),
-            teachers=[str(one["id"]) for one in _teachers(run)],
+            base=origins.base(self.workspace, run),
+            teachers=[origins.named(self.workspace, *one) for one in _teachers(run)],
             snapshot=snapshot.name if snapshot else "",
             content_hash=snapshot.content_hash if snapshot else "",
             rows=snapshot.train_rows if snapshot else 0,
@@ -251,11 +236,7 @@ class LineageService(Service):
         )
 
 
-def _teachers(run: Run) -> list[dict[str, Any]]:
-    """Whose probabilities a run follows, as its settings name them."""
+def _teachers(run: Run) -> list[tuple[str, str]]:
+    """(id, folder) of whose probabilities a run follows, as its settings name them."""
     taught = [run.config.get("teacher"), *(run.config.get("more_teachers") or ())]
-    return [one for one in taught if one]
-
-
-def _base(run: Run) -> str:
-    return str(run.config.get("student", {}).get("base_id", ""))
+    return [(str(one["id"]), str(one.get("folder", ""))) for one in taught if one]

@@ -13,10 +13,12 @@ from distill_studio.core.estimate import Estimate
 from distill_studio.core.records import Run
 from distill_studio.distill.card import ModelFacts, Training
 from distill_studio.distill.model_names import short_id
+from distill_studio.distill.students import RUN_PREFIX
 from distill_studio.evaluate.standings import Standing
 from distill_studio.freeze.folder import read_manifest
 from distill_studio.hub.checks import notices
 from distill_studio.hub.licences import family_of
+from distill_studio.services import origins
 from distill_studio.services.lineage import ModelStep
 from distill_studio.teachers.models import hub_id
 
@@ -37,6 +39,7 @@ def model_facts(workspace: Workspace, actor: Actor, run: Run) -> ModelFacts:
     teachers = _teachers(steps, manifests)
     return ModelFacts(
         base_model=hub_id(steps[0].base) if steps else "",
+        has_own_base=origins.has_own_base(workspace, run),
         licence=family.licence if family else "other",
         licence_name=family.licence_name if family else "",
         licence_link=family.link if family else "",
@@ -82,7 +85,7 @@ def _teachers(
             known["licence_note"] = known["licence_note"] or facts["licence_note"]
     named = {model for facts in found.values() for model in facts["models"]} | found.keys()
     for followed in (one for step in steps for one in step.teachers):
-        if short_id(followed) not in named and not followed.startswith("run:"):
+        if short_id(followed) not in named and not followed.startswith(RUN_PREFIX):
             found[short_id(followed)] = {
                 "rows": 0,
                 "models": [hub_id(followed) or short_id(followed)],

@@ -19,7 +19,7 @@ from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import Conflict, InvalidInput, NotFound
 from distill_studio.core.records import JobState, Record, Run, RunState
 from distill_studio.distill.command import CONFIG_FILE
-from distill_studio.distill.config import load_config
+from distill_studio.distill.config import RunConfig, load_config
 from distill_studio.distill.preflight import check, refuse
 from distill_studio.distill.spec import TrainSpec
 from distill_studio.hub.jobs import Flavor, HubJobs
@@ -122,7 +122,7 @@ class RemoteService(Service):
         """
         actor.require(Role.OWNER)
         config = self.workspace.distill.config_of(actor, spec)
-        return quote(self.db, config, self._flavor(actor, flavor), limit_minutes)
+        return self._quote(actor, config, flavor, limit_minutes)
 
     def start(
         self,
@@ -141,7 +141,7 @@ class RemoteService(Service):
         """
         actor.require(Role.OWNER)
         config = self.workspace.distill.config_of(actor, spec)
-        quoted = quote(self.db, config, self._flavor(actor, flavor), limit_minutes)
+        quoted = self._quote(actor, config, flavor, limit_minutes)
         for one in quoted.findings:
             if one.level == "error":
                 raise InvalidInput(one.message, one.hint)
@@ -280,6 +280,13 @@ class RemoteService(Service):
         distill = self.workspace.distill
         beside = {REMOTE_FILE: state.model_dump_json(indent=1) + "\n"}
         return distill.enter(actor, spec, distill.config_of(actor, spec), beside)
+
+    def _quote(
+        self, actor: Actor, config: RunConfig, flavor: str, limit_minutes: int
+    ) -> RemoteQuote:
+        return quote(
+            self.db, config, self._flavor(actor, flavor), limit_minutes, runs_folder=self._folder
+        )
 
     def _flavor(self, actor: Actor, name: str) -> Flavor:
         known = self.flavors(actor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 from pydantic import Field
 
@@ -59,7 +60,13 @@ class RemoteQuote(Record):
         return any(one.level == "error" for one in self.findings)
 
 
-def quote(db: Database, config: RunConfig, flavor: Flavor, limit_minutes: int = 0) -> RemoteQuote:
+def quote(
+    db: Database,
+    config: RunConfig,
+    flavor: Flavor,
+    limit_minutes: int = 0,
+    runs_folder: Path | None = None,
+) -> RemoteQuote:
     """Pre-flight and price of a run on a machine. Asks nobody.
 
     Args:
@@ -67,12 +74,13 @@ def quote(db: Database, config: RunConfig, flavor: Flavor, limit_minutes: int = 
         config: The run, with folders of this machine.
         flavor: The machine.
         limit_minutes: Time limit; 0 = one and a half times the most that is expected.
+        runs_folder: Where students of earlier runs lie, here.
 
     Raises:
         InvalidInput: The limit cannot be.
     """
     there = config.model_copy(update={"device": "cuda" if flavor.gpus else "cpu"})
-    report = check(there)
+    report = check(there, runs_folder=runs_folder)
     findings = [one for one in report.findings if one.code != "estimate"]
     findings += _travel_findings(config)
     seconds, is_measured = (0.0, 0.0), False

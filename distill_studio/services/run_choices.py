@@ -56,6 +56,7 @@ class RunChoices:
             measured_tokens_per_s=self._measured_speed(config),
             memory_total_gib=_memory_of(config.device),
             disk_folder=self._folder,
+            runs_folder=self._folder,
             gpus=_gpus_for(config.device),
         )
         if report.is_ok:

@@ -14,7 +14,7 @@ from pydantic import Field
 from distill_studio.core.actor import Actor
 from distill_studio.core.records import Record, Run, RunState
 from distill_studio.core.records.comparison import ModelCard, ModelRole
-from distill_studio.services.feedback_work import training_way
+from distill_studio.services import origins
 from distill_studio.store import runs, snapshots
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def beside(workspace: Workspace, actor: Actor, chosen: Sequence[ModelCard]) -> l
     ids = {card.id for card in chosen}
     found: list[Beside] = []
     for card in chosen:
-        way = training_way(workspace.db, card.id.partition(":")[2])
+        way = origins.way(workspace, card.id.partition(":")[2])
         if card.role is not ModelRole.STUDENT or not way:
             continue
         if not any(one.role is ModelRole.TEACHER for one in chosen):
@@ -66,7 +66,7 @@ def _base(
     chosen: Sequence[ModelCard],
 ) -> Beside | None:
     """What the student was before its first training; a teacher of the same model will do."""
-    origin = _origin(way[0])
+    origin = origins.base(workspace, way[0])
     if not origin or any(one.model == origin for one in chosen):
         return None
     cards = workspace.evaluate.comparable.cards(actor)
@@ -98,13 +98,13 @@ def _sft(workspace: Workspace, card: ModelCard, way: Sequence[Run]) -> Beside | 
             said=f"{why} without the SFT run '{same.name}': choose it as well.",
         )
     snapshot = _snapshot_name(workspace, run)
-    origin = _origin(run)
+    origin = origins.base(workspace, run)
     if not snapshot:
         how = "its rows cannot be trained on by SFT; train SFT from the same base on the answers"
     else:
         how = (
             f"on Distill choose the snapshot '{snapshot}', the student {origin} and SFT, or type:"
-            f" train {snapshot} --method sft --student {_student(run)}"
+            f" train {snapshot} --method sft --student {_student(origin, run)}"
         )
     return Beside(
         student=card.id,
@@ -115,6 +115,7 @@ def _sft(workspace: Workspace, card: ModelCard, way: Sequence[Run]) -> Beside | 
 
 def _same_rows(workspace: Workspace, run: Run) -> Run | None:
     """The newest finished SFT run of the same base (pruned alike) on the same snapshot."""
+    wanted = (origins.base(workspace, run), _layers(run))
     return next(
         (
             one
@@ -122,7 +123,7 @@ def _same_rows(workspace: Workspace, run: Run) -> Run | None:
             if one.method == _SFT
             and one.state is RunState.DONE
             and one.snapshot_id == run.snapshot_id
-            and (_origin(one), _layers(one)) == (_origin(run), _layers(run))
+            and (origins.base(workspace, one), _layers(one)) == wanted
         ),
         None,
     )
@@ -134,15 +135,11 @@ def _snapshot_name(workspace: Workspace, run: Run) -> str:
     return next((s.name for s in every if s.id == run.snapshot_id and s.format in _SFT_FORMATS), "")
 
 
-def _origin(run: Run) -> str:
-    return str(run.config.get("student", {}).get("base_id", ""))
-
-
 def _layers(run: Run) -> object:
     return run.config.get("student", {}).get("keep_layers")
 
 
-def _student(run: Run) -> str:
+def _student(origin: str, run: Run) -> str:
     """As the command line wants it."""
     layers = _layers(run)
-    return f"{_origin(run)}:{layers}" if layers else _origin(run)
+    return f"{origin}:{layers}" if layers else origin

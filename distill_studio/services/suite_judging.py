@@ -25,14 +25,11 @@ from distill_studio.judge import (
     rubric_request,
 )
 from distill_studio.judge.rubric import BEST
-from distill_studio.store import runs
+from distill_studio.services import origins
 
 if TYPE_CHECKING:
     from distill_studio.services.suite_work import Missing, TrialWork
     from distill_studio.services.workspace import Workspace
-
-_RUN = "run:"
-_MOST_ROUNDS = 1000
 
 
 def judge_fields(
@@ -131,15 +128,10 @@ def _judged(draft: SuiteAnswer, reply: ChatReply, rubric: Rubric) -> SuiteAnswer
 
 
 def _full_name(workspace: Workspace, card: ModelCard) -> str:
-    """A model's id; a student's with what it was trained from."""
+    """A model's id; of a student its name with what it grew from."""
     role, _, name = card.id.partition(":")
     if role == ModelRole.TEACHER:
         return workspace.teachers.config(name).model
     if role == ModelRole.BASE:
         return card.model
-    origin, seen = f"{_RUN}{name}", set[str]()
-    while origin.startswith(_RUN) and origin not in seen and len(seen) < _MOST_ROUNDS:
-        seen.add(origin)
-        run = runs.get(workspace.db, origin.removeprefix(_RUN))
-        origin = str(run.config.get("student", {}).get("base_id", "")) if run else ""
-    return f"{card.label} (from {origin})" if origin else card.label
+    return origins.named_with_root(workspace, name, card.label)

@@ -40,7 +40,7 @@ FACTS = ModelFacts(
     licence="apache-2.0",
     notices=("Built with Llama",),
     trainings=(
-        Training(run="first-sft", method="logit", base="smollm2-135m-instruct", snapshot="first",
+        Training(run="first-sft", method="logit", base="/home/ann/models/mine", snapshot="first",
                  content_hash="0123456789abcdef", rows=90),
     ),
     teachers={"Big <b>": {"rows": 90, "models": ["org/big"], "licence_note": "MIT"}},
@@ -78,7 +78,7 @@ def test_everything_that_is_known_is_written() -> None:
         "| Teacher | smollm2-135m-instruct |",
         "| Held-out loss after | 2.2500 |",
         "| Held-out KL to the teacher after | 0.5000 |",
-        "| first-sft | LOGIT | smollm2-135m-instruct | first (0123456789ab) | 90 |",
+        "| first-sft | LOGIT | mine | first (0123456789ab) | 90 |",
         "| Big \\<b\\> | org/big | 90 | MIT |",
         "| GSM8K | 1,319 | 0 | 2 |",
         "| Weights | LoRA, rank 16, alpha 32 |",

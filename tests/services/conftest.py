@@ -1,4 +1,4 @@
-"""What tests of several services share: accounts with a clock, and Curate with four rows."""
+"""What tests of several services share: accounts with a clock, Curate with four rows, a suite."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,8 +7,11 @@ import pytest
 
 from distill_studio.core.allow_list import AllowList
 from distill_studio.core.records.account import Outside
+from distill_studio.core.records.suite import Suite, SuiteScorer
 from distill_studio.services.accounts import Accounts
+from distill_studio.teachers.scripted import ScriptedChatModel
 from tests.services.curate_rows import BEES, SHIPS, WordCounts, pair, store
+from tests.services.suite_models import SUMS, Scripted, adds, adds_small, upload
 
 Open = Callable[..., Accounts]
 
@@ -67,3 +70,20 @@ def bees(workspace):
         pair("how do bees make honey", BEES.lower() + ".", topic="nature"),
         pair("Why do ships float?", SHIPS, topic="physics"),
     )
+
+
+@pytest.fixture
+def models(workspace) -> dict[str, ScriptedChatModel]:
+    """A teacher that is right, a base that knows nothing, a student of small sums."""
+    models = {
+        "teacher:big": ScriptedChatModel("big", adds),
+        "base:raw": ScriptedChatModel("raw", lambda r: "no idea"),
+        "student:small": ScriptedChatModel("small", adds_small),
+    }
+    workspace.evaluate.comparable = Scripted(workspace, models)
+    return models
+
+
+@pytest.fixture
+def sums(workspace, owner, tmp_path) -> Suite:
+    return workspace.suites.add(owner, upload(workspace, tmp_path, SUMS), SuiteScorer.MATH)

@@ -319,11 +319,22 @@ def test_relatives_are_named(workspace, owner, stub):
     compared(workspace, 1, "big", "small")
     warnings = {one.judge: one.warning for one in workspace.arena.judges(owner)}
     assert "judges its own answers" in warnings["own"]
-    assert (
-        "compared model small (from SmolLM2-135M-Instruct) are of one family"
-        in (warnings["cousin"])
-    )
+    grown = "compared model small (from HuggingFaceTB/SmolLM2-135M-Instruct) are of one family"
+    assert grown in warnings["cousin"]
     assert warnings["far"] == ""
+
+
+def test_a_second_stage_is_a_relative_of_what_its_first_grew_from(workspace, owner, judge):
+    """SFT of a base, then DPO of that: the judge is of the base's family."""
+    for name, base in (("sft", "HuggingFaceTB/SmolLM2-135M-Instruct"), ("small", "run:sft")):
+        student = {"student": {"base_id": base}}
+        run = Run(name=name, method="sft", snapshot_id="s", state=RunState.DONE, config=student)
+        runs.insert(workspace.db, run)
+    compared(workspace, 1, "raw", "small")
+    cousin = workspace.teachers.config("court").model_copy(update={"model": "SmolLM2-1.7B"})
+    workspace.teachers.save(owner, cousin)
+    (said,) = [one.warning for one in workspace.arena.judges(owner) if one.judge == "court"]
+    assert "model small (from HuggingFaceTB/SmolLM2-135M-Instruct) are of one family" in said
 
 
 def test_roles_and_names(workspace, owner, judge):

@@ -27,10 +27,10 @@ from distill_studio.services.studio import Studio
 from distill_studio.services.workspace import Workspace
 from distill_studio.store import arena
 from distill_studio.teachers import endpoints, openai_compatible
+from tests.services.suite_models import finish, upload
 from tests.services.test_arena import compared, verdict
 from tests.services.test_feedback import SUMS
 from tests.services.test_suite_judging import ROWS, reply
-from tests.services.test_suites import finish, upload
 from tests.stub_openai import Answer, StubServer, completion
 
 EACH_USD = 0.005  # five tokens are read, as the stub counts them

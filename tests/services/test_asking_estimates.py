@@ -17,9 +17,9 @@ from distill_studio.services.teachers import STARTER
 from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import Ui
 from distill_studio.ui.tabs import evaluate
+from tests.services.suite_models import upload
 from tests.services.test_arena import compared, fair
 from tests.services.test_suite_judging import ROWS
-from tests.services.test_suites import upload
 from tests.stub_openai import StubServer
 
 VIEWER = Actor(user="guest", role=Role.VIEWER)

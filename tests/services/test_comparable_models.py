@@ -2,7 +2,7 @@
 
 import pytest
 
-from distill_studio.core.errors import NotFound
+from distill_studio.core.errors import InvalidInput, NotFound
 from distill_studio.core.records import (
     Run,
     RunState,
@@ -10,6 +10,7 @@ from distill_studio.core.records import (
     TeacherKind,
 )
 from distill_studio.core.records.comparison import ModelRole
+from distill_studio.services import comparable_models
 from distill_studio.services import teachers as services_teachers
 from distill_studio.services.comparable_models import ComparableModels
 from distill_studio.store import runs
@@ -51,6 +52,37 @@ def test_models_that_share_a_label_are_told_apart(workspace, owner):
     add_run(workspace, "twin")
     labels = [c.label for c in workspace.evaluate.models(owner) if "twin" in c.label]
     assert labels == ["twin (teacher)", "twin (student)"]
+
+
+def test_a_name_that_several_models_have_is_asked_back(workspace, owner):
+    teacher = TeacherConfig(
+        name="twin", kind=TeacherKind.OPENAI, model="m", base_url="http://127.0.0.1:9/v1"
+    )
+    workspace.teachers.save(owner, teacher)
+    add_run(workspace, "twin")
+    add_run(workspace, "alone")
+    find = workspace.evaluate.comparable.card
+    with pytest.raises(InvalidInput, match=r"teacher:twin or student:twin") as refused:
+        find(owner, "twin")
+    assert refused.value.user_message == "Several models are called 'twin'."
+    assert find(owner, "twin (student)").id == find(owner, "student:twin").id == "student:twin"
+    assert find(owner, "alone").id == "student:alone"
+
+
+def test_the_base_of_a_second_stage_stands_beside_it_and_not_the_first_that_is_here(
+    workspace, owner, monkeypatch
+):
+    """A teacher that is this very base does not take the first teacher's place."""
+    there = [{"id": one, "use": "chat", "is_present": True} for one in ("org/other", "org/grown")]
+    monkeypatch.setattr(comparable_models, "list_models", lambda folder: there)
+    first = services_teachers.STARTER.model_copy(update={"name": "big", "model": "org/big"})
+    monkeypatch.setattr(services_teachers, "STARTER", first)
+    same = TeacherConfig(name="same", kind=TeacherKind.LOCAL, model="org/grown")
+    workspace.teachers.save(owner, same)
+    add_run(workspace, "sft", base="org/grown")
+    add_run(workspace, "dpo", base="run:sft")
+    teachers = [one.id for one in workspace.evaluate.models(owner) if one.role is ModelRole.TEACHER]
+    assert workspace.evaluate.defaults(owner) == [teachers[0], "base:org/grown", "student:dpo"]
 
 
 def test_held_out_figures_come_from_the_run(workspace, owner):

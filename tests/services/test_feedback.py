@@ -18,7 +18,7 @@ from distill_studio.store import seeds as seed_table
 from distill_studio.store.pairs import PairQuery
 from distill_studio.store.preferences import PreferenceQuery
 from distill_studio.teachers.scripted import ScriptedChatModel
-from tests.services.test_suites import Scripted, adds, adds_small, finish, upload
+from tests.services.suite_models import Scripted, adds, adds_small, finish, upload
 
 SUMS = [
     {"question": f"What is {a} + {a + 1}?", "answer": str(2 * a + 1), "topic": topic}

@@ -20,7 +20,7 @@ from distill_studio.core.records.comparison import ModelCard, ModelRole
 from distill_studio.core.records.feedback import Feedback, FeedbackKind
 from distill_studio.core.records.suite import SuiteAnswer, Trial
 from distill_studio.evaluate.suite_page import suite_page
-from distill_studio.services.feedback_work import next_round, round_of
+from distill_studio.services.feedback_rounds import next_round, round_of
 from distill_studio.services.suite_report import gather
 from distill_studio.store import feedback as table
 from distill_studio.store import migrate, pairs, preferences, runs, suites
@@ -29,8 +29,8 @@ from distill_studio.store.database import Database
 from distill_studio.store.preferences import PreferenceQuery
 from distill_studio.teachers.scripted import ScriptedChatModel
 from distill_studio.ui.panels.feedback_html import lost_html, means_html
+from tests.services.suite_models import finish
 from tests.services.test_feedback import SUMS, models, score, trial  # noqa: F401  (fixtures)
-from tests.services.test_suites import finish
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -218,21 +218,21 @@ def send_back(workspace, student: str, day: int, **fields) -> None:
 def test_a_round_is_a_training_after_feedback(workspace):
     add_run(workspace, "plan-sft", "smollm2", 0)
     add_run(workspace, "plan-dpo", "run:plan-sft", 1, "dpo")  # the second stage of one plan
-    assert (round_of(workspace.db, "plan-sft"), round_of(workspace.db, "plan-dpo")) == (1, 1)
-    assert next_round(workspace.db, "plan-dpo") == 1
+    assert (round_of(workspace, "plan-sft"), round_of(workspace, "plan-dpo")) == (1, 1)
+    assert next_round(workspace, "plan-dpo") == 1
     send_back(workspace, "plan-dpo", 2, sent_at=None)  # brought nothing
     send_back(workspace, "plan-dpo", 2, undone_at=START)
     send_back(workspace, "other", 2)
-    assert next_round(workspace.db, "plan-dpo") == 1
+    assert next_round(workspace, "plan-dpo") == 1
     send_back(workspace, "plan-dpo", 2)
-    assert next_round(workspace.db, "plan-dpo") == 2
+    assert next_round(workspace, "plan-dpo") == 2
     add_run(workspace, "second", "run:plan-dpo", 3, "dpo")
     add_run(workspace, "early", "run:plan-dpo", 1.5, "dpo")  # before anything was sent back
-    assert (round_of(workspace.db, "second"), round_of(workspace.db, "early")) == (2, 1)
+    assert (round_of(workspace, "second"), round_of(workspace, "early")) == (2, 1)
     add_run(workspace, "third", "run:second", 4, "dpo")
-    assert round_of(workspace.db, "third") == 2
+    assert round_of(workspace, "third") == 2
     send_back(workspace, "second", 3.5)
-    assert round_of(workspace.db, "third") == 3
+    assert round_of(workspace, "third") == 3
 
 
 def test_the_chart_of_rounds_reads_all_trials(workspace, owner, trial):  # noqa: F811

@@ -19,7 +19,7 @@ from distill_studio.distill.fidelity import FidelityReader
 from distill_studio.distill.prune import keep_layers
 from distill_studio.services.comparable_models import ComparableModels
 from distill_studio.teachers.local import LocalChatModel
-from tests.services.test_suites import finish, upload
+from tests.services.suite_models import finish, upload
 from tests.tiny_model import build_tiny_model
 
 ASKED = [

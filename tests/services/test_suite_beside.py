@@ -7,7 +7,7 @@ from distill_studio.core.records.suite import SuiteScorer
 from distill_studio.services import teachers as services_teachers
 from distill_studio.store import runs, snapshots
 from distill_studio.teachers.scripted import ScriptedChatModel
-from tests.services.test_suites import SUMS, Scripted, adds, finish, upload
+from tests.services.suite_models import SUMS, Scripted, adds, finish, upload
 
 BASE = "smollm2-135m-instruct"
 

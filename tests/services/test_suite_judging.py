@@ -12,7 +12,7 @@ from distill_studio.judge import load_rubric
 from distill_studio.store import agreement, preferences, runs
 from distill_studio.store.preferences import PreferenceQuery
 from distill_studio.teachers.scripted import ScriptedChatModel
-from tests.services.test_suites import Scripted, finish, upload
+from tests.services.suite_models import Scripted, finish, upload
 from tests.stub_openai import Answer, StubServer, completion, failure
 
 ASPECTS = [aspect.name for aspect in load_rubric().aspects]
@@ -160,7 +160,7 @@ def test_relatives_of_the_judge_are_named(workspace, owner, stub, suite):
 
 
 def test_a_student_is_of_the_family_it_was_trained_from(workspace, owner, stub):
-    for name, origin in (("second", "run:first"), ("first", "org/Qwen3-0.6B")):
+    for name, origin in (("first", "org/Qwen3-0.6B"), ("second", "run:first")):
         run = Run(
             name=name, method="sft", snapshot_id="s", state=RunState.DONE,
             config={"student": {"base_id": origin}},

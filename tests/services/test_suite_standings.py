@@ -14,23 +14,7 @@ from distill_studio.evaluate.suite_page import suite_page
 from distill_studio.services.suite_report import gather
 from distill_studio.teachers.scripted import ScriptedChatModel
 from distill_studio.ui.panels.suites_html import standings_html
-from tests.services.test_suites import SUMS, Scripted, adds, adds_small, finish, upload
-
-
-@pytest.fixture
-def models(workspace) -> dict[str, ScriptedChatModel]:
-    models = {
-        "teacher:big": ScriptedChatModel("big", adds),
-        "base:raw": ScriptedChatModel("raw", lambda r: "no idea"),
-        "student:small": ScriptedChatModel("small", adds_small),
-    }
-    workspace.evaluate.comparable = Scripted(workspace, models)
-    return models
-
-
-@pytest.fixture
-def sums(workspace, owner, tmp_path):
-    return workspace.suites.add(owner, upload(workspace, tmp_path, SUMS), SuiteScorer.MATH)
+from tests.services.suite_models import SUMS, Scripted, adds, finish, upload
 
 
 class Broken(Scripted):
@@ -60,6 +44,8 @@ def test_a_model_that_always_fails_is_named_and_the_others_are_compared(
     assert found.can_be_completed
     page = suite_page(gather(workspace.db, sums, workspace.suites.trial(owner, trial), found, ()))
     assert "small failed on 4 of 4 answers" in page
+    assert "Fieller's for ratios" in page
+    assert "bootstrap" not in page
 
 
 def test_a_model_that_failed_on_most_is_compared_when_asked_for(workspace, owner, models, sums):

@@ -9,9 +9,9 @@ import gradio as gr
 from distill_studio.core.actor import Actor
 from distill_studio.core.errors import NotFound
 from distill_studio.core.records import Run, RunState
-from distill_studio.distill.card import has_own_base
 from distill_studio.distill.failures import is_diverged
 from distill_studio.distill.spec import TrainSpec
+from distill_studio.services.origins import has_own_base
 from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
@@ -321,7 +321,7 @@ class _View:
             distill_html.wants_lighter(run),
             is_done,
             is_done,
-            is_done and run.config.get("lora") is not None and not has_own_base(run),
+            is_done and run.config.get("lora") is not None and not has_own_base(opened, run),
             not is_active,
         ]
         return _Live(
