@@ -342,11 +342,13 @@ class EvaluateService(Service):
         """Store it, unless nothing was written, or it was stopped inside a set (done again)."""
         is_cut = any(answer.state == "stopped" for answer in comparison.answers)
         has_said = any(a.text or a.state in ("done", "failed") for a in comparison.answers)
-        with self.db.write():
-            if has_said and not (comparison.set_id and is_cut):
-                table.insert(self.db, comparison)
-            asking.save()
-        self._running.pop(comparison.id, None)  # only now: no moment in which it is nowhere
+        try:
+            with self.db.write():
+                if has_said and not (comparison.set_id and is_cut):
+                    table.insert(self.db, comparison)
+                asking.save()
+        finally:
+            self._running.pop(comparison.id, None)  # only now: no moment in which it is nowhere
 
     def _stored(self, actor: Actor, comparison_id: str) -> Comparison:
         found = table.get(self.db, comparison_id, actor.user)
