@@ -99,7 +99,7 @@ class TrialWork:
 
     def _ask(self, card: ModelCard) -> None:
         known = table.done(self.db, self.trial.id, card.id)
-        missing = [
+        missing: Missing = [
             (item, sample)
             for item in self.items
             for sample in range(self.trial.samples)
