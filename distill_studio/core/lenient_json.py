@@ -15,6 +15,7 @@ from typing import Any, NoReturn, TypeVar
 from json_repair import repair_json
 from pydantic import BaseModel, JsonValue, ValidationError
 
+from distill_studio.core.characters import whole
 from distill_studio.core.errors import InvalidInput
 from distill_studio.core.json_extent import Extent, find_extent
 
@@ -244,7 +245,7 @@ def _shown(text: str) -> str:
 def _storable(value: Any) -> Any:  # noqa: ANN401  (any JSON value)
     """The value with whole characters only: half ones (lone surrogates) become U+FFFD."""
     if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return whole(value)
     if isinstance(value, list):
         return [_storable(item) for item in value]
     if isinstance(value, dict):

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from distill_studio.core.characters import WholeText
 from distill_studio.core.progress import CancelToken
 from distill_studio.core.records.base import Record
 from distill_studio.core.records.seed import Message
@@ -30,10 +31,10 @@ class SamplingParams(Record):
 class TokenLogprobs(Record):
     """One written token and the likeliest ones in its place."""
 
-    token: str = Field(description="As text; a broken character where it is part of one.")
+    token: WholeText = Field(description="As text; a broken character where it is part of one.")
     token_id: int | None = Field(default=None, description="In the teacher's vocabulary.")
     logprob: float = Field(description="Natural logarithm.")
-    top: tuple[tuple[str, int | None, float], ...] = Field(
+    top: tuple[tuple[WholeText, int | None, float], ...] = Field(
         default=(), description="(token, id, logprob), likeliest first."
     )
 
@@ -61,13 +62,18 @@ class ChatRequest(Record):
 
 
 class ChatReply(Record):
-    """One reply, or the failure that took its place (`error_code` set, text empty)."""
+    """One reply, or the failure that took its place (`error_code` set, text empty).
+
+    Its texts are made whole: halves of characters that a server wrote are not in them.
+    """
 
     key: str = Field(description="Of the request.")
-    text: str = Field(default="", description="The answer.")
-    reasoning: str = Field(default="", description="Chain of thought where the server splits it.")
-    model: str = Field(default="", description="Model that answered.")
-    finish_reason: str = Field(default="", description="stop, length, ...")
+    text: WholeText = Field(default="", description="The answer.")
+    reasoning: WholeText = Field(
+        default="", description="Chain of thought where the server splits it."
+    )
+    model: WholeText = Field(default="", description="Model that answered.")
+    finish_reason: WholeText = Field(default="", description="stop, length, ...")
     prompt_tokens: int | None = Field(default=None, description="Tokens read.")
     completion_tokens: int | None = Field(default=None, description="Tokens written.")
     latency_ms: float | None = Field(default=None, description="From request to reply.")
@@ -75,7 +81,7 @@ class ChatReply(Record):
         default=(), description="Of the written tokens, where asked for and possible."
     )
     error_code: str = Field(default="", description="`code` of the TeacherError; '' when well.")
-    error: str = Field(default="", description="The failure in the user's words.")
+    error: WholeText = Field(default="", description="The failure in the user's words.")
     extra: dict[str, Any] = Field(default_factory=dict, description="Adapter's own facts.")
 
     @property

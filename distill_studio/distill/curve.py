@@ -25,7 +25,7 @@ class Curve(Record):
     validation: list[Point] = Field(default_factory=list, description="Held-out loss.")
     learning_rate: list[Point] = Field(default_factory=list, description="Per update.")
     grad_norm: list[Point] = Field(default_factory=list, description="Before clipping.")
-    margin: list[Point] = Field(default_factory=list, description="DPO, on held-out pairs.")
+    margin: list[Point] = Field(default_factory=list, description="DPO, KTO: on held-out rows.")
     ce: list[Point] = Field(default_factory=list, description="Logit: cross-entropy.")
     kl: list[Point] = Field(default_factory=list, description="Logit: the divergence, times T^2.")
     held_ce: list[Point] = Field(default_factory=list, description="Logit: held-out.")

@@ -83,10 +83,10 @@ class Eval(_Event):
     ce: float | None = Field(default=None, description="Logit: cross-entropy per token.")
     kl: float | None = Field(default=None, description="Logit: T^2 times the divergence.")
     features: float | None = Field(default=None, description="Distance of hidden states.")
-    margin: float | None = Field(default=None, description="DPO: reward chosen - rejected.")
+    margin: float | None = Field(default=None, description="DPO, KTO: reward chosen - rejected.")
     accuracy: float | None = Field(default=None, description="DPO: share with a margin > 0.")
     logp_margin: float | None = Field(
-        default=None, description="DPO: log-probability chosen - rejected of the student."
+        default=None, description="DPO, KTO: log-probability chosen - rejected of the student."
     )
     seconds: float = Field(default=0.0, description="It took.")
 

@@ -292,14 +292,7 @@ class Runner:
                 reply = answer
         except TeacherError as err:
             reply = ChatReply(key=request.key, error_code=err.code, error=str(err))
-        return _storable(reply)
-
-
-def _storable(reply: ChatReply) -> ChatReply:
-    """Without halves of characters, which no file holds: an emoji cut at the token limit."""
-    fields = {"text": reply.text, "reasoning": reply.reasoning}
-    clean = {name: text.encode("utf-8", "replace").decode() for name, text in fields.items()}
-    return reply if clean == fields else reply.model_copy(update=clean)
+        return reply
 
 
 async def _finish_all(lines: Sequence[Coroutine[Any, Any, None]]) -> list[TeacherError | None]:

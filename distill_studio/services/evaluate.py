@@ -24,6 +24,7 @@ from distill_studio.core.progress import CancelToken
 from distill_studio.core.protocols import ChatModel, SamplingParams
 from distill_studio.core.records import Job, Message, Record
 from distill_studio.core.records.comparison import Comparison, ModelCard, Verdict
+from distill_studio.distill.config import METHOD_LABELS
 from distill_studio.evaluate.blind import seen_by, shuffled
 from distill_studio.evaluate.board import Board, empty_answers
 from distill_studio.evaluate.compare import ModelSource, Started, fan_out
@@ -62,12 +63,12 @@ class HeldOut(Record):
     """Held-out figures of a run before and after its training, as the run measured them."""
 
     run: str = Field(description="Name of the run.")
-    method: str = Field(description="sft or dpo.")
+    method: str = Field(description=f"One of {', '.join(METHOD_LABELS)}.")
     base: str = Field(default="", description="What it started from.")
     before: float | None = Field(default=None, description="Held-out loss before.")
     after: float | None = Field(default=None, description="Held-out loss after.")
-    margin_before: float | None = Field(default=None, description="DPO: margin before.")
-    margin_after: float | None = Field(default=None, description="DPO: margin after.")
+    margin_before: float | None = Field(default=None, description="DPO, KTO: margin before.")
+    margin_after: float | None = Field(default=None, description="DPO, KTO: margin after.")
 
 
 class EvaluateService(Service):
@@ -101,7 +102,7 @@ class EvaluateService(Service):
         return held_out_prompts(newest, limit) if newest else []
 
     def heldout(self, actor: Actor, run_name: str) -> HeldOut:
-        """A run's held-out loss before and after training (for DPO also the margin)."""
+        """A run's held-out loss before and after training (for DPO and KTO also the margin)."""
         actor.require(Role.VIEWER)
         run = self.workspace.distill.get(actor, run_name)
         return _held_out(run.name, run.method, run.config, run.metrics)
@@ -342,11 +343,13 @@ class EvaluateService(Service):
         """Store it, unless nothing was written, or it was stopped inside a set (done again)."""
         is_cut = any(answer.state == "stopped" for answer in comparison.answers)
         has_said = any(a.text or a.state in ("done", "failed") for a in comparison.answers)
-        with self.db.write():
-            if has_said and not (comparison.set_id and is_cut):
-                table.insert(self.db, comparison)
-            asking.save()
-        self._running.pop(comparison.id, None)  # only now: no moment in which it is nowhere
+        try:
+            with self.db.write():
+                if has_said and not (comparison.set_id and is_cut):
+                    table.insert(self.db, comparison)
+                asking.save()
+        finally:
+            self._running.pop(comparison.id, None)  # only now: no moment in which it is nowhere
 
     def _stored(self, actor: Actor, comparison_id: str) -> Comparison:
         found = table.get(self.db, comparison_id, actor.user)

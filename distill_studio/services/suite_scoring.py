@@ -38,7 +38,7 @@ def score_answer(scorer: SuiteScorer, answer: str, item: SuiteItem) -> Scored:
         ValueError: No rule scores this (multiple choice, likelihood, agreement, a judge).
         NoIsolation: Unit tests where this machine has no sandbox.
     """
-    if scorer.is_weighed or scorer.has_drafts:
+    if not scorer.is_rule:
         raise ValueError("This is scored by a model, not by a rule.")
     if scorer is SuiteScorer.ROUGE_L:
         return Scored(rouge_l(after_reasoning(answer), item.reference), "ROUGE-L F1 by words")

@@ -1,10 +1,10 @@
 """The long work of a trial: asking each model and scoring its answers. Start at `TrialWork.run`.
 
-Each answer is scored and stored as it comes, so that a job that was stopped goes on with what is
-missing. Failures are stored with their reason and asked again by a later start of the same job; a
-model that cannot be loaded fails alone, and the others are asked.
-Where scoring is long work of its own (a judge, a teacher that reads), answers are stored as drafts
-first, and what only lacks its score is not written anew.
+Each answer is stored as it comes, as a draft where its score takes time: rules score beside the
+asking, a judge or a teacher that reads when all is written. So a job that was stopped goes on with
+what is missing, and what only lacks its score is not written anew. Failures are stored with their
+reason and asked again by a later start of the same job; a model that cannot be loaded fails alone,
+and the others are asked.
 """
 
 from __future__ import annotations
@@ -12,26 +12,31 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from distill_studio.core.errors import Cancelled, InvalidInput, StudioError, Unavailable
 from distill_studio.core.protocols import ChatModel, ChatReply, ChatRequest, SamplingParams
 from distill_studio.core.records.comparison import ModelCard
-from distill_studio.core.records.suite import DRAFT, Suite, SuiteAnswer, SuiteItem, Trial
+from distill_studio.core.records.suite import (
+    DRAFT,
+    Suite,
+    SuiteAnswer,
+    SuiteItem,
+    SuiteScorer,
+    Trial,
+)
 from distill_studio.services.asking import Asking
 from distill_studio.services.comparable_models import ComparableModels, facts_of
 from distill_studio.services.jobs import JobContext, NeedsKey
 from distill_studio.services.suite_agreement import agree, teacher_first
 from distill_studio.services.suite_judging import judge_answers
-from distill_studio.services.suite_scoring import score_answer
+from distill_studio.services.suite_rules import RuleScoring, score_drafts
 from distill_studio.services.suite_weighing import weigh
 from distill_studio.store import suites as table
 from distill_studio.store.database import Database
 
 Missing = Sequence[tuple[SuiteItem, int]]
-_SCORING_THREADS = 2
 # What libraries raise for weights that are broken, too large or of a kind they do not know.
 _NOT_LOADED = (OSError, RuntimeError, ValueError, KeyError, ImportError, MemoryError)
 
@@ -69,7 +74,7 @@ class TrialWork:
 
     def __post_init__(self) -> None:
         self.items = table.items(self.db, self.suite.id, limit=self.trial.most_items)
-        self._steps = 2 if self.suite.scorer.has_drafts else 1  # for the progress of an answer
+        self._steps = 2 if self.suite.scorer.has_second_step else 1  # for the progress of an answer
         each = len(self.items) * self.trial.samples
         self.total = each * len(self.trial.models) * self._steps
         self._cards = {card.id: card for card in self.trial.models}
@@ -94,13 +99,15 @@ class TrialWork:
 
     def _ask(self, card: ModelCard) -> None:
         known = table.done(self.db, self.trial.id, card.id)
-        missing = [
+        missing: Missing = [
             (item, sample)
             for item in self.items
             for sample in range(self.trial.samples)
             if (item.number, sample) not in known
         ]
         self._done += (len(self.items) * self.trial.samples - len(missing)) * self._steps
+        if self.suite.scorer.is_rule:
+            missing = self._without_drafts(card, missing)
         if not missing:
             return
         self.say(f"loading {card.label}")
@@ -127,7 +134,7 @@ class TrialWork:
         why = err if isinstance(err, StudioError) else Unavailable(f"{type(err).__name__}: {err}")
         self.context.log(f"{card.label} cannot be asked: {why}")
         if not isinstance(why, NeedsKey):  # else it is asked when the key is there
-            there = self.drafts(card) if self.suite.scorer.has_drafts else {}
+            there = self.drafts(card)
             self.keep(
                 card,
                 [
@@ -138,15 +145,24 @@ class TrialWork:
             )
         return _CannotAsk(why)
 
+    def _without_drafts(self, card: ModelCard, missing: Missing) -> Missing:
+        """Score what an earlier job left written; returns what has still to be asked."""
+        there = {place: one for place, one in self.drafts(card).items() if one.is_draft}
+        places = {(item.number, sample): item for item, sample in missing}
+        if drafts := [(there[place], item) for place, item in places.items() if place in there]:
+            self.say(f"scoring what {card.label} has written")
+            asyncio.run(score_drafts(self, card, drafts))
+        return [(item, sample) for item, sample in missing if (item.number, sample) not in there]
+
     def _score(self, card: ModelCard, model: ChatModel, missing: Missing) -> None:
         items = [item for item, _ in missing]
         match self.suite.scorer:
-            case scorer if not scorer.has_drafts and scorer.is_weighed:
-                weigh(self, card, model, items)
-            case scorer if scorer.has_drafts and scorer.is_weighed:
+            case SuiteScorer.AGREEMENT:
                 agree(self, card, model, items)
-            case scorer if scorer.has_drafts:
+            case SuiteScorer.JUDGE:
                 judge_answers(self, card, model, missing)
+            case scorer if scorer.is_weighed:
+                weigh(self, card, model, items)
             case _:
                 asyncio.run(self.write(card, model, missing))
 
@@ -161,7 +177,7 @@ class TrialWork:
         return {
             (answer.number, answer.sample): answer
             for answer in table.of_model(self.db, self.trial.id, card.id)
-            if answer.error and answer.answer
+            if answer.is_draft or (answer.error and answer.answer)
         }
 
     def skip_writing(self, drafts: int) -> None:
@@ -169,17 +185,20 @@ class TrialWork:
         self._done += drafts
 
     def keep(self, card: ModelCard, answers: Sequence[SuiteAnswer]) -> None:
-        """Store answers, and count them; a score of what was a draft is the second of two steps."""
+        """Store answers, and count them: the score of a draft is its last step."""
         if not answers:
             return
         table.add_answers(self.db, self.trial.id, answers)
         self.failed += sum(bool(a.error) and not a.is_draft for a in answers)
-        has_drafts = self.suite.scorer.has_drafts
-        self._done += sum(1 if has_drafts and a.answer else self._steps for a in answers)
+        for one in answers:
+            if one.is_draft:
+                self._done += self._steps - 1
+            else:
+                self._done += 1 if one.answer else self._steps
         self.say(card.label)
 
     async def write(self, card: ModelCard, model: ChatModel, missing: Missing) -> None:
-        """Have a model answer; each answer is scored, or kept as a draft, as it comes."""
+        """Have a model answer; each answer is stored as it comes, and scored where a rule does."""
         sampling = SamplingParams.model_validate(self.trial.sampling)
         asked: dict[str, tuple[SuiteItem, int]] = {}
         requests = []
@@ -194,22 +213,20 @@ class TrialWork:
                     sampling=sampling.model_copy(update={"seed": seed}),
                 )
             )
-        loop = asyncio.get_running_loop()
         started, written = time.monotonic(), 0
         replies: AsyncIterator[ChatReply] = model.generate(requests, self.context.cancel)
-        with ThreadPoolExecutor(_SCORING_THREADS, thread_name_prefix="suite") as threads:
-            scoring: set[asyncio.Future[SuiteAnswer]] = set()
+        with RuleScoring(self, card) as scoring:
             async for reply in replies:
                 written += reply.completion_tokens or 0
-                scoring.add(
-                    loop.run_in_executor(threads, self._scored, card, reply, *asked[reply.key])
-                )
-                ready = {one for one in scoring if one.done()}
-                scoring -= ready
-                self.keep(card, [one.result() for one in ready])
+                item, sample = asked[reply.key]
+                answer = self._written(card, reply, item, sample)
+                if answer.is_draft and self.suite.scorer.is_rule:
+                    await scoring.store(answer, item)
+                else:
+                    self.keep(card, [answer])
             if written:
                 self._timed(card, written, time.monotonic() - started)
-            self.keep(card, list(await asyncio.gather(*scoring)))
+            await scoring.finish()
         self.context.cancel.raise_if_cancelled()
 
     def _timed(self, card: ModelCard, tokens: int, took_s: float) -> None:
@@ -223,7 +240,7 @@ class TrialWork:
         )
         table.set_models(self.db, self.trial.id, list(self._cards.values()))
 
-    def _scored(
+    def _written(
         self, card: ModelCard, reply: ChatReply, item: SuiteItem, sample: int
     ) -> SuiteAnswer:
         fields: dict[str, Any] = {
@@ -238,12 +255,9 @@ class TrialWork:
         }
         if not reply.is_ok:
             return SuiteAnswer(**fields, error=reply.error or reply.error_code)
-        if self.suite.scorer.has_drafts:
-            if not reply.text.strip():
-                return SuiteAnswer(**fields | {"answer": ""}, **self._empty())
-            return SuiteAnswer(**fields, error=DRAFT)
-        found = score_answer(self.suite.scorer, reply.text, item)
-        return SuiteAnswer(**fields, score=found.score, reason=found.reason)
+        if self.suite.scorer.has_second_step and not reply.text.strip():
+            return SuiteAnswer(**fields | {"answer": ""}, **self._empty())
+        return SuiteAnswer(**fields, error=DRAFT)
 
     def _empty(self) -> dict[str, Any]:
         """What becomes of an answer without a word."""

@@ -143,6 +143,8 @@ class OpenAIChatModel:
                             cancel.raise_if_cancelled()
                         if piece := answer.take(chunk):
                             yield piece
+                    if piece := answer.rest():
+                        yield piece
                 finally:
                     settle(answer.reply())
                     await opened[0].aclose()

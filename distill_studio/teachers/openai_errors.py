@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
+from distill_studio.core.characters import whole
 from distill_studio.core.errors import (
     TeacherAddressRefused,
     TeacherContextTooLong,
@@ -99,7 +100,7 @@ def quote(text: str, api_key: str) -> str:
     """A server's words as one short sentence, without the key."""
     if api_key:
         text = text.replace(api_key, "[key]")
-    text = " ".join(text.split())
+    text = " ".join(whole(text).split())
     if len(text) > _LONGEST_QUOTE:
         return f"{text[:_LONGEST_QUOTE]}..."
     return text if not text or text[-1] in ".!?" else f"{text}."

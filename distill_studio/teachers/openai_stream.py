@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from distill_studio.core.characters import WholePieces
 from distill_studio.core.errors import TeacherError
 from distill_studio.core.protocols import ChatReply
 
@@ -34,9 +35,10 @@ class Streamed:
     _pieces: list[str] = field(default_factory=list)
     _thought: list[str] = field(default_factory=list)
     _usage: Any = None
+    _whole: WholePieces = field(default_factory=WholePieces)
 
     def take(self, chunk: Any) -> str:  # noqa: ANN401  (a chat or completion chunk)
-        """Note a chunk; returns the text that it adds to the answer."""
+        """Note a chunk; returns the text that it adds to the answer, in whole characters."""
         self._usage = getattr(chunk, "usage", None) or self._usage
         choices = chunk.choices or []
         if not choices:
@@ -47,7 +49,11 @@ class Streamed:
             self._thought.append(apart)
         piece = (delta.content if delta else getattr(choices[0], "text", "")) or ""
         self._pieces.append(piece)
-        return piece
+        return self._whole.push(piece)
+
+    def rest(self) -> str:
+        """What is left to add at the end, where the answer was cut inside a character."""
+        return self._whole.rest()
 
     def reply(self) -> ChatReply:
         """What there is of it; tokens only as far as the server has counted them."""

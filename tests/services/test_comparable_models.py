@@ -10,9 +10,11 @@ from distill_studio.core.records import (
     TeacherKind,
 )
 from distill_studio.core.records.comparison import ModelRole
+from distill_studio.distill.config import METHOD_LABELS
 from distill_studio.services import comparable_models
 from distill_studio.services import teachers as services_teachers
 from distill_studio.services.comparable_models import ComparableModels
+from distill_studio.services.evaluate import HeldOut
 from distill_studio.store import runs
 
 
@@ -92,6 +94,13 @@ def test_held_out_figures_come_from_the_run(workspace, owner):
     assert figures.margin_before is None
     with pytest.raises(NotFound):
         workspace.evaluate.heldout(owner, "nobody")
+
+
+def test_the_words_of_held_out_figures_know_every_method():
+    fields = HeldOut.model_fields
+    assert all(method in str(fields["method"].description) for method in METHOD_LABELS)
+    assert "KTO" in str(fields["margin_before"].description)
+    assert "KTO" in str(fields["margin_after"].description)
 
 
 def test_a_student_whose_folder_is_gone_fails_alone(workspace, owner):

@@ -1,6 +1,7 @@
 """Raw text, schemas and log-probabilities on their way to a server and back."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -88,6 +89,28 @@ def test_a_server_that_cannot_continue_says_so(stub: StubServer) -> None:
     assert ask(model_at(stub), request("Once"))[0].error_code == "unknown_model"
     stub.behave = lambda body: Answer(completion("a chat answer"))
     assert ask(model_at(stub), request("Once"))[0].error_code == "malformed_reply"
+
+
+@pytest.mark.parametrize("raw", ["", "Once"])
+def test_halves_of_characters_are_in_no_part_of_a_reply(stub: StubServer, raw: str) -> None:
+    logprobs = {"content": [{"token": "\ud83d", "logprob": -1.0,
+                             "top_logprobs": [{"token": "\ude00", "logprob": -1.0}]}]}  # fmt: skip
+    body = completion("ok \ud83d", reasoning_content="so \ude00") | {"model": "m\ud83d"}
+    body["choices"][0]["logprobs"] = logprobs
+    further = continuation("<think>so \ude00</think>ok \ud83d", logprobs=logprobs)
+    stub.behave = lambda _: Answer(further | {"model": "m\ud83d"} if raw else body)
+    asked = request("Once<think>" if raw else "", top_logprobs=1)
+    (reply,) = ask(model_at(stub), asked)
+    assert (reply.text, reply.reasoning, reply.model) == ("ok \ufffd", "so \ufffd", "m\ufffd")
+    assert reply.logprobs[0].token == "\ufffd"
+    assert reply.logprobs[0].top[0][0] == "\ufffd"
+
+
+def test_bytes_that_are_halves_of_one_character_are_joined(stub: StubServer) -> None:
+    said = json.dumps(completion("ok HALVES")).encode()
+    stub.behave = lambda _: Answer(said.replace(b"HALVES", b"\xed\xa0\xbd\xed\xb8\x80"))
+    (reply,) = ask(model_at(stub), request())
+    assert reply.text == "ok \U0001f600"
 
 
 # -- schemas ------------------------------------------------------------------------------

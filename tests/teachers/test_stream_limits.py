@@ -61,6 +61,13 @@ def streamed(model: OpenAIChatModel, most: int = 1000, cancel: CancelToken | Non
     return asyncio.run(read()), heard
 
 
+def test_halves_of_a_character_in_two_chunks_are_joined(stub: StubServer) -> None:
+    stub.behave = lambda body: Answer(pieces=("ok \ud83d", "\ude00", " cut \ud83d"))
+    pieces, (reply,) = streamed(OpenAIChatModel(teacher(stub.url)))
+    assert pieces == ["ok ", "\U0001f600", " cut ", "\ufffd"]
+    assert reply.text == "".join(pieces)
+
+
 def test_streams_and_whole_answers_share_one_pace(stub: StubServer) -> None:
     times: list[float] = []
 

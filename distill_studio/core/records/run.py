@@ -26,7 +26,7 @@ class Run(Record):
 
     id: str = Field(default_factory=new_id, description="UUIDv7.")
     name: str = Field(min_length=1, max_length=100, description="Folder name; unique.")
-    method: str = Field(description="sft or dpo.")
+    method: str = Field(description="sft, dpo, kto, logit or on_policy.")
     snapshot_id: str = Field(description="What it trained on.")
     config: dict[str, Any] = Field(default_factory=dict, description="Copy of run.json.")
     state: RunState = Field(default=RunState.QUEUED, description="Where it stands.")

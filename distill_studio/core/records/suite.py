@@ -37,9 +37,14 @@ class SuiteScorer(StrEnum):
         return self not in (SuiteScorer.ROUGE_L, SuiteScorer.LIKELIHOOD, SuiteScorer.AGREEMENT)
 
     @property
-    def has_drafts(self) -> bool:
-        """What is written is stored before it is scored: scoring is long work of its own."""
+    def has_second_step(self) -> bool:
+        """What is written is then read by a model: as long work as the writing."""
         return self in (SuiteScorer.AGREEMENT, SuiteScorer.JUDGE)
+
+    @property
+    def is_rule(self) -> bool:
+        """What is written is scored without a model."""
+        return not self.is_weighed and not self.has_second_step
 
     @property
     def needs_reference(self) -> bool:
