@@ -306,7 +306,7 @@ def test_a_stop_in_the_middle_leaves_no_client_and_keeps_the_count(
     add(workspace, owner, stub, "judge", spend_limit_usd=1.0)
     workspace.suites.add(owner, upload(workspace, tmp_path, ROWS, "why.jsonl"), SuiteScorer.JUDGE)
     job = workspace.suites.run(owner, "why", ["teacher:good"], judge="judge")
-    while len(workspace.suites.answers(owner, job.params["trial_id"])) < 2:
+    while len(workspace.suites.answers(owner, job.params["trial_id"])) < 3:
         assert workspace.jobs.get(owner, job.id).state.is_active
         time.sleep(0.02)
     workspace.jobs.cancel(owner, job.id)
