@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 from distill_studio.backup.place import BackupError
 from distill_studio.backup.records import Lease
 from distill_studio.core.ids import new_id
+from distill_studio.core.process_mark import is_running, start_mark
 from distill_studio.core.records.base import Record, utc_now
 
 NOTE = "backup.json"
@@ -97,6 +98,7 @@ def new_lease(before: Lease | None, holds_s: float) -> Lease:
         host=_host(),
         pid=process.pid,
         pid_started=process.create_time(),
+        pid_mark=start_mark(process.pid),
         until=utc_now() + timedelta(seconds=holds_s),
     )
 
@@ -126,20 +128,8 @@ def is_live(lease: Lease, now: datetime, mine: Note | None = None) -> bool:
     if lease.space:
         return lease.space != os.environ.get("SPACE_ID", "")
     if lease.host == _host():
-        return _runs(lease.pid, lease.pid_started)
+        return is_running(lease.pid, lease.pid_started, lease.pid_mark)
     return True
-
-
-def _runs(pid: int, started: float) -> bool:
-    try:
-        process = psutil.Process(pid)
-        return bool(
-            process.is_running()
-            and process.status() != psutil.STATUS_ZOMBIE
-            and abs(process.create_time() - started) < 1.0
-        )
-    except psutil.Error:
-        return False
 
 
 def _host() -> str:

@@ -22,6 +22,7 @@ class Lease(Record):
     host: str = Field(default="", description="The machine, by a hash.")
     pid: int = Field(default=0, description="Process id there.")
     pid_started: float = Field(default=0.0, description="Its start, epoch seconds.")
+    pid_mark: str = Field(default="", description="That start by the boot, see `start_mark`.")
     beat: int = Field(default=0, description="Grows with every renewal.")
     until: datetime = Field(description="Holds so long unless renewed, UTC.")
 

@@ -93,6 +93,7 @@ class BenchmarkJobs:
             run.id,
             pid=child.pid,
             pid_started=child.started,
+            pid_mark=child.mark,
             job_id=context.job.id,
             facts={"device": told.device or "", "backend": told.backend},
         )
@@ -196,7 +197,7 @@ def _within(told: commands.HarnessRun, reach: Reach) -> commands.HarnessRun:
 def _living(run: BenchmarkRun) -> Child | None:
     if run.pid is None or run.pid_started is None:
         return None
-    child = Child(pid=run.pid, started=run.pid_started)
+    child = Child(pid=run.pid, started=run.pid_started, mark=run.pid_mark)
     return child if processes.is_alive(child) else None
 
 

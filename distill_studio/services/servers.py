@@ -205,6 +205,7 @@ class ServersService(Service):
             "port": port,
             "pid": child.pid,
             "pid_started": child.started,
+            "pid_mark": child.mark,
             "was_ready": False,
             "stopped_at": None,
             "created_at": utc_now(),
@@ -256,8 +257,7 @@ class ServersService(Service):
 
     def _end(self, row: Row) -> None:
         if _is_alive(row):
-            child = Child(pid=row["pid"], started=row["pid_started"])
-            processes.stop_group(child, _STOP_GRACE_S)
+            processes.stop_group(_child(row), _STOP_GRACE_S)
             table.update(self.db, row["name"], stopped_at=utc_now())
 
     def _status(self, row: Row) -> ServerStatus:
@@ -299,4 +299,8 @@ def _options(row: Row) -> ServerOptions:
 def _is_alive(row: Row) -> bool:
     if row["pid"] is None or row["stopped_at"] is not None:
         return False
-    return processes.is_alive(Child(pid=row["pid"], started=row["pid_started"]))
+    return processes.is_alive(_child(row))
+
+
+def _child(row: Row) -> Child:
+    return Child(pid=row["pid"], started=row["pid_started"], mark=row["pid_mark"] or "")

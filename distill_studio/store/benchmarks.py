@@ -8,6 +8,7 @@ from distill_studio.core.records.benchmark import BenchmarkRun, BenchmarkScore
 from distill_studio.store.database import Database, Row
 
 _RUN = """id, model, tasks, settings, state, error, facts, job_id, pid, pid_started,
+pid_mark,
 user_name AS "user", created_at, ended_at"""
 _SCORE = """task, place, metric, filter, value, stderr, n, total, shots, version, fingerprint,
 is_higher_better, is_asked"""

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 from pydantic import Field
 
+from distill_studio.core.process_mark import is_running, start_mark
 from distill_studio.core.records import Record
 
 NAME = "server.json"
@@ -21,22 +22,25 @@ class ServerInfo(Record):
     url: str = Field(description="Base URL, without a slash at the end.")
     pid: int = Field(description="Process id.")
     started: float = Field(description="Start time of that process, epoch seconds.")
+    mark: str = Field(default="", description="That start by the boot, see `start_mark`.")
     token: str = Field(description="For `Authorization: Bearer`.")
 
     @property
     def is_alive(self) -> bool:
         """True while that very process (not a later one of the same id) runs."""
-        try:
-            process = psutil.Process(self.pid)
-            return bool(process.is_running() and abs(process.create_time() - self.started) < 1.0)
-        except psutil.NoSuchProcess:
-            return False
+        return is_running(self.pid, self.started, self.mark)
 
 
 def write(home: Path, url: str, token: str) -> ServerInfo:
     """Write the file for this process."""
     process = psutil.Process()
-    info = ServerInfo(url=url, pid=process.pid, started=process.create_time(), token=token)
+    info = ServerInfo(
+        url=url,
+        pid=process.pid,
+        started=process.create_time(),
+        mark=start_mark(process.pid),
+        token=token,
+    )
     path = home / NAME
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

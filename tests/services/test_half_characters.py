@@ -9,8 +9,8 @@ from distill_studio.core.protocols import SamplingParams
 from distill_studio.core.records import JobState, Message, TeacherConfig, TeacherKind
 from distill_studio.core.records.suite import SuiteScorer
 from distill_studio.store import evaluations
+from tests.services.suite_models import finish, upload
 from tests.services.test_arena import compared
-from tests.services.test_suites import finish, upload
 from tests.stub_openai import Answer, StubServer, completion, failure
 
 HALF = "\ud83d"

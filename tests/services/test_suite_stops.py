@@ -20,7 +20,7 @@ from distill_studio.services import suite_scoring
 from distill_studio.teachers.scripted import ScriptedChatModel
 from distill_studio.verify import Verdict
 from tests.conftest import ROOT
-from tests.services.test_suites import Scripted, finish, upload
+from tests.services.suite_models import Scripted, finish, upload
 from tests.stub_openai import Answer, StubServer, completion
 
 COUNT = 8

@@ -54,6 +54,7 @@ class BenchmarkRun(Record):
     job_id: str = Field(default="", description="The job that watches it.")
     pid: int | None = Field(default=None, description="Of the child process.")
     pid_started: float | None = Field(default=None, description="Its start time, epoch seconds.")
+    pid_mark: str = Field(default="", description="That start by the boot, see `start_mark`.")
     user: str = Field(default="", description="Who started it.")
     created_at: datetime = Field(default_factory=utc_now, description="UTC.")
     ended_at: datetime | None = Field(default=None, description="UTC.")
