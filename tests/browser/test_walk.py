@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.forms import await_filled
 from tests.conftest import RunningApp
 
 pytestmark = [pytest.mark.browser, pytest.mark.models, pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -211,6 +212,7 @@ def freeze(page, app):
 
 def distill(page, app, snapshot, method, name):
     open_tab(page, "distill")
+    await_filled(page, "distill", SPACE)  # what is entered before may be filled over
     page.locator("#distill-method label", has_text=method).locator("input").check()
     choose(page, "distill-snapshot", snapshot)
     page.locator("#distill-preset label", has_text="Quick").locator("input").check()
