@@ -34,6 +34,6 @@ def is_running(pid: int, started: float, mark: str) -> bool:
             return False
         if mark and (now := start_mark(pid)):
             return now == mark
-        return abs(process.create_time() - started) < _TOLERANCE_S
+        return bool(abs(process.create_time() - started) < _TOLERANCE_S)
     except psutil.Error:
         return False
