@@ -272,7 +272,10 @@ class _View:
     ) -> tuple[Any, ...]:
         """What changes while a run trains; the evaluation that was chosen stays so."""
         opened, actor = self._ui.open(request, workspace)
-        run = opened.distill.get(actor, name) if name else None
+        try:
+            run = opened.distill.get(actor, name) if name else None
+        except NotFound:  # somebody else deleted it
+            run = None
         return self._live(opened, actor, run, count, step or parts.NEWEST, known).values()
 
     def older(
