@@ -10,6 +10,7 @@ from pathlib import Path
 from distill_studio.core.errors import InvalidInput
 
 _NUMBERED = re.compile(r"(^|\.)\d+\.")
+OUTPUT_LAYERS = ("lm_head", "embed_out")  # as the installed architectures call it
 _LAYERS = re.compile(r"(^|\.)layers\.\d+\.")
 
 
@@ -47,11 +48,18 @@ def refuse_unknown(wanted: Sequence[str], known: Sequence[str]) -> None:
     Args:
         wanted: Names, or dotted ends of names, of layers that are to get an adapter.
         known: Dotted names of those there are. The numbered ones are the decoder's own; embeddings
-            and the output layer are outside, may be named, and are not proposed.
+            and the output layer are outside; embeddings may be named, and are not proposed.
 
     Raises:
-        InvalidInput: Says which match nothing, and which there are.
+        InvalidInput: Says which match nothing, and which there are; or that the output layer
+            cannot have one: losses multiply by its weight themselves.
     """
+    last = sorted({w for w in wanted if w.rsplit(".", 1)[-1] in OUTPUT_LAYERS})
+    if last:
+        raise InvalidInput(
+            f"The output layer ({', '.join(last)}) cannot get an adapter.",
+            "Leave it out; name none and all linear layers but this one get an adapter.",
+        )
     nothing = [w for w in wanted if not any(k == w or k.endswith(f".{w}") for k in known)]
     if nothing:
         own = sorted({name.rsplit(".", 1)[-1] for name in known if _NUMBERED.search(name)})

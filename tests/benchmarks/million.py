@@ -106,7 +106,7 @@ def tokenising_s(home: Path, cache: Path, sample: int, rows: int) -> float:
     return (time.perf_counter() - start) / sample * rows
 
 
-def measure(home: Path, cache: Path, rows: int) -> dict[str, Any]:
+def measure(home: Path, cache: Path, rows: int, dtype: str) -> dict[str, Any]:
     """Freeze and train in the running app."""
     app = launch_app(home, {"DISTILL_STUDIO_CACHE": str(cache)})
     try:
@@ -124,12 +124,14 @@ def measure(home: Path, cache: Path, rows: int) -> dict[str, Any]:
             "max_steps": UPDATES,
             "eval_rows": 16,
             "eval_every": 100,
+            "dtype": dtype,
         }
         call(app, "distill_start", spec=spec)
         folder = home / "workspaces" / "main" / "runs" / "r"
         found = follow(folder, start)
         return {
             "rows": rows,
+            "dtype": dtype,
             "train_rows": snapshot["train_rows"],
             "freeze_s": freeze_s,
             "web_gib_after_freeze": after_freeze,
@@ -167,13 +169,14 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--home", type=Path, help="keep the data folder here, or use it again")
     parser.add_argument("--cache", type=Path, help="of the starter model")
+    parser.add_argument("--dtype", default="auto", choices=["auto", "bf16", "fp32"])
     parser.add_argument("--json", action="store_true", help="only the figures")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         home = args.home or Path(name) / "home"
         if not (home / "workspaces").exists():
             fill(home, args.rows)
-        found = measure(home, args.cache or Path(name) / "cache", args.rows)
+        found = measure(home, args.cache or Path(name) / "cache", args.rows, args.dtype)
     print(json.dumps(found, indent=None if args.json else 1))
     is_lean = max(found["web_gib"], found["worker_gib"]) < MOST_GIB
     return 0 if is_lean and found["first_update_s"] < found["tokenising_all_s"] else 1

@@ -83,15 +83,18 @@ def test_named_layers_are_checked_before_and_in_the_training(
     import torch
 
     folder = folder_of("phi3")
-    named = LoraConfig(r=2, alpha=4, target_modules=("qkv_proj", "lm_head"))
+    named = LoraConfig(r=2, alpha=4, target_modules=("qkv_proj", "embed_tokens"))
     assert errors(make_config(student=student(folder), lora=named)) == []
+    last = LoraConfig(r=2, alpha=4, target_modules=("qkv_proj", "lm_head"))
+    (finding,) = check(make_config(student=student(folder), lora=last)).findings[:1]
+    assert finding.message == "The output layer (lm_head) cannot get an adapter."
     wrong = LoraConfig(r=2, alpha=4, target_modules=("q_proj", "o_proj", "up_proj"))
     report = check(make_config(student=student(folder), lora=wrong))
     (finding,) = [f for f in report.findings if f.level == "error"]
     model = load_model(folder, torch.float32, "cpu")
     with pytest.raises(InvalidInput) as caught:
         peft_config(wrong, model)
-    assert set(peft_config(named, model).target_modules) == {"qkv_proj", "lm_head"}
+    assert set(peft_config(named, model).target_modules) == {"qkv_proj", "embed_tokens"}
     for message, hint in (
         (finding.message, finding.hint),
         (caught.value.user_message, caught.value.hint),

@@ -12,11 +12,11 @@ import pytest
 from transformers import Trainer
 from trl import DistillationTrainer, DPOTrainer, KTOTrainer, SFTTrainer
 
+from distill_studio.distill.trainers.answers import AnswerTrainer
 from distill_studio.distill.trainers.dpo import HeldOutDpoTrainer
 from distill_studio.distill.trainers.kto import HeldOutKtoTrainer
 from distill_studio.distill.trainers.logit import LogitTrainer
 from distill_studio.distill.trainers.on_policy import OnPolicyTrainer
-from distill_studio.distill.trainers.sft import HeldOutSftTrainer
 
 # (class of the library, method that we replace or call, its parameters as we use them)
 METHODS = [
@@ -36,10 +36,10 @@ METHODS = [
 ]
 # (our class, the library's, attributes of the library that ours reads)
 ATTRIBUTES = [
-    (HeldOutSftTrainer, SFTTrainer, ()),
+    (AnswerTrainer, SFTTrainer, ("_metrics", "_total_train_tokens")),
     (HeldOutDpoTrainer, DPOTrainer, ("_metrics",)),
     (HeldOutKtoTrainer, KTOTrainer, ("_metrics",)),
-    (LogitTrainer, SFTTrainer, ("_metrics", "_total_train_tokens")),
+    (LogitTrainer, SFTTrainer, ()),
     (OnPolicyTrainer, DistillationTrainer, ("_metrics", "_tokenizer")),
 ]
 

@@ -67,8 +67,13 @@ def test_log_probabilities_are_those_of_the_model(
         logits_TV = model(torch.tensor([prompt + written])).logits[0, len(prompt) - 1 : -1]
     want_TV = torch.log_softmax(logits_TV, dim=-1)
     chosen = torch.tensor([t.logprob for t in reply.logprobs], dtype=torch.float64)
-    want_T = want_TV.gather(1, torch.tensor(written)[:, None])[:, 0]
-    assert (chosen - want_T).abs().median() < 0.05, "raw: before the temperature"
+    written_T1 = torch.tensor(written)[:, None]
+    off_raw_T, off_scaled_T = (
+        (chosen - torch.log_softmax(want_TV / t, dim=-1).gather(1, written_T1)[:, 0]).abs()
+        for t in (1.0, 1.5)
+    )
+    assert off_raw_T.median() < 0.1, "bf16 on the server: .03 to .06 by machine"
+    assert off_raw_T.median() < off_scaled_T.median() / 4, "raw: before the temperature"
     for token, want_V in zip(reply.logprobs, want_TV, strict=True):
         assert len(token.top) == 5
         for _, token_id, logprob in token.top[:2]:

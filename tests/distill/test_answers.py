@@ -1,0 +1,64 @@
+"""SFT's loss inside the forward: the model's own, experts' balance included."""
+
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, MixtralConfig, Qwen3MoeConfig
+
+from distill_studio.distill.data import MASKED
+from distill_studio.distill.losses.cross_entropy import CrossEntropy
+from distill_studio.distill.losses.mask import learned_positions, learned_targets
+from distill_studio.distill.losses.tiled import tiled_loss
+from distill_studio.distill.trainers.answers import add_loss_to_forward
+
+_SHAPE: dict[str, Any] = {
+    "vocab_size": 97,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "num_experts_per_tok": 2,
+    "output_router_logits": True,
+    "router_aux_loss_coef": 0.5,
+}
+MIXTURES = {
+    "mixtral": MixtralConfig(**_SHAPE, num_local_experts=4),
+    "qwen3": Qwen3MoeConfig(**_SHAPE, num_experts=4, moe_intermediate_size=8, head_dim=8),
+}
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+def test_a_mixture_of_experts_learns_what_the_library_would_teach_it(name: str) -> None:
+    torch.manual_seed(3)
+    model = AutoModelForCausalLM.from_config(MIXTURES[name])
+    ids_BT = torch.randint(0, 97, (2, 12))
+    labels_BT = ids_BT.clone()
+    labels_BT[:, :4] = MASKED
+    mask_BT = torch.ones_like(ids_BT)
+    mask_BT[1, 9:] = 0
+    labels_BT[1, 9:] = MASKED
+    want = model(input_ids=ids_BT, attention_mask=mask_BT, labels=labels_BT).loss
+    want.backward()
+    gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+
+    add_loss_to_forward(model)
+    where_BT = learned_positions(labels_BT)
+    sums = model(
+        input_ids=ids_BT,
+        attention_mask=mask_BT,
+        loss_of_states=lambda states_BTH, head: {
+            "total": tiled_loss(
+                states_BTH[where_BT], head, [CrossEntropy(learned_targets(labels_BT))]
+            ).total
+        },
+    )
+    assert float(sums["balance"]) > 1.0, "the least is the number of experts per token"
+    loss = sums["total"] / where_BT.sum() + 0.5 * sums["balance"]
+    loss.backward()
+    assert float(loss) == pytest.approx(float(want), rel=1e-5)
+    for key, parameter in model.named_parameters():
+        if key in gradients:
+            torch.testing.assert_close(parameter.grad, gradients[key], rtol=1e-3, atol=1e-6)
