@@ -156,7 +156,7 @@ def add_loss_to_forward(model: Any) -> None:  # noqa: ANN401  (a causal LM)
 
 
 def _balance(router_logits: Any, config: Any, mask_BT: Tensor | None) -> Tensor:  # noqa: ANN401
-    """How unevenly the experts are used (Switch Transformer, arXiv:2101.03961, equations 4 to 6)."""
+    """How unevenly experts are used (Switch Transformer, arXiv:2101.03961, equations 4 to 6)."""
     from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 
     names = ("num_experts", "num_local_experts")
