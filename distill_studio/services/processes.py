@@ -12,17 +12,14 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 from pydantic import Field
 
 from distill_studio.core.errors import Unavailable
-from distill_studio.core.process_mark import start_mark
+from distill_studio.core.process_mark import is_running, start_mark
 from distill_studio.core.records import Record
-
-_START_TOLERANCE_S = 1.0
 
 
 class Child(Record):
@@ -35,15 +32,7 @@ class Child(Record):
     )
 
 
-@dataclass(frozen=True)
-class _Own:
-    """A child of this very process, to be reaped."""
-
-    process: subprocess.Popen[bytes]
-    child: Child
-
-
-_ours: dict[int, _Own] = {}
+_ours: dict[int, subprocess.Popen[bytes]] = {}  # of this very process, to be reaped
 _guard = threading.Lock()
 
 
@@ -68,10 +57,9 @@ def start(
             )
     except OSError as err:
         raise Unavailable(f"The worker could not be started: {err}") from err
-    child = _seen(process.pid) or Child(pid=process.pid, started=time.time())
     with _guard:
-        _ours[process.pid] = _Own(process, child)
-    return child
+        _ours[process.pid] = process
+    return _seen(process.pid) or Child(pid=process.pid, started=time.time())
 
 
 def running(pid: int) -> Child | None:
@@ -88,13 +76,9 @@ def is_alive(child: Child) -> bool:
     """True while that very process runs."""
     with _guard:
         own = _ours.get(child.pid)
-        if own is not None and _is_same(child, own.child):
-            if own.process.poll() is None:
-                return True  # it holds its pid until it is reaped
+        if own is not None and own.poll() is not None:
             del _ours[child.pid]
-            return False
-    found = running(child.pid)
-    return found is not None and _is_same(child, found)
+    return is_running(child.pid, child.started, child.mark)
 
 
 def interrupt(child: Child) -> None:
@@ -156,12 +140,6 @@ def _seen(pid: int) -> Child | None:
         return Child(pid=pid, started=psutil.Process(pid).create_time(), mark=start_mark(pid))
     except psutil.NoSuchProcess:
         return None
-
-
-def _is_same(child: Child, other: Child) -> bool:
-    if child.mark and other.mark:
-        return child.mark == other.mark
-    return abs(child.started - other.started) < _START_TOLERANCE_S
 
 
 def _below(child: Child) -> list[psutil.Process]:

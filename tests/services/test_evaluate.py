@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,7 +10,7 @@ import pytest
 from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import InvalidInput, NotAllowed, NotFound, TeacherUnreachable
 from distill_studio.core.ids import new_id
-from distill_studio.core.protocols import ChatModel, ChatReply, SamplingParams
+from distill_studio.core.protocols import ChatReply, SamplingParams
 from distill_studio.core.records import (
     Decision,
     DecisionKind,
@@ -25,33 +24,14 @@ from distill_studio.core.records.comparison import (
     AnswerState,
     Comparison,
     CostKind,
-    ModelCard,
-    ModelRole,
 )
 from distill_studio.evaluate.prompts import prompt_of_row
 from distill_studio.services import operations
-from distill_studio.services.comparable_models import ComparableModels
 from distill_studio.store import pairs, seeds
 from distill_studio.teachers.scripted import ScriptedChatModel
+from tests.services.suite_models import Scripted
 
 HELLO = [Message(role="user", content="Say hello.")]
-
-
-class Scripted(ComparableModels):
-    """Models that say what the test wants; everything else is the real thing."""
-
-    def __init__(self, workspace, models: dict[str, ScriptedChatModel]):
-        super().__init__(workspace)
-        self.models = models
-
-    def cards(self, actor: Actor) -> list[ModelCard]:
-        return [
-            ModelCard(id=name, label=name.partition(":")[2], role=ModelRole(name.partition(":")[0]))
-            for name in self.models
-        ]
-
-    def source(self, card: ModelCard) -> Callable[[], ChatModel]:
-        return lambda: self.models[card.id]
 
 
 @pytest.fixture
