@@ -161,10 +161,9 @@ def _balance(router_logits: Any, config: Any, mask_BT: Tensor | None) -> Tensor:
 
     names = ("num_experts", "num_local_experts")
     experts = next(getattr(config, name) for name in names if hasattr(config, name))
-    loss: Tensor = load_balancing_loss_func(
-        router_logits, experts, config.num_experts_per_tok, mask_BT
+    return torch.as_tensor(
+        load_balancing_loss_func(router_logits, experts, config.num_experts_per_tok, mask_BT)
     )
-    return loss
 
 
 def trainer_fields(setup: Setup) -> dict[str, Any]:
