@@ -211,10 +211,17 @@ MUTATIONS = (
     ),
     Mutation(
         "logit: num_items_in_batch ignored",
-        f"{TRAINERS}/logit.py",
+        f"{TRAINERS}/answers.py",
         'normalise(outputs["total"], tokens, num_items_in_batch, processes)',
         'normalise(outputs["total"], tokens, None, processes)',
         "tests/distill/test_logit.py",
+    ),
+    Mutation(
+        "mixture of experts: their balance ignored",
+        f"{TRAINERS}/answers.py",
+        "loss = loss + self.router_aux_loss_coef * outputs[_BALANCE] / passes",
+        "pass",
+        "tests/distill/test_answers.py",
     ),
     Mutation(
         "logit: alpha ignored",

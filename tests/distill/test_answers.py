@@ -1,16 +1,20 @@
 """SFT's loss inside the forward: the model's own, experts' balance included."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from datasets import Dataset
 from transformers import AutoModelForCausalLM, MixtralConfig, Qwen3MoeConfig
+from trl import SFTConfig, SFTTrainer
 
 from distill_studio.distill.data import MASKED
 from distill_studio.distill.losses.cross_entropy import CrossEntropy
 from distill_studio.distill.losses.mask import learned_positions, learned_targets
 from distill_studio.distill.losses.tiled import tiled_loss
-from distill_studio.distill.trainers.answers import add_loss_to_forward
+from distill_studio.distill.trainers.answers import AnswerTrainer, add_loss_to_forward
+from tests.tiny_model import tiny_tokenizer
 
 _SHAPE: dict[str, Any] = {
     "vocab_size": 97,
@@ -55,10 +59,53 @@ def test_a_mixture_of_experts_learns_what_the_library_would_teach_it(name: str) 
             ).total
         },
     )
-    assert float(sums["balance"]) > 1.0, "the least is the number of experts per token"
+    assert float(sums["balance"].detach()) > 1.0, "the least is the number of experts per token"
     loss = sums["total"] / where_BT.sum() + 0.5 * sums["balance"]
     loss.backward()
     assert float(loss) == pytest.approx(float(want), rel=1e-5)
     for key, parameter in model.named_parameters():
         if key in gradients:
             torch.testing.assert_close(parameter.grad, gradients[key], rtol=1e-3, atol=1e-6)
+
+
+def make(kind: type[SFTTrainer], config: Any, folder: Path) -> SFTTrainer:
+    """A trainer of `kind` for a model of fixed weights, in the midst of an update of two passes."""
+    torch.manual_seed(3)
+    trainer = kind(
+        model=AutoModelForCausalLM.from_config(config),
+        args=SFTConfig(
+            str(folder),
+            use_cpu=True,
+            bf16=False,
+            max_length=None,
+            gradient_accumulation_steps=2,
+            report_to=[],
+            dataset_kwargs={"skip_prepare_dataset": True},
+        ),
+        train_dataset=Dataset.from_list([{"input_ids": [3, 4, 5], "labels": [MASKED, 4, 5]}]),
+        processing_class=tiny_tokenizer(),
+    )
+    trainer.current_gradient_accumulation_steps = 2
+    trainer.model.train()
+    return trainer
+
+
+@pytest.mark.parametrize("items", [None, 23])
+def test_a_pass_of_an_update_weighs_what_it_does_in_the_library(
+    tmp_path: Path, items: int | None
+) -> None:
+    found = []
+    for kind in (SFTTrainer, AnswerTrainer):
+        trainer = make(kind, MIXTURES["mixtral"], tmp_path / kind.__name__)
+        ids_BT = torch.arange(3, 27).reshape(2, 12)
+        batch = {"input_ids": ids_BT, "labels": ids_BT.clone(), "attention_mask": ids_BT > 0}
+        batch["labels"][:, :5] = MASKED
+        count = None if items is None else torch.tensor(items)
+        loss = trainer.compute_loss(trainer.model, batch, num_items_in_batch=count)
+        loss.backward()
+        gradient = trainer.model.model.embed_tokens.weight.grad
+        found.append((loss.detach(), gradient, trainer._metrics["train"]["num_tokens"]))
+    theirs, ours = found
+    torch.testing.assert_close(ours[0], theirs[0], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(ours[1], theirs[1], rtol=1e-3, atol=1e-6)
+    assert ours[2] == theirs[2] == [24]
