@@ -17,6 +17,7 @@ _REFERENCE_TOKENS_PER_S = {True: 420.0, False: 130.0}
 _REFERENCE_PARAMETERS = 134.5e6
 CHECKPOINTS = 3  # two are kept, and the next is written before the older one goes
 _START_S = 20.0  # imports, loading, first held-out loss
+_LIBRARY_TILE = 4096  # positions that TRL projects at once
 _GIB = 2.0**30
 
 
@@ -148,8 +149,8 @@ def estimate(
     trained = facts.parameters if is_full else int(facts.parameters * 0.04)
     sides = 2 if config.method == "dpo" else 1
     positions = config.batch_size * sides * config.max_length
-    is_tiled = config.method in ("logit", "on_policy")
-    logits = 0 if is_tiled else positions * facts.vocab * 6
+    is_tiled = config.method not in ("dpo", "kto")  # those make the library's, much larger tiles
+    logits = 0 if is_tiled else min(positions, _LIBRARY_TILE) * facts.vocab * 6
     activations = positions * facts.layers * facts.hidden * 40 + logits
     if teacher is not None:
         weights += teacher.parameters * (2 if frozen < 2 else frozen)

@@ -26,8 +26,9 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return False
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     done = bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES))
-    if not done:
+    if done:
+        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    else:
         logger.info("malloc does not keep freed blocks: mallopt refused")
     return done

@@ -10,7 +10,9 @@ from pathlib import Path
 from distill_studio.core.errors import InvalidInput
 
 _NUMBERED = re.compile(r"(^|\.)\d+\.")
-OUTPUT_LAYERS = ("lm_head", "embed_out")  # as the installed architectures call it
+# As the installed architectures call them; a loaded model says which they are.
+OUTPUT_LAYERS = ("lm_head", "embed_out")
+EMBEDDINGS = ("embed_tokens", "embed_in", "wte", "word_embeddings")
 _LAYERS = re.compile(r"(^|\.)layers\.\d+\.")
 
 
@@ -42,28 +44,46 @@ def has_layer_list(folder: Path) -> bool:
     return not names or any(_LAYERS.search(name) for name in names)
 
 
-def refuse_unknown(wanted: Sequence[str], known: Sequence[str]) -> None:
-    """Refuse names of layers that match nothing.
+def output_names(names: Sequence[str]) -> list[str]:
+    """Of the dotted names of stored matrices, those of the output layer.
+
+    Where none is stored, the embeddings are it.
+    """
+    for words in (OUTPUT_LAYERS, EMBEDDINGS):
+        found = [name for name in names if name.rsplit(".", 1)[-1] in words]
+        if found:
+            return found
+    return []
+
+
+def refuse_layers(wanted: Sequence[str], known: Sequence[str], output: Sequence[str]) -> None:
+    """Refuse names of layers that match nothing, or the output layer.
+
+    Losses multiply by the output layer's weight themselves, so an adapter of it would not learn.
 
     Args:
         wanted: Names, or dotted ends of names, of layers that are to get an adapter.
         known: Dotted names of those there are. The numbered ones are the decoder's own; embeddings
-            and the output layer are outside; embeddings may be named, and are not proposed.
+            and the output layer are outside, and are not proposed.
+        output: Dotted names of the output layer, and of the embeddings where they are the same.
 
     Raises:
-        InvalidInput: Says which match nothing, and which there are; or that the output layer
-            cannot have one: losses multiply by its weight themselves.
+        InvalidInput: Says which match nothing, and which there are; or which is the output layer.
     """
-    last = sorted({w for w in wanted if w.rsplit(".", 1)[-1] in OUTPUT_LAYERS})
+    last = [w for w in wanted if any(_is(name, w) for name in output)]
     if last:
         raise InvalidInput(
-            f"The output layer ({', '.join(last)}) cannot get an adapter.",
-            "Leave it out; name none and all linear layers but this one get an adapter.",
+            f"{', '.join(last)} cannot get an adapter: that is the output layer.",
+            "Leave it out. Without names, all linear layers but the output layer get one.",
         )
-    nothing = [w for w in wanted if not any(k == w or k.endswith(f".{w}") for k in known)]
+    nothing = [w for w in wanted if not any(_is(name, w) for name in known)]
     if nothing:
         own = sorted({name.rsplit(".", 1)[-1] for name in known if _NUMBERED.search(name)})
         raise InvalidInput(
             f"The student has no linear layer named {', '.join(nothing)}.",
             f"It has {', '.join(own)}. Name some of them, or none: then all get an adapter.",
         )
+
+
+def _is(name: str, wanted: str) -> bool:
+    return name == wanted or name.endswith(f".{wanted}")

@@ -6,7 +6,13 @@ from distill_studio.core.errors import InvalidInput
 from distill_studio.distill.config import LogitRun, RunConfig
 from distill_studio.distill.estimate import ModelFacts
 from distill_studio.distill.findings import Finding
-from distill_studio.distill.layer_names import has_layer_list, matrix_names, refuse_unknown
+from distill_studio.distill.layer_names import (
+    OUTPUT_LAYERS,
+    has_layer_list,
+    matrix_names,
+    output_names,
+    refuse_layers,
+)
 
 
 def student_findings(config: RunConfig, facts: ModelFacts) -> list[Finding]:
@@ -68,13 +74,14 @@ def out_of_reach(who: str, model_type: str) -> Finding:
 
 
 def _adapter_findings(config: RunConfig) -> list[Finding]:
-    """Named layers that the student has not."""
+    """Named layers that the student has not, or that cannot learn."""
     if config.lora is None or not config.lora.target_modules:
         return []
     known = matrix_names(Path(config.student.base_folder))
     try:
         if known:
-            refuse_unknown(config.lora.target_modules, known)
+            output = [*output_names(known), *OUTPUT_LAYERS]
+            refuse_layers(config.lora.target_modules, known, output)
     except InvalidInput as err:
         return [
             Finding(level="error", code="no_such_layer", message=err.user_message, hint=err.hint)

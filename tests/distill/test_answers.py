@@ -6,10 +6,18 @@ from typing import Any
 import pytest
 import torch
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, MixtralConfig, Qwen3MoeConfig
+from transformers import (
+    AutoModelForCausalLM,
+    GraniteMoeHybridConfig,
+    MixtralConfig,
+    ModernBertDecoderConfig,
+    Qwen3MoeConfig,
+)
 from trl import SFTConfig, SFTTrainer
 
+from distill_studio.core.errors import InvalidInput
 from distill_studio.distill.data import MASKED
+from distill_studio.distill.head import check_head
 from distill_studio.distill.losses.cross_entropy import CrossEntropy
 from distill_studio.distill.losses.mask import learned_positions, learned_targets
 from distill_studio.distill.losses.tiled import tiled_loss
@@ -48,7 +56,7 @@ def test_a_mixture_of_experts_learns_what_the_library_would_teach_it(name: str) 
     gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
 
-    add_loss_to_forward(model)
+    add_loss_to_forward(model, has_balance=True)
     where_BT = learned_positions(labels_BT)
     sums = model(
         input_ids=ids_BT,
@@ -109,3 +117,33 @@ def test_a_pass_of_an_update_weighs_what_it_does_in_the_library(
     torch.testing.assert_close(ours[0], theirs[0], rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(ours[1], theirs[1], rtol=1e-3, atol=1e-6)
     assert ours[2] == theirs[2] == [24]
+    assert not trainer.student.config.output_router_logits, "it would be saved with the model"
+
+
+def test_a_sibling_without_experts_has_none_to_balance(tmp_path: Path) -> None:
+    """Dense Granite 4: its class can have experts, this model has not."""
+    dense = GraniteMoeHybridConfig(
+        **_SHAPE | {"num_experts_per_tok": 0, "shared_intermediate_size": 32},
+        num_local_experts=0,
+        mamba_n_heads=4,
+        layer_types=["attention", "attention"],
+    )
+    trainer = make(AnswerTrainer, dense, tmp_path)
+    ids_BT = torch.arange(3, 27).reshape(2, 12)
+    batch = {"input_ids": ids_BT, "labels": ids_BT.clone(), "attention_mask": ids_BT > 0}
+    assert float(trainer.compute_loss(trainer.model, batch).detach()) > 0
+    trainer.model.eval()
+    assert trainer.model.generate(ids_BT, max_new_tokens=2).shape == (2, 14)
+
+
+def test_a_model_whose_head_is_more_than_a_layer_is_refused() -> None:
+    shape = {name: _SHAPE[name] for name in ("vocab_size", "hidden_size", "num_hidden_layers")}
+    odd = AutoModelForCausalLM.from_config(
+        ModernBertDecoderConfig(
+            **shape, num_attention_heads=2, intermediate_size=32, pad_token_id=0
+        )
+    )
+    with pytest.raises(InvalidInput, match="a model of type modernbert-decoder, does more"):
+        check_head("student", odd)
+    for config in MIXTURES.values():
+        check_head("teacher", AutoModelForCausalLM.from_config(config))

@@ -87,13 +87,15 @@ def test_named_layers_are_checked_before_and_in_the_training(
     assert errors(make_config(student=student(folder), lora=named)) == []
     last = LoraConfig(r=2, alpha=4, target_modules=("qkv_proj", "lm_head"))
     (finding,) = check(make_config(student=student(folder), lora=last)).findings[:1]
-    assert finding.message == "The output layer (lm_head) cannot get an adapter."
+    assert finding.message == "lm_head cannot get an adapter: that is the output layer."
     wrong = LoraConfig(r=2, alpha=4, target_modules=("q_proj", "o_proj", "up_proj"))
     report = check(make_config(student=student(folder), lora=wrong))
     (finding,) = [f for f in report.findings if f.level == "error"]
     model = load_model(folder, torch.float32, "cpu")
     with pytest.raises(InvalidInput) as caught:
         peft_config(wrong, model)
+    with pytest.raises(InvalidInput, match="lm_head cannot get an adapter"):
+        peft_config(last, model)
     assert set(peft_config(named, model).target_modules) == {"qkv_proj", "embed_tokens"}
     for message, hint in (
         (finding.message, finding.hint),

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from distill_studio.distill.head import Head, Projection
+from distill_studio.distill.head import Head, Projection, check_head
 from distill_studio.distill.losses.softmax import finite_
 
 
@@ -47,9 +47,13 @@ class OnlineTeacher:
     Args:
         model: On its device, in its own dtype.
         width: Ids that both models have.
+
+    Raises:
+        InvalidInput: Its output layer is not what losses take it for.
     """
 
     def __init__(self, model: Any, width: int) -> None:  # noqa: ANN401
+        check_head("teacher", model)
         self.model = model.eval().requires_grad_(False)
         head = Head.of(model).without_gradient().first(width)
         self._projection = Projection(head, head.weight_VH.dtype, head.weight_VH.device)

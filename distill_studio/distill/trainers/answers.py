@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 
-from distill_studio.distill.head import Head
+from distill_studio.distill.head import Head, check_head
 from distill_studio.distill.lora import peft_config
 from distill_studio.distill.losses.cross_entropy import CrossEntropy
 from distill_studio.distill.losses.mask import learned_positions, learned_targets, normalise
@@ -37,11 +37,17 @@ class AnswerTrainer(SFTTrainer):
     """
 
     parts: tuple[str, ...] = ()
+    is_balanced = True  # with the loss that keeps experts evenly used, where there are some
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init__(*args, **kwargs)
         self._held: dict[str, float] = {}
-        add_loss_to_forward(self.student)
+        config = self.student.config.get_text_config()
+        if hasattr(config, "output_router_logits"):
+            # The library sets it; saved with the model, it would break `generate` with padded rows.
+            config.output_router_logits = False
+        has_balance = self.is_balanced and self.aux_loss_enabled
+        add_loss_to_forward(self.student, has_balance=has_balance)
 
     @property
     def student(self) -> Any:  # noqa: ANN401
@@ -125,14 +131,15 @@ class AnswerTrainer(SFTTrainer):
         self._held["tokens"] += float(count)
 
 
-def add_loss_to_forward(model: Any) -> None:  # noqa: ANN401  (a causal LM)
+def add_loss_to_forward(model: Any, *, has_balance: bool = False) -> None:  # noqa: ANN401
     """`model(..., loss_of_states=f)` gives f's sums instead of logits; all else stays.
 
-    Where the model's config asks for the scores of its router (the library sees to that for a
-    mixture of experts), the loss that keeps experts evenly used joins as `balance`.
+    Args:
+        model: A causal LM.
+        has_balance: The loss that keeps experts evenly used joins as `balance` if there are some.
     """
     original = model.forward
-    config = model.config.get_text_config()
+    extra = {"use_cache": False} | ({"output_router_logits": True} if has_balance else {})
 
     @functools.wraps(type(model).forward)  # `generate` reads the signature
     def forward(
@@ -144,11 +151,10 @@ def add_loss_to_forward(model: Any) -> None:  # noqa: ANN401  (a causal LM)
         if loss_of_states is None:
             return original(*args, **kwargs)
         kwargs.pop("labels", None)
-        has_router = bool(getattr(config, "output_router_logits", False))
-        extra = {"use_cache": False} | ({"output_router_logits": True} if has_router else {})
         read = self.base_model(*args, **(kwargs | extra))
         sums = loss_of_states(read.last_hidden_state, Head.of(self))
-        if has_router:
+        if has_balance and read.router_logits:
+            config = self.config.get_text_config()
             sums[_BALANCE] = _balance(read.router_logits, config, kwargs.get("attention_mask"))
         return sums
 
@@ -159,15 +165,19 @@ def _balance(router_logits: Any, config: Any, mask_BT: Tensor | None) -> Tensor:
     """How unevenly experts are used (Switch Transformer, arXiv:2101.03961, equations 4 to 6)."""
     from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 
-    names = ("num_experts", "num_local_experts")
-    experts = next(getattr(config, name) for name in names if hasattr(config, name))
+    experts = getattr(config, "num_experts", None) or config.num_local_experts
     return torch.as_tensor(
         load_balancing_loss_func(router_logits, experts, config.num_experts_per_tok, mask_BT)
     )
 
 
 def trainer_fields(setup: Setup) -> dict[str, Any]:
-    """What every `AnswerTrainer` is made with, but its rows and collator."""
+    """What every `AnswerTrainer` is made with, but its rows and collator.
+
+    Raises:
+        InvalidInput: The student's output layer is not what losses take it for.
+    """
+    check_head("student", setup.model)
     return {
         "model": setup.model,
         "args": SFTConfig(

@@ -31,6 +31,8 @@ from distill_studio.distill.trainers.teacher_signal import (
 class LogitTrainer(AnswerTrainer):
     """The teacher beside the labels; CE and KL are logged apart."""
 
+    is_balanced = False  # the teacher says how often which expert is needed
+
     def __init__(
         self,
         *args: Any,  # noqa: ANN401
