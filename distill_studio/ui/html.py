@@ -3,7 +3,9 @@
 Every text that comes from outside passes `esc`; only our own markup is left as it is.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
+from html import unescape
 
 from distill_studio.core.markup import esc
 
@@ -23,6 +25,9 @@ __all__ = [
     "usd",
 ]
 
+_TAG = re.compile(r"<[^>]*>")
+_MOST_LETTERS = 14  # of a word that makes a table's column wider
+
 
 def chip(text: str, kind: str = "") -> str:
     """A small label; `kind` is one of '', good, bad, warn, info."""
@@ -32,16 +37,30 @@ def chip(text: str, kind: str = "") -> str:
 def table(
     columns: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = "", empty: str = ""
 ) -> str:
-    """A table whose cells are HTML made by `esc` and the like (not raw text)."""
+    """A table whose cells are HTML made by `esc` and the like (not raw text).
+
+    A column is wide enough for its words, so that a narrow page scrolls the table sideways; only
+    longer words are broken.
+    """
     if not rows:
         return note(empty) if empty else ""
-    head = "".join(f'<th scope="col">{esc(c)}</th>' for c in columns)
+    head = "".join(
+        f'<th scope="col" style="min-width:{_least_rem(row[n] for row in rows):.1f}rem">'
+        f"{esc(column)}</th>"
+        for n, column in enumerate(columns)
+    )
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     label = f"<caption>{esc(caption)}</caption>" if caption else ""
     return (
         f'<div class="ds-table-wrap"><table class="ds-table">{label}'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def _least_rem(cells: Iterable[str]) -> float:
+    """Room for the longest word of some cells, and for their padding."""
+    words = (unescape(word) for cell in cells for word in _TAG.sub(" ", cell).split())
+    return 1.5 + 0.58 * max((min(len(word), _MOST_LETTERS) for word in words), default=0)
 
 
 def note(text: str, kind: str = "") -> str:

@@ -157,7 +157,7 @@ def test_a_partly_voted_blind_set_shows_every_answer(voted):
         assert f"from big {n}" in row
         assert f"from small {n}" in row
         assert ("big</span>" in row) == (n in voted) or len(voted) == 2
-    assert ('<th scope="col">big</th>' in markup) == (len(voted) == 2)
+    assert (">big</th>" in markup) == (len(voted) == 2)
     assert ("Answer 1" in markup) == (len(voted) == 1)
 
 

@@ -1,5 +1,7 @@
 """Pieces of HTML: nothing from outside gets through as markup."""
 
+import re
+
 import pytest
 
 from distill_studio.core.errors import InvalidInput
@@ -60,3 +62,10 @@ def test_guarded_wraps_plain_functions_and_generators():
     assert next(values) == 1
     with pytest.raises(Exception, match="no"):
         next(values)
+
+
+def test_a_column_is_as_wide_as_its_words_but_not_as_any_word() -> None:
+    cells = [["ok", html.esc("two <words>"), "x" * 500]]
+    markup = html.table(["A", "B", "C"], cells)
+    widths = [float(found) for found in re.findall(r"min-width:([\d.]+)rem", markup)]
+    assert widths == [pytest.approx(1.5 + 0.58 * letters, abs=0.06) for letters in (2, 7, 14)]
