@@ -167,18 +167,14 @@ class ArenaService(Service):
         with Asking(self.workspace, context.job.id) as asking:
             judge = ArenaJudge(
                 self.db,
+                asking,
                 asking.teacher(name),
                 judge=name,
                 model_id=config.model,
                 voter=voter_name(name, config.model),
-                job_id=context.job.id,
-                user=context.actor.user,
+                context=context,
             )
-
-            def progress(done: int, total: int | None = None, note: str = "") -> None:
-                context.progress(done, total, asking.said(note))
-
-            said = judge.run(int(context.params["most"]), progress, context.cancel)
+            said = judge.run(int(context.params["most"]))
         lost = said["unreadable"] + said["failed"]
         if lost:
             context.log(f"{lost} verdicts could not be had. Have it vote again for them.")

@@ -5,16 +5,13 @@ judge's own. Each is stored as soon as both replies are there, so that a job tha
 on with what is missing.
 """
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, combinations, islice
 from typing import Literal
 
-from distill_studio.core.errors import TeacherError, TeacherSpendLimit
 from distill_studio.core.lenient_json import Unreadable
-from distill_studio.core.progress import CancelToken, Progress, no_progress
 from distill_studio.core.protocols import ChatModel, ChatReply, ChatRequest
 from distill_studio.core.records.comparison import Comparison
 from distill_studio.judge import (
@@ -26,14 +23,14 @@ from distill_studio.judge import (
     read_pairwise,
 )
 from distill_studio.services.arena_votes import record_judgement
+from distill_studio.services.asking import Asking
+from distill_studio.services.jobs import JobContext
 from distill_studio.store import arena as table
 from distill_studio.store import evaluations
 from distill_studio.store.database import Database, Row
 
 Vote = Literal["left", "right", "tie"]
-_FIRST, _AT_ONCE = 8, 100  # couples handed over together: few until one was answered
 _LOOKED_AT = 100  # comparisons whose readings are asked for in one query
-_REFUSED = TeacherSpendLimit.code  # not asked, so nothing was said; a resume asks
 _VOTES: dict[str, Vote] = {"first": "left", "second": "right", "tie": "tie"}
 _WORDS = {
     "left": "for the left",
@@ -65,87 +62,60 @@ class ArenaJudge:
 
     Args:
         db: The store.
+        asking: Whose teacher it is.
         model: Who is asked.
         judge: The teacher's name.
         model_id: Its model.
         voter: Whose votes these are: the judge with its model.
-        job_id: Kept with what it says.
-        user: Who started it.
+        context: Of the job, which is kept with what it says.
         prompt: Texts of the request.
     """
 
     db: Database
+    asking: Asking
     model: ChatModel
     judge: str
     model_id: str
     voter: str
-    job_id: str
-    user: str
+    context: JobContext
     prompt: PairwisePrompt = field(default_factory=load_pairwise)
 
-    def run(
-        self, most: int, progress: Progress = no_progress, cancel: CancelToken | None = None
-    ) -> Counter[str]:
+    def run(self, most: int) -> Counter[str]:
         """Vote on up to `most` comparisons that this judge has not read: people's first.
 
         Returns:
             What was said, by `left`, `right`, `tie`, `unreadable`, `failed`.
 
         Raises:
-            TeacherError: No request was answered; says why.
+            TeacherError: See `Asking.each`.
             Cancelled: Somebody stopped it; what was said is stored.
         """
-        couples = list(waiting(self.db, self.voter, self.prompt.version, most, self.job_id))
+        job_id = self.context.job.id
+        couples = list(waiting(self.db, self.voter, self.prompt.version, most, job_id))
         said: Counter[str] = Counter()
-        progress(0, len(couples), "asking")
-        asyncio.run(self._ask_all(couples, said, progress, cancel))
-        if cancel is not None:
-            cancel.raise_if_cancelled()
-        return said
-
-    async def _ask_all(
-        self,
-        couples: Sequence[Couple],
-        said: Counter[str],
-        progress: Progress,
-        cancel: CancelToken | None,
-    ) -> None:
-        start = 0
-        while start < len(couples):
-            if cancel is not None:
-                cancel.raise_if_cancelled()
-            some = couples[start : start + (_AT_ONCE if start else _FIRST)]
-            await self._ask(some, said, len(couples), progress, cancel)
-            start += len(some)
-
-    async def _ask(
-        self,
-        couples: Sequence[Couple],
-        said: Counter[str],
-        total: int,
-        progress: Progress,
-        cancel: CancelToken | None,
-    ) -> None:
         for couple in couples:
             if couple.is_same:
-                self._keep(couple, "tie", reason="The two answers have the same words.")
-                said["tie"] += 1
+                self.context.cancel.raise_if_cancelled()
+                same = "The two answers have the same words."
+                said[self._keep(couple, "tie", reason=same)] += 1
         asked = {str(k): couple for k, couple in enumerate(couples) if not couple.is_same}
-        requests = list(
-            chain.from_iterable(requests_of(k, c, self.prompt) for k, c in asked.items())
-        )
-        heard: dict[str, dict[str, ChatReply]] = {}
-        reason = ""
-        async for reply in self.model.generate(requests, cancel):
+        requests = (requests_of(k, couple, self.prompt) for k, couple in asked.items())
+        heard: dict[str, dict[str, ChatReply]] = {key: {} for key in asked}
+
+        def take(reply: ChatReply) -> str:
             key, _, order = reply.key.partition("/")
-            both = heard.setdefault(key, {})
-            both[order] = reply
-            if len(both) == 2 and not any(r.error_code == _REFUSED for r in both.values()):
-                said[self._hear(asked[key], both)] += 1
-                reason = next((r.error for r in both.values() if not r.is_ok), reason)
-                progress(said.total(), total, _in_words(said))
-        if reason and said.total() == said["failed"]:
-            raise TeacherError(f"None of {said.total()} verdicts could be had: {reason}")
+            heard[key][order] = reply
+            return self._hear(asked[key], heard.pop(key)) if len(heard[key]) == 2 else ""
+
+        return self.asking.each(
+            self.model,
+            chain.from_iterable(requests),
+            take,
+            self.context,
+            total=len(couples),
+            words=_in_words,
+            said=said,
+        )
 
     def _hear(self, couple: Couple, both: dict[str, ChatReply]) -> str:
         """Store what follows from both replies."""
@@ -178,8 +148,8 @@ class ArenaJudge:
             "forward": read[0].said if read else "",
             "swapped": read[1].said if read else "",
             "reason": reason,
-            "job_id": self.job_id,
-            "user_name": self.user,
+            "job_id": self.context.job.id,
+            "user_name": self.context.actor.user,
         }
         vote = None if said == "unreadable" or said == "failed" else said
         record_judgement(self.db, couple.comparison, vote, row)

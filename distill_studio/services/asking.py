@@ -3,15 +3,19 @@
 Start at `Asking`. A model that it gives is asked like any other; that its requests are counted,
 its cost goes on from before a restart, the ledger is written and its connections are closed when
 nobody asks any more, is seen to here. Generation does the same with its `Endpoint`s.
+`Asking.each` asks a list of requests and has each reply stored as it comes.
 """
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import cached_property
+from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -26,6 +30,7 @@ from distill_studio.core.protocols import (
 from distill_studio.core.records import AskedTotals
 from distill_studio.core.records.comparison import ModelCard, ModelRole
 from distill_studio.generate.tally import Tally
+from distill_studio.services.jobs import JobContext
 from distill_studio.store import ledger
 from distill_studio.teachers.openai_compatible import OpenAIChatModel
 from distill_studio.teachers.openai_stream import Heard, nobody
@@ -35,6 +40,10 @@ if TYPE_CHECKING:
     from distill_studio.services.workspace import Workspace
 
 _SAVE_EVERY_S = 0.25
+_FIRST, _AT_ONCE = 8, 100  # requests handed over together: few until one was answered
+
+Took = Callable[[ChatReply], str]
+"""Stores a reply and says what became of it; '' where that needs another reply as well."""
 
 
 class Asking:
@@ -68,9 +77,8 @@ class Asking:
         trace: TracebackType | None,
     ) -> None:
         self.save()
-        refused = next((one.refused for one in self._open.values() if one.refused), "")
-        if refused and error is None:
-            raise TeacherSpendLimit(refused)
+        if self.refused and error is None:
+            raise TeacherSpendLimit(self.refused)
 
     def teacher(self, name: str) -> ChatModel:
         """The teacher of that name.
@@ -86,6 +94,11 @@ class Asking:
         ready = self._workspace.evaluate.comparable.source(card)
         role, _, name = card.id.partition(":")
         return (lambda: self._counted(name, ready)) if role == ModelRole.TEACHER else ready
+
+    @property
+    def refused(self) -> str:
+        """Why a teacher refused for its spend limit; '' where none did."""
+        return next((one.refused for one in list(self._open.values()) if one.refused), "")
 
     @property
     def cost_usd(self) -> float | None:
@@ -121,7 +134,75 @@ class Asking:
             title=self._title,
         )
 
+    def each(
+        self,
+        model: ChatModel,
+        requests: Iterable[ChatRequest],
+        take: Took,
+        context: JobContext,
+        *,
+        total: int,
+        words: Callable[[Counter[str]], str],
+        said: Counter[str] | None = None,
+    ) -> Counter[str]:
+        """Ask all; each reply is stored, in a thread, as it comes.
+
+        A request that is refused for the spend limit is not taken; then no more are begun, and
+        what is under way is still taken. Leaving this context raises `TeacherSpendLimit`.
+
+        Args:
+            model: Who is asked: one that this context gave.
+            requests: Made a hundred at a time, where that costs something.
+            take: Stores a reply.
+            context: Of the job, told of each that was taken.
+            total: What there is to take, with what was taken before.
+            words: What the job's progress says.
+            said: What `take` said before; goes on from there.
+
+        Returns:
+            What `take` said, with how often.
+
+        Raises:
+            Cancelled: Somebody stopped it; what was taken is stored.
+            TeacherError: None of the first eight replies, or of all where they are fewer, was an
+                answer.
+        """
+        said = Counter() if said is None else said
+        context.cancel.raise_if_cancelled()
+        context.progress(said.total(), total, self.said("asking"))
+
+        def store(reply: ChatReply) -> None:
+            if word := take(reply):
+                said[word] += 1
+                context.progress(said.total(), total, self.said(words(said)))
+
+        asyncio.run(self._each(model, iter(requests), store, context.cancel))
+        return said
+
     # -- inside ---------------------------------------------------------------------------
+
+    async def _each(
+        self,
+        model: ChatModel,
+        rest: Iterator[ChatRequest],
+        store: Callable[[ChatReply], None],
+        cancel: CancelToken,
+    ) -> None:
+        heard = answered = 0
+        reason, size = "", _FIRST
+        while not self.refused and (some := list(islice(rest, size))):
+            replies = cast(AsyncGenerator[ChatReply, None], model.generate(some, cancel))
+            async with aclosing(replies):
+                async for reply in replies:
+                    if reply.error_code == TeacherSpendLimit.code:
+                        continue
+                    heard, answered = heard + 1, answered + reply.is_ok
+                    reason = reason if reply.is_ok else reply.error or reply.error_code
+                    await asyncio.to_thread(store, reply)
+            cancel.raise_if_cancelled()  # a local model just ends
+            if heard and not answered:
+                raise TeacherError(f"None of {heard} requests was answered: {reason}")
+            size = _AT_ONCE
 
     @cached_property
     def _before(self) -> dict[str, AskedTotals]:

@@ -237,10 +237,12 @@ class DiversityService(Service):
         run = int(context.params["run"])
         with Asking(self.workspace, context.job.id) as asking:
             model = asking.teacher(context.params["teacher"])
-            given, failures = work.ask_labels(self.db, model, run, context.progress, context.cancel)
-        for failure in failures[:10]:
-            context.log(failure)
-        return {"named": given, "failed": len(failures), "cost_usd": asking.cost_usd}
+            said = work.ask_labels(self.db, asking, model, run, context)
+        return {
+            "named": said["named"],
+            "failed": said["failed"],
+            "cost_usd": asking.cost_usd,
+        }
 
     def _run_select(self, context: JobContext) -> dict[str, Any]:
         context.progress(0, None, "loading the embedding model")

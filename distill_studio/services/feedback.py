@@ -388,7 +388,7 @@ class FeedbackService(Service):
         comparable = self.workspace.evaluate.comparable
         card = comparable.card(context.actor, context.params["teacher"])
         with Asking(self.workspace, context.job.id) as asking:
-            made = make_seeds(self.db, step, suite, asking.source(card), asking.said, context)
+            made = make_seeds(self.db, step, suite, asking, asking.source(card), context)
         return made | {"cost_usd": asking.cost_usd}
 
 

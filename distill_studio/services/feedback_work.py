@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +24,7 @@ from distill_studio.curate.diversity.names import cluster_terms, distinct_names,
 from distill_studio.evaluate.losses import Loss, LossGroup, by_topic, by_words, text_vectors
 from distill_studio.generate.eliminate import CUT_OFF, MORE_THAN_ASKED, RULES, rule_against
 from distill_studio.generate.text_lists import read_list
+from distill_studio.services.asking import Asking
 from distill_studio.services.jobs import JobContext
 from distill_studio.services.suite_scoring import rouge_l
 from distill_studio.store import feedback as table
@@ -170,8 +170,8 @@ def make_seeds(
     db: Database,
     step: Feedback,
     suite: Suite,
+    asking: Asking,
     source: Callable[[], ChatModel],
-    said: Callable[[str], str],
     context: JobContext,
 ) -> dict[str, Any]:
     """Ask a teacher for new prompts near the lost ones and store those that are new.
@@ -183,9 +183,12 @@ def make_seeds(
         db: The store.
         step: What the prompts belong to.
         suite: Where the student lost.
+        asking: Counts what the teacher is asked.
         source: Makes the teacher ready.
-        said: Adds to a note what it has cost so far.
         context: Of the job.
+
+    Raises:
+        TeacherError: See `Asking.each`.
     """
     items = {item.number: item for item in suites.items(db, suite.id)}
     batches = [
@@ -198,13 +201,25 @@ def make_seeds(
     model = source()
     index = LeakIndex([Item(i.messages[-1].content, i.reference) for i in items.values()])
     maker = _SeedMaker(db, step, suite.name, items, index, int(context.params["each"]))
-    requests = [
+    requests = (
         maker.request(place, numbers)
         for place, (_, numbers) in enumerate(batches)
         if place not in maker.done
-    ]
-    asyncio.run(maker.ask(model, requests, batches, said, context))
-    context.cancel.raise_if_cancelled()
+    )
+
+    def take(reply: ChatReply) -> str:
+        maker.take(reply, *batches[int(reply.key)])
+        return "read"
+
+    asking.each(
+        model,
+        requests,
+        take,
+        context,
+        total=len(batches),
+        words=lambda _: f"{maker.new} new prompts",
+        said=Counter(read=len(maker.done)),
+    )
     for text in maker.unread:
         context.log(text)
     return {
@@ -255,22 +270,14 @@ class _SeedMaker:
             ),
         )
 
-    async def ask(
-        self,
-        model: ChatModel,
-        requests: Sequence[ChatRequest],
-        batches: Sequence[tuple[str, Sequence[int]]],
-        said: Callable[[str], str],
-        context: JobContext,
-    ) -> None:
-        """Ask all, and store what each reply brings as it comes."""
-        done = len(self.done)
-        async for reply in model.generate(requests, context.cancel):
-            await asyncio.to_thread(self._take, reply, *batches[int(reply.key)])
-            done += 1
-            context.progress(done, len(batches), said(f"{self.new} new prompts"))
+    def take(self, reply: ChatReply, name: str, numbers: Sequence[int]) -> None:
+        """Store what a reply brings.
 
-    def _take(self, reply: ChatReply, name: str, numbers: Sequence[int]) -> None:
+        Args:
+            reply: To one of the requests.
+            name: Of the group that it showed prompts of.
+            numbers: Of these prompts.
+        """
         if not reply.is_ok:
             self.unread.append(f"{name}: {reply.error or reply.error_code}")
             return

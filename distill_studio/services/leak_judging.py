@@ -5,14 +5,11 @@ without effect on rows unless the filter `contaminated` is told to heed it. Each
 it comes, so that a job that was stopped goes on with what is missing.
 """
 
-import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from distill_studio.core.errors import TeacherError
 from distill_studio.core.lenient_json import Unreadable
-from distill_studio.core.progress import CancelToken, Progress, no_progress
 from distill_studio.core.protocols import ChatModel, ChatReply, ChatRequest
 from distill_studio.curate.text import conversation_text
 from distill_studio.judge import (
@@ -21,11 +18,13 @@ from distill_studio.judge import (
     read_same_problem,
     same_problem_request,
 )
+from distill_studio.services.asking import Asking
+from distill_studio.services.jobs import JobContext
 from distill_studio.store import leak_opinions as table
 from distill_studio.store import pairs
 from distill_studio.store.database import Database, Row
 
-_FIRST, _AT_ONCE = 16, 200  # requests handed over together: few until one was answered
+_READ_AT_ONCE = 100  # rows whose texts are read in one query
 _SAID = {"yes": "leak", "no": "not_leak", "unsure": "unsure"}
 
 
@@ -35,86 +34,60 @@ class LeakJudge:
 
     Args:
         db: The store.
+        asking: Whose teacher it is.
         model: Who is asked.
         teacher: Its name for people.
-        job_id: Kept with what it says.
-        user: Who started it.
+        context: Of the job, which is kept with what it says.
         prompt: Texts of the request.
     """
 
     db: Database
+    asking: Asking
     model: ChatModel
     teacher: str
-    job_id: str
-    user: str
+    context: JobContext
     prompt: SameProblemPrompt = field(default_factory=load_same_problem)
 
-    def run(
-        self,
-        pack_ids: Sequence[str],
-        most: int,
-        progress: Progress = no_progress,
-        cancel: CancelToken | None = None,
-    ) -> dict[str, int]:
+    def run(self, pack_ids: Sequence[str], most: int) -> Counter[str]:
         """Ask about the first `most` open candidates that this teacher has not read yet.
 
         Returns:
             What was said, by `leak`, `not_leak`, `unsure`, `unreadable`, `failed`.
 
         Raises:
-            TeacherError: No request was answered; says why.
+            TeacherError: See `Asking.each`.
             Cancelled: Somebody stopped it; what was said is stored.
         """
         rows = table.to_ask(self.db, pack_ids, self.teacher, self.prompt.version, most)
-        said: Counter[str] = Counter()
-        start = 0
 
-        async def ask() -> None:
-            nonlocal start
-            while start < len(rows):
-                some = rows[start : start + (_AT_ONCE if start else _FIRST)]
-                await self._ask(some, said, len(rows), progress, cancel)
-                start += len(some)
-
-        progress(0, len(rows), "asking")
-        asyncio.run(ask())
-        if cancel is not None:
-            cancel.raise_if_cancelled()
-        return dict(said)
-
-    async def _ask(
-        self,
-        rows: Sequence[Row],
-        said: Counter[str],
-        total: int,
-        progress: Progress,
-        cancel: CancelToken | None,
-    ) -> None:
-        if cancel is not None:
-            cancel.raise_if_cancelled()
-        reason = ""
-        async for reply in self.model.generate(self._requests(rows), cancel):
+        def take(reply: ChatReply) -> str:
             opinion = self._opinion(rows[int(reply.key)], reply)
             table.save(self.db, [opinion])
-            said[opinion["said"]] += 1
-            reason = opinion["reason"] if opinion["said"] == "failed" else reason
-            progress(said.total(), total, _in_words(said))
-        if reason and said.total() == said["failed"]:
-            raise TeacherError(f"None of {said.total()} requests was answered: {reason}")
+            return str(opinion["said"])
 
-    def _requests(self, rows: Sequence[Row]) -> list[ChatRequest]:
-        found = {pair.id: pair for pair in pairs.get(self.db, [row["pair_id"] for row in rows])}
-        return [
-            same_problem_request(
-                str(number),
-                row["prompt"],
-                conversation_text(found[row["pair_id"]].messages),
-                answer=row["answer"],
-                prompt=self.prompt,
-            )
-            for number, row in enumerate(rows)
-            if row["pair_id"] in found
-        ]
+        return self.asking.each(
+            self.model,
+            self._requests(rows),
+            take,
+            self.context,
+            total=len(rows),
+            words=_in_words,
+        )
+
+    def _requests(self, rows: Sequence[Row]) -> Iterator[ChatRequest]:
+        """A request for each row whose pair is still there; its key is the row's place."""
+        for start in range(0, len(rows), _READ_AT_ONCE):
+            some = rows[start : start + _READ_AT_ONCE]
+            found = {pair.id: pair for pair in pairs.get(self.db, [row["pair_id"] for row in some])}
+            for number, row in enumerate(some, start):
+                if row["pair_id"] in found:
+                    yield same_problem_request(
+                        str(number),
+                        row["prompt"],
+                        conversation_text(found[row["pair_id"]].messages),
+                        answer=row["answer"],
+                        prompt=self.prompt,
+                    )
 
     def _opinion(self, row: Row, reply: ChatReply) -> Row:
         if not reply.is_ok:
@@ -133,8 +106,8 @@ class LeakJudge:
             "prompt_version": self.prompt.version,
             "said": said,
             "reason": reason,
-            "job_id": self.job_id,
-            "user_name": self.user,
+            "job_id": self.context.job.id,
+            "user_name": self.context.actor.user,
         }
 
 

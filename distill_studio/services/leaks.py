@@ -336,10 +336,9 @@ class LeaksService(Service):
         packs = [pack["id"] for name in asked["packs"] if (pack := table.pack(self.db, name))]
         teacher = asked["teacher"]
         with Asking(self.workspace, context.job.id) as asking:
-            who = teacher, context.job.id, context.actor.user
-            judge = LeakJudge(self.db, asking.teacher(teacher), *who)
-            said = judge.run(packs, int(asked["most"]), context.progress, context.cancel)
-        lost = said.get("unreadable", 0) + said.get("failed", 0)
+            judge = LeakJudge(self.db, asking, asking.teacher(teacher), teacher, context)
+            said = judge.run(packs, int(asked["most"]))
+        lost = said["unreadable"] + said["failed"]
         if lost:
             context.log(f"{lost} replies were no use; the candidates say why. Ask again for them.")
         result = {"said": opinions.counts_of_job(self.db, context.job.id), "teacher": teacher}

@@ -94,9 +94,11 @@ def add_texts(db: Database, texts: Mapping[str, Any]) -> None:
 
 
 def clusters(db: Database) -> list[Row]:
-    """The clusters: `number`, `name` (in force), `terms`, `given_name`, `label`, `centre`."""
+    """The clusters: `number`, `name` (in force), `terms`, `given_name`, `label`, `label_job`,
+    `centre`."""
     rows = db.rows(
-        """SELECT c.number, n.name, c.terms, c.given_name, c.label, c.centre
+        """SELECT c.number, n.name, c.terms, c.given_name, c.label, c.label_job,
+        c.centre
         FROM topic_clusters c JOIN cluster_names n USING (number) ORDER BY c.number"""
     )
     return [{**row, "terms": json.loads(row["terms"])} for row in rows]
@@ -108,13 +110,21 @@ def rename(db: Database, number: int, name: str) -> None:
         cursor.execute("UPDATE topic_clusters SET given_name = ? WHERE number = ?", [name, number])
 
 
-def label(db: Database, run: int, number: int, text: str) -> None:
-    """Store a teacher's label, unless the clusters are other ones by now."""
+def label(db: Database, run: int, number: int, text: str, job_id: str) -> None:
+    """Store a teacher's label with the job that asked, unless the clusters are other ones by now.
+
+    Args:
+        db: The store.
+        run: The clustering that is meant.
+        number: Of the cluster.
+        text: What the teacher calls it.
+        job_id: Who asked.
+    """
     with db.write() as cursor:
         cursor.execute(
-            """UPDATE topic_clusters SET label = ? WHERE number = ?
+            """UPDATE topic_clusters SET label = ?, label_job = ? WHERE number = ?
             AND (SELECT max(number) FROM topic_runs) = ?""",
-            [text, number, run],
+            [text, job_id, number, run],
         )
 
 

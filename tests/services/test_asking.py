@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,7 +14,9 @@ import pytest
 
 from distill_studio.bootstrap import build_studio
 from distill_studio.core.actor import Actor
-from distill_studio.core.protocols import SamplingParams
+from distill_studio.core.errors import Cancelled, TeacherError
+from distill_studio.core.progress import CancelToken
+from distill_studio.core.protocols import ChatReply, ChatRequest, SamplingParams
 from distill_studio.core.records import (
     AskedTotals,
     Job,
@@ -23,6 +26,7 @@ from distill_studio.core.records import (
     TeacherKind,
 )
 from distill_studio.core.records.suite import SuiteScorer
+from distill_studio.services.asking import Asking
 from distill_studio.services.studio import Studio
 from distill_studio.services.workspace import Workspace
 from distill_studio.store import arena
@@ -314,3 +318,67 @@ def test_a_stop_in_the_middle_leaves_no_client_and_keeps_the_count(
     assert totals(workspace, owner, job.params["trial_id"])["good"].requests == 3
     assert all_closed(clients)
     assert json.loads(csv_rows(workspace, owner)[0]["failures"]) == {}
+
+
+class Fake:
+    """A model that ends without a word when it is stopped, as local ones do; and its job."""
+
+    name = "fake"
+
+    def __init__(self, error: str = "") -> None:
+        self.cancel, self.error = CancelToken(), error
+        self.asked: list[str] = []
+        self.told: list[tuple] = []
+
+    async def generate(self, requests, cancel):
+        for request in requests:
+            if cancel.is_cancelled:
+                return
+            self.asked.append(request.key)
+            code = "teacher" if self.error else ""
+            yield ChatReply(key=request.key, error_code=code, error=self.error)
+
+    def progress(self, *told: object) -> None:
+        self.told.append(told)
+
+    def ask(self, workspace: Workspace, take: Callable[[ChatReply], str]) -> Counter[str]:
+        message = (Message(role="user", content="Hello?"),)
+        requests = (ChatRequest(key=str(k), messages=message) for k in range(300))
+        return Asking(workspace, "job").each(
+            self, requests, take, self, total=300, words=lambda said: f"{said['yes']} yes"
+        )
+
+
+def test_each_reply_is_taken_in_a_thread_and_halves_are_not_counted(workspace):
+    fake, threads = Fake(), set()
+
+    def take(reply: ChatReply) -> str:
+        threads.add(threading.current_thread())
+        return "yes" if int(reply.key) % 2 else ""
+
+    assert fake.ask(workspace, take) == {"yes": 150}
+    assert fake.asked == [str(k) for k in range(300)]
+    assert (fake.told[0], fake.told[-1]) == ((0, 300, "asking"), (150, 300, "150 yes"))
+    assert len(fake.told) == 151
+    assert threading.current_thread() not in threads
+
+
+def test_a_server_that_is_gone_is_asked_eight_times(workspace):
+    fake = Fake("Nobody is there.")
+    with pytest.raises(TeacherError, match="None of 8 requests was answered: Nobody is there"):
+        fake.ask(workspace, lambda reply: "no")
+    assert len(fake.asked) == 8
+
+
+def test_a_stop_is_told_also_of_a_model_that_just_ends(workspace):
+    fake, taken = Fake(), []
+
+    def take(reply: ChatReply) -> str:
+        taken.append(reply.key)
+        if reply.key == "20":
+            fake.cancel.cancel()
+        return "yes"
+
+    with pytest.raises(Cancelled):
+        fake.ask(workspace, take)
+    assert taken == fake.asked == [str(k) for k in range(21)]

@@ -7,7 +7,13 @@ import pytest
 
 from distill_studio.bootstrap import build_studio
 from distill_studio.core.actor import Actor, Role
-from distill_studio.core.errors import Conflict, InvalidInput, NotAllowed, NotFound
+from distill_studio.core.errors import (
+    Conflict,
+    InvalidInput,
+    NotAllowed,
+    NotFound,
+    TeacherSpendLimit,
+)
 from distill_studio.core.protocols import ChatReply
 from distill_studio.core.records import Decision, DecisionKind, JobState, Message, Pair
 from distill_studio.core.settings import Settings
@@ -205,6 +211,44 @@ def test_a_teacher_may_name_topics(workspace, mapped, diversity, owner, monkeypa
     assert named == ["Topic **0", python, "mine"]
     assert "poem" in asked[0]
     assert "do not follow" in asked[0]
+
+
+def test_a_label_job_that_goes_on_asks_only_for_topics_it_has_not_named(
+    workspace, mapped, diversity, owner, monkeypatch
+):
+    asked, affordable = [], {"0"}
+
+    class Teacher:
+        name = "t"
+
+        async def generate(self, requests, cancel=None):
+            for request in requests:
+                asked.append(request.key)
+                if request.key in affordable:
+                    yield ChatReply(key=request.key, text=f"Topic {request.key}")
+                else:
+                    code = TeacherSpendLimit.code
+                    yield ChatReply(key=request.key, error_code=code, error="That is enough.")
+
+    monkeypatch.setattr(workspace.teachers, "config", lambda name: None)
+    monkeypatch.setattr(workspace.teachers, "model", lambda name: Teacher())
+    job = diversity.label(owner, "t")
+    ended = workspace.jobs.wait(owner, job.id, 60)
+    assert (ended.state, ended.error) == (JobState.FAILED, "That is enough.")
+    affordable |= {"1", "2"}
+    asked.clear()
+    workspace.jobs.resume(owner, job.id)
+    ended = workspace.jobs.wait(owner, job.id, 60)
+    assert asked == ["1", "2"]
+    assert (ended.result["named"], ended.result["failed"]) == (3, 0)
+    assert {topic.name for topic in diversity.topics(owner).topics} == {
+        "Topic 0",
+        "Topic 1",
+        "Topic 2",
+    }
+    asked.clear()
+    done(workspace, owner, diversity.label(owner, "t"))
+    assert asked == ["0", "1", "2"], "another job names all anew"
 
 
 def test_nothing_to_cluster_is_said(workspace, diversity, owner):

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from distill_studio.core.actor import Actor, Role
-from distill_studio.core.errors import Conflict, InvalidInput, NotAllowed, NotFound
+from distill_studio.core.errors import Conflict, InvalidInput, NotAllowed, NotFound, TeacherError
 from distill_studio.core.records import JobState, Run, RunState
 from distill_studio.core.records.benchmark import BenchmarkRun, BenchmarkScore, BenchmarkSettings
 from distill_studio.core.records.comparison import ModelCard, ModelRole
@@ -191,6 +191,19 @@ def test_an_unreadable_reply_is_said_and_the_job_goes_on(workspace, owner, trial
     assert (job.state, job.result["new"]) == (JobState.DONE, 0)
     assert job.result["unread"] >= 1
     assert "No." in workspace.jobs.events(owner, job.id)[-1]["message"]
+
+
+def test_a_server_that_is_gone_fails_the_job_with_its_reason(workspace, owner, trial, models):
+    def gone(request):
+        raise TeacherError("Nobody is there.")
+
+    working, models["teacher:big"] = models["teacher:big"], ScriptedChatModel("big", gone)
+    job = finish(workspace, owner, workspace.feedback.seeds(owner, trial, "small", each=4))
+    assert job.state is JobState.FAILED
+    assert "Nobody is there." in job.error
+    models["teacher:big"] = working
+    again = finish(workspace, owner, workspace.jobs.resume(owner, job.id))
+    assert (again.state, again.result["new"]) == (JobState.DONE, 2)
 
 
 def test_the_next_training_waits_for_enough_preferences(workspace, owner, trial):

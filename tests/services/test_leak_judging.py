@@ -8,6 +8,7 @@ import pytest
 from distill_studio.core.errors import InvalidInput, NotFound
 from distill_studio.core.records import JobState, TeacherConfig, TeacherKind
 from distill_studio.curate.filters import ContaminatedConfig, default_filters
+from distill_studio.services import asking
 from tests.services.test_leaks import (
     DUCKS,
     LONG,
@@ -172,6 +173,30 @@ def test_a_stopped_job_keeps_what_was_said_and_goes_on(workspace, leaks, owner, 
     assert workspace.db.value("SELECT count(*) FROM leak_opinions") == 1
     workspace.jobs.resume(owner, job.id)
     ended = workspace.jobs.wait(owner, job.id, 30)
+    assert ended.result["said"] == {"leak": 1, "not_leak": 1, "unreadable": 1}
+
+
+def test_a_judge_at_its_spend_limit_says_nothing_of_the_rest_and_a_resume_asks_it(
+    workspace, leaks, owner, queued, stub, monkeypatch
+):
+    monkeypatch.setattr(asking, "_FIRST", 1)
+    monkeypatch.setattr(asking, "_AT_ONCE", 1)
+    config = workspace.teachers.config("stub")
+    priced = {"price_in": 1000.0, "price_out": 0.0}  # the stub reads five tokens: 0.005 USD
+    limited = config.model_copy(update=priced | {"spend_limit_usd": 0.004})
+    workspace.teachers.save(owner, limited)
+    job = leaks.ask(owner, "stub")
+    ended = workspace.jobs.wait(owner, job.id, 60)
+    assert (ended.state, len(stub.requests)) == (JobState.FAILED, 1)
+    assert "stub has cost 0.0050 USD" in ended.error
+    assert "0.0050 USD so far" in ended.note
+    assert workspace.db.value("SELECT count(*) FROM leak_opinions") == 1
+    (total,) = workspace.generate.asked(owner, job.id)
+    assert total.failures == {"spend_limit": 1}, "the third is not begun"
+    workspace.teachers.save(owner, limited.model_copy(update={"spend_limit_usd": 1.0}))
+    workspace.jobs.resume(owner, job.id)
+    ended = workspace.jobs.wait(owner, job.id, 60)
+    assert (ended.state, len(stub.requests)) == (JobState.DONE, 3)
     assert ended.result["said"] == {"leak": 1, "not_leak": 1, "unreadable": 1}
 
 
