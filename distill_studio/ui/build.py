@@ -26,7 +26,8 @@ from distill_studio.ui.theme import css, theme
 # The browser's back button goes to the tab before. Its address is there already: until that tab has
 # opened (`dsGoingTo`; a tab in view does not open again, so a second at most), tabs that were
 # passed on the way and open late leave the address alone.
-_READY = """() => { window.dsReady = true; window.addEventListener('popstate', () => {
+_READY = """() => { window.dsReady = true;
+document.documentElement.classList.remove('ds-arriving'); window.addEventListener('popstate', () => {
 const word = new URL(location).searchParams.get('tab') || 'home';
 window.dsGoingTo = word; clearTimeout(window.dsArrives);
 window.dsArrives = setTimeout(() => { window.dsGoingTo = ''; }, 1000);
@@ -37,6 +38,12 @@ if (to) { if (to === word) window.dsGoingTo = ''; return args; }
 const u = new URL(location), isThere = (u.searchParams.get('tab') || 'home') === word;
 u.searchParams.set('tab', word);
 history[isThere ? 'replaceState' : 'pushState'](null, '', u); return args; }"""
+# Until the page has opened what its address names, what it shows is something else: not to be used.
+_ARRIVING = """<style>.ds-arriving #ds-tabs { opacity: .35; pointer-events: none; }
+.ds-arriving { cursor: progress; }</style><script>
+if (/[?&](tab|workspace)=/.test(location.search)) {
+  const root = document.documentElement; root.classList.add('ds-arriving');
+  setTimeout(() => root.classList.remove('ds-arriving'), 30000); }</script>"""
 _FOLLOW_WORKSPACE = """(...args) => { if (!window.dsReady) return args; const u = new URL(location);
 u.searchParams.set('workspace', args[0]); history.replaceState(null, '', u); return args; }"""
 # A tab out of view fills when it opens. An error ends an event before the server is asked.
@@ -52,6 +59,7 @@ def mount_options() -> dict[str, Any]:
     return {
         "theme": theme(),
         "css": css(),
+        "head": _ARRIVING,
         "footer_links": [],
         "run_history": False,
         "ssr_mode": False,

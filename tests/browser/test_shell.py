@@ -41,7 +41,10 @@ def test_every_tab_opens_without_an_error_or_an_outside_request(page, app_url):
 
 def test_an_address_opens_its_tab_and_workspace(page, running_app):
     running_app.call("seeds_page")
-    page.goto("/?tab=freeze&workspace=main")
+    page.goto("/?tab=freeze&workspace=main", wait_until="commit")
+    arriving = page.locator("html.ds-arriving")
+    expect(arriving).to_have_count(1)  # what is there at first is another page's: it is dimmed
+    expect(arriving).to_have_count(0, timeout=60_000)
     expect(tab(page, "freeze")).to_have_attribute("aria-selected", "true")
     page.wait_for_timeout(500)
     assert "tab=freeze" in page.url
