@@ -11,6 +11,7 @@ import logging
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ from distill_studio.services.backup_restore import (
     read_whole,
     restore,
 )
+from distill_studio.services.backup_standing import Standing, Work
 from distill_studio.services.backup_whole import SURELY_STORED, WholeCopies, listed, superfluous
 from distill_studio.store import people_rows
 
@@ -44,7 +46,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _TICK_S = 0.5
-_BACK_OFF_S = (2.0, 5.0, 15.0, 60.0, 180.0)
 _CLOSE_WITHIN_S = 20.0
 _TIDY_EVERY_S = 24 * 3600.0
 # A backup begins with a whole copy, or the first part would hold all that was ever said; parts go
@@ -86,17 +87,19 @@ class Backups:
         self._life = secrets.token_hex(8)
         self._covered = 0
         self._chain = ""
-        self._failures: dict[str, int] = {}
+        self._next_try: dict[Work, float] = {}
         self._copies = WholeCopies(
             studio.home, self._work / "stage", self._settings.backup_model_mib
         )
         self.restored: Restored | None = None
-        self._state = BackupState(
-            is_on=self._place is not None,
-            place=self._place.label if self._place else "",
-            status="starting" if self._place else "off",
-            disk=disk_here(studio.home),
-            is_space=self._settings.is_space,
+        self._standing = Standing(
+            BackupState(
+                is_on=self._place is not None,
+                place=self._place.label if self._place else "",
+                status="starting" if self._place else "off",
+                disk=disk_here(studio.home),
+                is_space=self._settings.is_space,
+            )
         )
 
     # -- what others ask --------------------------------------------------------------------
@@ -118,8 +121,11 @@ class Backups:
 
     def state(self) -> BackupState:
         """How it stands, now."""
-        waiting = self.is_on and not self._state.is_held and bool(self._changed(self._seen))
-        return self._state.model_copy(update={"is_waiting": waiting})
+        is_held = self._lease is not None
+        is_waiting = self.is_on and not is_held and self._changed(self._seen)
+        return self._standing.shown().model_copy(
+            update={"is_held": is_held, "is_waiting": is_waiting}
+        )
 
     def point(self) -> BackupPoint | None:
         """Up to which moment the backup has everything; None where there is no backup.
@@ -157,7 +163,7 @@ class Backups:
                     f"{err.hint} To start without it, unset DISTILL_STUDIO_BACKUP.".strip(),
                     code=getattr(err, "code", "other"),
                 ) from err
-            self._failed("parts", err)
+            self._standing.failed("parts", err)
 
     def require_restored(self) -> None:
         """For a command: refuse an empty data folder whose backup holds something.
@@ -183,9 +189,13 @@ class Backups:
         """Begin to watch the open workspaces."""
         if self._place is None or self._threads:
             return
-        for name, work in (("parts", self._tick_parts), ("whole", self._tick_whole)):
+        ticks: dict[Work, Callable[[], None]] = {
+            "parts": self._tick_parts,
+            "whole": self._tick_whole,
+        }
+        for work, tick in ticks.items():
             thread = threading.Thread(
-                target=self._run, args=(name, work), name=f"backup-{name}", daemon=True
+                target=self._run, args=(work, tick), name=f"backup-{work}", daemon=True
             )
             self._threads.append(thread)
             thread.start()
@@ -193,7 +203,7 @@ class Backups:
     def soon(self) -> None:
         """Make a whole copy now instead of in some minutes."""
         self._is_asked = True
-        self._failures.clear()
+        self._next_try.clear()
         self._wake.set()
 
     def close(self) -> None:
@@ -234,7 +244,7 @@ class Backups:
             self._number = self._previous = self._copy_number = 0
             self._learn(place)
             self._lease, self._chain = taken, taken.chain
-        self._set(status="ok", message="", hint="", code="", since=None)
+        self._standing.ok("parts")
 
     def _restore(self, place: Place) -> None:
         if not holds_anything(place.paths()):
@@ -244,24 +254,26 @@ class Backups:
         with beating(place, lambda: self._write({}, [], "Restoring")):
             self.restored = restore(place, target, self._settings.store_memory_mib)
         put_in_place(target, self._studio.home)
-        self._set(restored=in_words(self.restored), problems=self.restored.problems)
+        self._standing.told(restored=in_words(self.restored), problems=self.restored.problems)
 
     def _learn(self, place: Place) -> None:
         """What is in the backup: whole copies and, of the newest, how far it goes."""
         self._wholes, self._known = {}, {}
+        problems = list(self._standing.shown().problems)
         for name in wholes_of(place.paths()):
             try:
                 self._wholes[name.path] = read_whole(place, name)
             except BackupError as err:
                 if err.code != "broken":
                     raise
-                self._set(problems=(*self._state.problems, err.user_message))
+                problems.append(err.user_message)
+        self._standing.told(problems=tuple(dict.fromkeys(problems)))
         newest = max(self._wholes.values(), key=lambda w: (w.epoch, w.number), default=None)
         if newest is not None:
             for workspace, copy in newest.workspaces.items():
                 since = newest.made_at - SURELY_STORED
                 self._known[workspace] = people_rows.Known(marks=copy.marks, since=since)
-            self._set(whole_at=newest.made_at)
+            self._standing.told(whole_at=newest.made_at)
         else:
             self._is_asked = True  # a backup begins with a whole copy
         self._seen, self._copied = {}, {}
@@ -269,41 +281,38 @@ class Backups:
 
     # -- the two threads ----------------------------------------------------------------------
 
-    def _run(self, name: str, work: object) -> None:
-        assert callable(work)
-        next_try = 0.0
+    def _run(self, work: Work, tick: Callable[[], None]) -> None:
         while not self._stop.is_set():
             self._wake.wait(_TICK_S)
             self._wake.clear()
-            if self._stop.is_set() or (time.monotonic() < next_try and self._failures.get(name)):
+            if self._stop.is_set() or time.monotonic() < self._next_try.get(work, 0.0):
                 continue
             try:
-                work()
+                tick()
             except (StudioError, OSError) as err:
-                next_try = time.monotonic() + self._failed(name, err)
+                self._next_try[work] = time.monotonic() + self._standing.failed(work, err)
             except Exception as err:
                 if self._stop.is_set():  # the stores were closed under it
                     return
-                logger.exception("the backup thread %s failed", name)
-                next_try = time.monotonic() + self._failed(name, err)
-            else:
-                self._failures.pop(name, None)
+                logger.exception("the backup thread %s failed", work)
+                self._next_try[work] = time.monotonic() + self._standing.failed(work, err)
 
     def _tick_parts(self) -> None:
         if self._lease is None:
             self._attach()
         assert self._place is not None
         every = self._settings.backup_every_s or self._place.part_every_s
-        if not (self._wholes or self._failures.get("whole")) and (
+        if not (self._wholes or self._standing.is_failing("whole")) and (
             time.monotonic() < self._whole_first_until
         ):
             return
         moment = _moment()
         if not self._changed(self._seen):
-            if not self._failures.get("parts"):
-                self._cover(moment)
-            if time.monotonic() - self._last_write >= self._place.beat_every_s:
+            is_silent = time.monotonic() - self._last_write >= self._place.beat_every_s
+            if is_silent:
                 self._write({}, [], "Still here")
+            if is_silent or not self._standing.is_failing("parts"):
+                self._cover(moment)
         elif time.monotonic() - self._last_write >= every:
             with self._guard:
                 self._write_parts()
@@ -381,7 +390,7 @@ class Backups:
                     self._place.tidy()
                 except BackupError as err:
                     logger.warning("the backup's history could not be cleared: %s", err)
-        self._set(whole_at=now, left_out=tuple(staged.left_out))
+            self._standing.ok("whole", whole_at=now, left_out=tuple(staged.left_out))
 
     # -- inside -------------------------------------------------------------------------------
 
@@ -410,34 +419,7 @@ class Backups:
 
     def _cover(self, moment: int) -> None:
         self._covered = moment
-        if not self._failures:
-            self._set(status="ok", message="", hint="", code="", since=None, backed_up_at=utc_now())
-        else:
-            self._set(backed_up_at=utc_now())
-
-    def _failed(self, what: str, err: Exception) -> float:
-        """Tell it; returns the seconds to wait."""
-        times = self._failures[what] = self._failures.get(what, 0) + 1
-        code = getattr(err, "code", "other")
-        status = "refused" if code in {"held", "public", "other_chain"} else "behind"
-        message = err.user_message if isinstance(err, StudioError) else f"The backup failed: {err}"
-        if isinstance(err, OSError) and getattr(err, "errno", None) == 28:
-            code, message = "full", "The disk of the data folder is full: no copy can be made."
-        self._set(
-            status=status,
-            code=code,
-            message=message,
-            hint=getattr(err, "hint", ""),
-            since=self._state.since or utc_now(),
-        )
-        if times == 1:
-            logger.warning("backup: %s", message)
-        wait = _BACK_OFF_S[min(times, len(_BACK_OFF_S)) - 1]
-        return max(wait, min(getattr(err, "retry_after_s", None) or 0.0, 3600.0))
-
-    def _set(self, **fields: object) -> None:
-        is_held = self._lease is not None
-        self._state = self._state.model_copy(update={**fields, "is_held": is_held})
+        self._standing.ok("parts", backed_up_at=utc_now())
 
 
 def _joined(
