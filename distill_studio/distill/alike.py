@@ -9,13 +9,23 @@ from typing import Any
 from distill_studio.distill.config import RUN_CONFIGS
 
 _OF_SPEED = (
-    *("method", "quantise", "dtype", "devices", "sharding", "packing"),
+    *("method", "device", "quantise", "dtype", "devices", "sharding", "packing"),
     *("signal", "features", "reference", "answer_tokens"),
 )
 _OF_AN_UPDATE = (
     *("batch_size", "grad_accumulation", "max_length", "over_length", "lora"),
     *("eval_every", "eval_rows", "learn", "reasoning_share", "reasoning_budget"),
 )
+# Settings (of `settings_text`) that change a training's time by nothing, or by too little to lose
+# a measured time for; a test demands that every other one makes another `update_shape`.
+NOT_OF_TIME = frozenset((
+    *("data.name", "data.format"),  # the hash of the rows says both
+    *("teacher.weight", "temperature", "divergence", "mixture", "kept", "top_k"),
+    *("learning_rate", "scheduler", "warmup_ratio", "weight_decay", "max_grad_norm", "seed"),
+    *("max_steps", "epochs"),  # how many updates, not how long one takes
+    *("loss", "alpha", "beta", "label_smoothing", "sft_weight"),
+    *("desirable_weight", "undesirable_weight", "sampling_temperature"),
+))
 
 
 def speed_shape(config: Mapping[str, Any]) -> list[object]:

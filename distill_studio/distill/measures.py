@@ -60,6 +60,16 @@ _DEPENDS: dict[str, tuple[str, ...]] = {
     "accuracy": ("method", *_ROWS),
     "logp_margin": ("method", *_ROWS),
 }
+# Settings that no held-out figure depends on but through the student that they make; a test demands
+# that every other one keeps some figure from being compared.
+NOT_MEASURED = frozenset((
+    *("student.base_id", "student.keep_layers", "data.format"),  # of the rows, the hash says it
+    *("lora.r", "lora.alpha", "lora.dropout", "lora.target_modules"),
+    *("learning_rate", "scheduler", "warmup_ratio", "weight_decay", "max_grad_norm", "seed"),
+    *("max_steps", "epochs", "grad_accumulation", "sharding", "packing", "reference"),
+    "features.weight",  # joins the loss in training alone
+    *("eval_every", "dtype", "quantise", "device"),
+))
 
 
 class KlWords(NamedTuple):

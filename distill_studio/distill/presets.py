@@ -25,7 +25,7 @@ from distill_studio.distill.config import (
 )
 from distill_studio.distill.labels import LEAST_KTO_BATCH
 from distill_studio.distill.layer_pairs import parse_pairs
-from distill_studio.distill.spec import OWNERS, TrainSpec
+from distill_studio.distill.spec import OWNERS, SHARED, TrainSpec
 
 
 class Preset(Record):
@@ -256,38 +256,8 @@ PRESETS: dict[str, dict[str, Preset]] = {
     method: {p.name: p for p in _PRESETS if p.method == method} for method in RUN_CONFIGS
 }
 ROBUST_SMOOTHING = 0.1  # where nothing is said: one preference in ten is wrong
-_RESOLVED = (
-    "teacher",
-    "teacher_weight",
-    "more_teachers",
-    "dpo_loss",
-    "feature_weight",
-    "feature_loss",
-    "feature_layers",
-)
-COPIED = (  # fields of a choice that run.json has under the same name
-    "max_length",
-    "over_length",
-    "learning_rate",
-    "max_steps",
-    "epochs",
-    "batch_size",
-    "grad_accumulation",
-    "warmup_ratio",
-    "scheduler",
-    "weight_decay",
-    "max_grad_norm",
-    "eval_every",
-    "eval_rows",
-    "save_every",
-    "keep_checkpoints",
-    "seed",
-    "dtype",
-    "quantise",
-    "devices",
-    "sharding",
-    *(name for name in OWNERS if name not in _RESOLVED),
-)
+# Fields of a choice that run.json has under the same name, as they were chosen.
+COPIED = tuple(name for name in SHARED if name not in ("teacher", "more_teachers"))
 
 
 def preset_values(preset: Preset, weights: str) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """What a person chooses for a training: `TrainSpec`. Torch-free.
 
 `OWNERS` says which choices belong to some methods only; the page hides the others, and a spec
-that sets them is refused.
+that sets them is refused. A choice belongs to the methods whose run.json has a field of its name;
+only what run.json calls otherwise is written down.
 """
 
 from typing import Literal
@@ -12,44 +13,13 @@ from distill_studio.core.errors import InvalidInput
 from distill_studio.core.records.base import Record
 from distill_studio.distill.config import (
     MOST_SEED,
+    RUN_CONFIGS,
     DivergenceName,
     DpoLoss,
     FeatureLoss,
     Method,
     Reference,
 )
-
-_ANSWERS = ("sft", "logit")
-_LOGIT = ("logit",)
-_TAUGHT = ("logit", "on_policy")
-OWNERS: dict[str, tuple[str, ...]] = {
-    "learn": _ANSWERS,
-    "reasoning_share": _ANSWERS,
-    "reasoning_budget": _ANSWERS,
-    "packing": _ANSWERS,
-    "beta": ("dpo", "kto", "logit"),
-    "dpo_loss": ("dpo",),
-    "label_smoothing": ("dpo",),
-    "sft_weight": ("dpo",),
-    "desirable_weight": ("kto",),
-    "undesirable_weight": ("kto",),
-    "reference": ("dpo", "kto"),
-    "teacher": _TAUGHT,
-    "teacher_weight": _TAUGHT,
-    "more_teachers": _TAUGHT,
-    "temperature": _TAUGHT,
-    "divergence": _TAUGHT,
-    "mixture": _TAUGHT,
-    "sampling_temperature": ("on_policy",),
-    "answer_tokens": ("on_policy",),
-    "alpha": _LOGIT,
-    "signal": _LOGIT,
-    "kept": _LOGIT,
-    "top_k": _LOGIT,
-    "feature_weight": _LOGIT,
-    "feature_loss": _LOGIT,
-    "feature_layers": _LOGIT,
-}
 
 
 class TrainSpec(Record):
@@ -174,6 +144,25 @@ class TrainSpec(Record):
             if self.method not in methods and getattr(self, name) is not None:
                 raise ValueError(f"{name} belongs to {' and '.join(methods)}")
         return self
+
+
+def methods_with(field: str) -> tuple[str, ...]:
+    """The methods whose run.json has a field of this name."""
+    return tuple(m for m, kind in RUN_CONFIGS.items() if field in kind.model_fields)
+
+
+_NAMED = ("name", "student", "method")  # in both, but a choice names what run.json has resolved
+SHARED = tuple(n for n in TrainSpec.model_fields if n not in _NAMED and methods_with(n))
+_OTHERWISE = {  # run.json has them under another name
+    "dpo_loss": ("dpo",),
+    "teacher_weight": methods_with("teacher"),
+    "feature_weight": methods_with("features"),
+    "feature_loss": methods_with("features"),
+    "feature_layers": methods_with("features"),
+}
+OWNERS: dict[str, tuple[str, ...]] = _OTHERWISE | {
+    name: methods_with(name) for name in SHARED if len(methods_with(name)) < len(RUN_CONFIGS)
+}
 
 
 def parse_teachers(text: str) -> list[tuple[str, float]]:

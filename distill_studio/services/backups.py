@@ -11,19 +11,19 @@ import logging
 import secrets
 import threading
 import time
-from datetime import datetime
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from distill_studio.backup import BackupError, LeaseLost, Place, place_of
 from distill_studio.backup.disk import disk_here
-from distill_studio.backup.files import sha256_of, to_parquet
 from distill_studio.backup.holder import renewed
-from distill_studio.backup.records import Lease, WholeCopy, part_path, wholes_of
+from distill_studio.backup.records import Lease, WholeCopy, wholes_of
 from distill_studio.core.errors import Conflict, StudioError
 from distill_studio.core.records.backup import BackupPoint, BackupState
 from distill_studio.core.records.base import utc_now
 from distill_studio.services.backup_lease import beating, take_lease
+from distill_studio.services.backup_parts import Files, PartWriter
 from distill_studio.services.backup_restore import (
     WORK_FOLDER,
     Restored,
@@ -35,16 +35,17 @@ from distill_studio.services.backup_restore import (
     read_whole,
     restore,
 )
+from distill_studio.services.backup_standing import Standing, Work
 from distill_studio.services.backup_whole import SURELY_STORED, WholeCopies, listed, superfluous
 from distill_studio.store import people_rows
 
 if TYPE_CHECKING:
     from distill_studio.services.studio import Studio
+    from distill_studio.services.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
 _TICK_S = 0.5
-_BACK_OFF_S = (2.0, 5.0, 15.0, 60.0, 180.0)
 _CLOSE_WITHIN_S = 20.0
 _TIDY_EVERY_S = 24 * 3600.0
 # A backup begins with a whole copy, or the first part would hold all that was ever said; parts go
@@ -72,13 +73,11 @@ class Backups:
         self._wake = threading.Event()
         self._threads: list[threading.Thread] = []
         self._lease: Lease | None = None
-        self._number = self._previous = 0  # of parts: the last tried, the last written
+        self._parts: PartWriter | None = None  # of the lease that was taken last
         self._copy_number = 0  # of whole copies
         self._whole_first_until = 0.0
         self._wholes: dict[str, WholeCopy] = {}
-        self._known: dict[str, people_rows.Known] = {}
-        self._seen: dict[str, int] = {}  # workspace -> version of its store when last gathered
-        self._copied: dict[str, int] = {}  # the same of the last whole copy
+        self._copied: dict[str, int] = {}  # workspace -> version of its store, of the last of them
         self._copied_accounts: list[dict[str, object]] = []
         self._last_write = self._last_whole = float("-inf")
         self._is_asked = False
@@ -86,17 +85,19 @@ class Backups:
         self._life = secrets.token_hex(8)
         self._covered = 0
         self._chain = ""
-        self._failures: dict[str, int] = {}
+        self._next_try: dict[Work, float] = {}
         self._copies = WholeCopies(
             studio.home, self._work / "stage", self._settings.backup_model_mib
         )
         self.restored: Restored | None = None
-        self._state = BackupState(
-            is_on=self._place is not None,
-            place=self._place.label if self._place else "",
-            status="starting" if self._place else "off",
-            disk=disk_here(studio.home),
-            is_space=self._settings.is_space,
+        self._standing = Standing(
+            BackupState(
+                is_on=self._place is not None,
+                place=self._place.label if self._place else "",
+                status="starting" if self._place else "off",
+                disk=disk_here(studio.home),
+                is_space=self._settings.is_space,
+            )
         )
 
     # -- what others ask --------------------------------------------------------------------
@@ -118,8 +119,11 @@ class Backups:
 
     def state(self) -> BackupState:
         """How it stands, now."""
-        waiting = self.is_on and not self._state.is_held and bool(self._changed(self._seen))
-        return self._state.model_copy(update={"is_waiting": waiting})
+        is_held = self._lease is not None
+        is_waiting = self.is_on and not is_held and self._is_behind()
+        return self._standing.shown().model_copy(
+            update={"is_held": is_held, "is_waiting": is_waiting}
+        )
 
     def point(self) -> BackupPoint | None:
         """Up to which moment the backup has everything; None where there is no backup.
@@ -157,7 +161,7 @@ class Backups:
                     f"{err.hint} To start without it, unset DISTILL_STUDIO_BACKUP.".strip(),
                     code=getattr(err, "code", "other"),
                 ) from err
-            self._failed("parts", err)
+            self._standing.failed("parts", err)
 
     def require_restored(self) -> None:
         """For a command: refuse an empty data folder whose backup holds something.
@@ -183,9 +187,13 @@ class Backups:
         """Begin to watch the open workspaces."""
         if self._place is None or self._threads:
             return
-        for name, work in (("parts", self._tick_parts), ("whole", self._tick_whole)):
+        ticks: dict[Work, Callable[[], None]] = {
+            "parts": self._tick_parts,
+            "whole": self._tick_whole,
+        }
+        for work, tick in ticks.items():
             thread = threading.Thread(
-                target=self._run, args=(name, work), name=f"backup-{name}", daemon=True
+                target=self._run, args=(work, tick), name=f"backup-{work}", daemon=True
             )
             self._threads.append(thread)
             thread.start()
@@ -193,7 +201,7 @@ class Backups:
     def soon(self) -> None:
         """Make a whole copy now instead of in some minutes."""
         self._is_asked = True
-        self._failures.clear()
+        self._next_try.clear()
         self._wake.set()
 
     def close(self) -> None:
@@ -206,7 +214,8 @@ class Backups:
             return
         try:
             if self._lease is not None and self._place is not None:
-                self._write_parts()
+                if self._parts is not None:
+                    self._write_parts()
                 left = self._lease.model_copy(update={"until": utc_now(), "pid": 0})
                 self._place.write({}, [], left, "The app left")
         except (StudioError, OSError) as err:
@@ -231,10 +240,11 @@ class Backups:
             self._lease = taken
             self._restore(place)
         with self._guard:
-            self._number = self._previous = self._copy_number = 0
-            self._learn(place)
+            self._copy_number = 0
+            known = self._learn(place)
+            self._parts = PartWriter(lambda f, why: self._write(f, [], why), taken.epoch, known)
             self._lease, self._chain = taken, taken.chain
-        self._set(status="ok", message="", hint="", code="", since=None)
+        self._standing.ok("parts")
 
     def _restore(self, place: Place) -> None:
         if not holds_anything(place.paths()):
@@ -244,73 +254,75 @@ class Backups:
         with beating(place, lambda: self._write({}, [], "Restoring")):
             self.restored = restore(place, target, self._settings.store_memory_mib)
         put_in_place(target, self._studio.home)
-        self._set(restored=in_words(self.restored), problems=self.restored.problems)
+        self._standing.told(restored=in_words(self.restored), problems=self.restored.problems)
 
-    def _learn(self, place: Place) -> None:
-        """What is in the backup: whole copies and, of the newest, how far it goes."""
-        self._wholes, self._known = {}, {}
+    def _learn(self, place: Place) -> dict[str, people_rows.Known]:
+        """What is in the backup: whole copies; returns, of the newest, how far it goes."""
+        self._wholes, known = {}, {}
+        problems = list(self._standing.shown().problems)
         for name in wholes_of(place.paths()):
             try:
                 self._wholes[name.path] = read_whole(place, name)
             except BackupError as err:
                 if err.code != "broken":
                     raise
-                self._set(problems=(*self._state.problems, err.user_message))
+                problems.append(err.user_message)
+        self._standing.told(problems=tuple(dict.fromkeys(problems)))
         newest = max(self._wholes.values(), key=lambda w: (w.epoch, w.number), default=None)
         if newest is not None:
             for workspace, copy in newest.workspaces.items():
                 since = newest.made_at - SURELY_STORED
-                self._known[workspace] = people_rows.Known(marks=copy.marks, since=since)
-            self._set(whole_at=newest.made_at)
+                known[workspace] = people_rows.Known(marks=copy.marks, since=since)
+            self._standing.told(whole_at=newest.made_at)
         else:
             self._is_asked = True  # a backup begins with a whole copy
-        self._seen, self._copied = {}, {}
+        self._copied = {}
         self._whole_first_until = time.monotonic() + _WHOLE_FIRST_S
+        return known
 
     # -- the two threads ----------------------------------------------------------------------
 
-    def _run(self, name: str, work: object) -> None:
-        assert callable(work)
-        next_try = 0.0
+    def _run(self, work: Work, tick: Callable[[], None]) -> None:
         while not self._stop.is_set():
             self._wake.wait(_TICK_S)
             self._wake.clear()
-            if self._stop.is_set() or (time.monotonic() < next_try and self._failures.get(name)):
+            if self._stop.is_set() or time.monotonic() < self._next_try.get(work, 0.0):
                 continue
             try:
-                work()
+                tick()
             except (StudioError, OSError) as err:
-                next_try = time.monotonic() + self._failed(name, err)
+                self._next_try[work] = time.monotonic() + self._standing.failed(work, err)
             except Exception as err:
                 if self._stop.is_set():  # the stores were closed under it
                     return
-                logger.exception("the backup thread %s failed", name)
-                next_try = time.monotonic() + self._failed(name, err)
-            else:
-                self._failures.pop(name, None)
+                logger.exception("the backup thread %s failed", work)
+                self._next_try[work] = time.monotonic() + self._standing.failed(work, err)
 
     def _tick_parts(self) -> None:
-        if self._lease is None:
+        if self._lease is None or self._parts is None:
             self._attach()
         assert self._place is not None
         every = self._settings.backup_every_s or self._place.part_every_s
-        if not (self._wholes or self._failures.get("whole")) and (
+        if not (self._wholes or self._standing.is_failing("whole")) and (
             time.monotonic() < self._whole_first_until
         ):
             return
         moment = _moment()
-        if not self._changed(self._seen):
-            if not self._failures.get("parts"):
-                self._cover(moment)
-            if time.monotonic() - self._last_write >= self._place.beat_every_s:
+        if not self._is_behind():
+            is_silent = time.monotonic() - self._last_write >= self._place.beat_every_s
+            if is_silent:
                 self._write({}, [], "Still here")
+            if is_silent or not self._standing.is_failing("parts"):
+                self._cover(moment)
         elif time.monotonic() - self._last_write >= every:
             with self._guard:
                 self._write_parts()
 
     def _tick_whole(self) -> None:
         is_due = time.monotonic() - self._last_whole >= self._settings.backup_whole_every_s
-        if self._lease is None or not (self._is_asked or (is_due and self._differs())):
+        if self._lease is None or self._parts is None:
+            return
+        if not (self._is_asked or (is_due and self._differs())):
             return
         with self.whole_guard:
             was_asked, self._is_asked = self._is_asked, False
@@ -323,34 +335,20 @@ class Backups:
                 self._copies.clear()
 
     def _write_parts(self) -> None:
-        """One part for each workspace that has something new."""
-        assert self._lease is not None
+        assert self._parts is not None
         moment = _moment()
-        files: dict[str, bytes | Path] = {}
-        known, seen, previous = dict(self._known), {}, self._previous
-        for name, workspace in self._studio.opened().items():
-            version = seen[name] = workspace.db.version
-            if self._seen.get(name) == version:
-                continue
-            got = people_rows.gather(workspace.db, known.get(name, people_rows.Known()))
-            known[name] = got.known
-            if not got.is_empty:
-                self._number += 1  # not used again when it fails: the part may be there already
-                content = to_parquet(got.rows, previous)
-                path = part_path(name, self._lease.epoch, self._number, sha256_of(content))
-                files[path], previous = content, self._number
-        if files:
-            self._write(files, [], f"What people said: {', '.join(sorted(seen))}")
-        self._known, self._seen, self._previous = known, seen, previous
+        self._parts.write(self._studio.opened())
         self._cover(moment)
 
     def _write_whole(self) -> None:
         assert self._place is not None
         workspaces = self._studio.opened()
-        versions = {name: workspace.db.version for name, workspace in workspaces.items()}
+        versions = _versions(workspaces)
         now, begun = utc_now(), time.monotonic()
         with self._guard:
-            after = self._previous
+            parts = self._parts
+            assert parts is not None
+            after = parts.last
         since = now - SURELY_STORED
         accounts = self._studio.accounts.exported()
         staged = self._copies.stage(workspaces, accounts, since)
@@ -358,7 +356,8 @@ class Backups:
         new = {path: file for path, file in staged.blobs.items() if path not in there}
         self._place.bring(new)
         with self._guard:
-            if self._lease is None:
+            if self._lease is None or self._parts is not parts:
+                self._is_asked = True  # parts are numbered anew: `after` would skip some of them
                 return
             self._copy_number += 1
             path, content, whole = listed(
@@ -370,9 +369,7 @@ class Backups:
             self._write({**new, path: content}, gone, "A whole copy")
             self._wholes = {p: w for p, w in wholes.items() if p not in set(gone)}
             for name, copy in staged.workspaces.items():
-                self._known[name] = _joined(
-                    self._known.get(name), copy.marks, staged.spoken_of[name], since
-                )
+                parts.copied(name, copy, staged.spoken_of[name], since)
             self._copied, self._copied_accounts = versions, accounts
             self._last_whole = begun
             if gone and begun - self._last_tidy > _TIDY_EVERY_S:
@@ -381,11 +378,11 @@ class Backups:
                     self._place.tidy()
                 except BackupError as err:
                     logger.warning("the backup's history could not be cleared: %s", err)
-        self._set(whole_at=now, left_out=tuple(staged.left_out))
+            self._standing.ok("whole", whole_at=now, left_out=tuple(staged.left_out))
 
     # -- inside -------------------------------------------------------------------------------
 
-    def _write(self, files: dict[str, bytes | Path], gone: list[str], why: str) -> None:
+    def _write(self, files: Files, gone: list[str], why: str) -> None:
         with self._guard:
             assert self._place is not None
             if self._lease is None:
@@ -399,61 +396,24 @@ class Backups:
             self._lease = lease
             self._last_write = time.monotonic()
 
-    def _changed(self, then: dict[str, int]) -> bool:
-        return {n: w.db.version for n, w in self._studio.opened().items()} != then
+    def _is_behind(self) -> bool:
+        """True when something was written to a store that the parts may lack."""
+        return self._parts is None or self._parts.is_behind(_versions(self._studio.opened()))
 
     def _differs(self) -> bool:
         """True when the newest whole copy lacks something."""
-        return self._changed(self._copied) or (
-            self._studio.accounts.exported() != self._copied_accounts
+        return (
+            _versions(self._studio.opened()) != self._copied
+            or self._studio.accounts.exported() != self._copied_accounts
         )
 
     def _cover(self, moment: int) -> None:
         self._covered = moment
-        if not self._failures:
-            self._set(status="ok", message="", hint="", code="", since=None, backed_up_at=utc_now())
-        else:
-            self._set(backed_up_at=utc_now())
-
-    def _failed(self, what: str, err: Exception) -> float:
-        """Tell it; returns the seconds to wait."""
-        times = self._failures[what] = self._failures.get(what, 0) + 1
-        code = getattr(err, "code", "other")
-        status = "refused" if code in {"held", "public", "other_chain"} else "behind"
-        message = err.user_message if isinstance(err, StudioError) else f"The backup failed: {err}"
-        if isinstance(err, OSError) and getattr(err, "errno", None) == 28:
-            code, message = "full", "The disk of the data folder is full: no copy can be made."
-        self._set(
-            status=status,
-            code=code,
-            message=message,
-            hint=getattr(err, "hint", ""),
-            since=self._state.since or utc_now(),
-        )
-        if times == 1:
-            logger.warning("backup: %s", message)
-        wait = _BACK_OFF_S[min(times, len(_BACK_OFF_S)) - 1]
-        return max(wait, min(getattr(err, "retry_after_s", None) or 0.0, 3600.0))
-
-    def _set(self, **fields: object) -> None:
-        is_held = self._lease is not None
-        self._state = self._state.model_copy(update={**fields, "is_held": is_held})
+        self._standing.ok("parts", backed_up_at=utc_now())
 
 
-def _joined(
-    known: people_rows.Known | None,
-    marks: dict[str, int],
-    spoken_of: frozenset[tuple[str, str]],
-    since: datetime,
-) -> people_rows.Known:
-    """What the parts so far and a whole copy have between them."""
-    had = known or people_rows.Known()
-    return people_rows.Known(
-        marks={t: max(n, had.marks.get(t, 0)) for t, n in marks.items()},
-        states=had.states,
-        spoken_of=spoken_of,
-        since=since,
-    )
+def _versions(workspaces: Mapping[str, Workspace]) -> dict[str, int]:
+    return {name: workspace.db.version for name, workspace in workspaces.items()}
 
 
 def _moment() -> int:

@@ -1,9 +1,10 @@
 """The settings of a run as a choice that makes the same run again."""
 
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 
+from distill_studio.core.records.base import Record
 from distill_studio.distill.again import changed_by, spec_like
 from distill_studio.distill.config import (
     RUN_CONFIGS,
@@ -15,8 +16,8 @@ from distill_studio.distill.config import (
     TeacherConfig,
     TeacherRun,
 )
-from distill_studio.distill.presets import PRESETS, build_config
-from distill_studio.distill.spec import TrainSpec
+from distill_studio.distill.presets import COPIED, PRESETS, build_config
+from distill_studio.distill.spec import OWNERS, TrainSpec
 
 STUDENT = StudentConfig(base_folder="/models/s", base_id="run:first", keep_layers=24)
 DATA = DataConfig(folder="/snaps/a", name="a", format="messages", content_hash="h")
@@ -24,36 +25,43 @@ TEACHERS = (
     TeacherConfig(folder="/models/t", id="big", weight=2.0),
     TeacherConfig(folder="/models/u", id="run:maths", weight=0.5),
 )
-CHANGED: dict[str, dict[str, Any]] = {
-    "sft": {"learn": "last", "reasoning_share": 0.5, "reasoning_budget": 100},
-    "dpo": {"dpo_loss": "robust", "label_smoothing": 0.2, "sft_weight": 0.5, "reference": "stored"},
-    "kto": {"desirable_weight": 1.0, "undesirable_weight": 3.0, "beta": 0.2},
-    "logit": {
-        "alpha": 0.0,
-        "beta": 1.5,
-        "temperature": 2.0,
-        "divergence": "jsd",
-        "mixture": 0.4,
-        "teacher_weight": 2.0,
-        "feature_weight": 2.0,
-        "feature_loss": "mse",
-        "feature_layers": "8:10, 16:20",
-    },
-    "on_policy": {"sampling_temperature": 0.7, "answer_tokens": 40, "divergence": "skewed_kl"},
+NAMED = {  # found again beside the others, or given by `made_by`
+    *("snapshot", "method", "student", "keep_layers", "preset", "name", "weights"),
+    *("teacher", "more_teachers"),
 }
-COMMON: dict[str, Any] = {
-    "scheduler": "linear",
-    "warmup_ratio": 0.2,
-    "eval_rows": 9,
-    "save_every": 7,
-    "dtype": "fp32",
+OTHERWISE: dict[str, Any] = {  # what run.json has under another name
     "lora_r": 4,
     "lora_alpha": 5,
     "lora_layers": "q_proj, v_proj",
-    "seed": 3,
-    "over_length": "drop",
-    "batch_size": 6,
+    "dpo_loss": "robust",
+    "teacher_weight": 2.0,
+    "feature_weight": 2.0,
+    "feature_loss": "mse",
+    "feature_layers": "8:10, 16:20",
 }
+
+
+def bounds(kind: type[Record], name: str) -> dict[str, float]:
+    return {
+        word: getattr(one, word)
+        for one in kind.model_fields[name].metadata
+        for word in ("ge", "gt", "le", "lt")
+        if hasattr(one, word)
+    }
+
+
+def other_than(default: Any, name: str) -> Any:
+    """A value of a choice that neither run.json nor a preset would have by itself."""
+    annotation = TrainSpec.model_fields[name].annotation
+    for one in get_args(annotation):
+        if get_origin(one) is Literal:
+            return next(value for value in get_args(one) if value != default)
+    if bool in get_args(annotation):
+        return not default
+    limits = bounds(TrainSpec, name)
+    least = limits.get("ge", limits.get("gt"))
+    assert least is not None, name
+    return least + 4 if int in get_args(annotation) else least + 0.3
 
 
 def made_by(spec: TrainSpec) -> RunConfig:
@@ -61,15 +69,36 @@ def made_by(spec: TrainSpec) -> RunConfig:
     return build_config(spec, "r", STUDENT, DATA, "auto", teachers, "/caches")
 
 
+@pytest.mark.parametrize("counted", ["max_steps", "epochs"])
 @pytest.mark.parametrize("method", list(RUN_CONFIGS))
-def test_every_setting_comes_back(method: str) -> None:
+def test_every_setting_comes_back(method: str, counted: str) -> None:
+    plain = made_by(TrainSpec(snapshot="a", method=method)).model_dump()
+    values = {name: other_than(plain.get(name), name) for name in COPIED} | OTHERWISE
+    assert set(values) | NAMED == set(TrainSpec.model_fields)
+    wanted = {
+        name: value
+        for name, value in values.items()
+        if method in OWNERS.get(name, (method,))
+        and (name == counted or name not in ("max_steps", "epochs"))
+    }
+    again = spec_like(made_by(TrainSpec(snapshot="a", method=method, **wanted)))
+    assert {name: getattr(again, name) for name in wanted} == wanted
+    assert [n for n in COPIED if n in wanted and wanted[n] == plain[n]] == []
+
+
+@pytest.mark.parametrize("name", COPIED)
+def test_a_choice_has_the_bounds_of_what_it_is_copied_to(name: str) -> None:
+    for method in OWNERS.get(name, tuple(RUN_CONFIGS)):
+        assert bounds(TrainSpec, name) == bounds(RUN_CONFIGS[method], name), method
+
+
+@pytest.mark.parametrize("method", list(RUN_CONFIGS))
+def test_every_preset_comes_back(method: str) -> None:
     wanted = [
         TrainSpec(snapshot="a", method=method, preset=preset, weights=weights)
         for preset in PRESETS[method]
         for weights in ("lora", "full")
     ]
-    wanted.append(TrainSpec(snapshot="a", method=method, **COMMON, **CHANGED[method]))
-    wanted.append(TrainSpec(snapshot="a", method=method, epochs=2.5))
     for spec in wanted:
         config = made_by(spec)
         again = spec_like(config)

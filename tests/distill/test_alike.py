@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from distill_studio.distill.alike import speed_shape, update_shape
-from distill_studio.distill.config import LogitRun, RunConfig, TeacherConfig
+from distill_studio.distill.alike import NOT_OF_TIME, speed_shape, update_shape
+from distill_studio.distill.config import RUN_CONFIGS, LogitRun, RunConfig, TeacherConfig
+from distill_studio.distill.settings_text import SETTINGS
+from tests.distill.test_settings_text import changes
 from tests.remote.test_package import a_run
 
 
@@ -23,6 +25,7 @@ def dumped(config: RunConfig) -> dict[str, Any]:
         {"more_teachers": (TeacherConfig(folder="b", id="b"),)},
         {"dtype": "fp32"},
         {"packing": True},
+        {"device": "cpu"},
     ],
 )
 def test_what_changes_the_speed_is_compared(tmp_path: Path, fields: dict[str, Any]) -> None:
@@ -59,3 +62,11 @@ def test_a_run_from_before_a_setting_had_its_default(tmp_path: Path) -> None:
     now = dumped(a_run(tmp_path))
     before = {key: value for key, value in now.items() if key not in ("packing", "sharding")}
     assert update_shape(before) == update_shape(now)
+
+
+@pytest.mark.parametrize("method", list(RUN_CONFIGS))
+def test_every_setting_is_compared_or_named_as_of_no_time(method: str) -> None:
+    for path, before, after in changes(method):
+        is_alike = update_shape(after) == update_shape(before)
+        assert is_alike == (path in NOT_OF_TIME), path
+    assert set(SETTINGS) >= NOT_OF_TIME

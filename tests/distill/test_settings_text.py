@@ -1,6 +1,7 @@
 """Every field of a run.json is told in its card, or stands in the list of those left out."""
 
 import types
+from collections.abc import Iterator
 from typing import Any, Literal, Union, get_args, get_origin
 
 import pytest
@@ -18,17 +19,16 @@ from distill_studio.distill.config import (
     StudentConfig,
     TeacherConfig,
 )
-from distill_studio.distill.measures import kl_words, unlike
+from distill_studio.distill.measures import _DEPENDS, NOT_MEASURED, kl_words, unlike
 from distill_studio.distill.settings_text import LEFT_OUT, SETTINGS, setting_rows, settings_of
 
 WHOLE = {"more_teachers"}  # told in one piece
 SAMPLES: dict[str, Any] = {
-    "method": None,  # another class, see below
     "student.base_id": "another-model",
     "data.name": "another-snapshot",
     "data.content_hash": "fedcba9876543210",
     "teacher.id": "another-teacher",
-    "more_teachers": [{"id": "run:third", "weight": 0.25}],
+    "more_teachers": [{"folder": "/m/v", "id": "run:third", "weight": 0.25}],
     "lora.target_modules": ["o_proj"],
     "features.pairs": [[3, 4]],
     "device": "cuda:1",
@@ -110,6 +110,16 @@ def replaced(config: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     return {**config, name: replaced(config[name], rest, value) if rest else value}
 
 
+def changes(method: str) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Each setting of a method but its name, with a run.json before and after another value."""
+    before, kind = config_of(method).model_dump(mode="json"), RUN_CONFIGS[method]
+    for path in sorted((paths(kind) & set(SETTINGS)) - {"method"}):
+        value: Any = before
+        for part in path.split("."):
+            value = value[part]
+        yield path, before, replaced(before, path, other_value(path, kind, value))
+
+
 def test_every_field_is_told_or_left_out_on_purpose() -> None:
     known = set().union(*(paths(kind) for kind in RUN_CONFIGS.values()))
     assert known - set(SETTINGS) - set(LEFT_OUT) == set()
@@ -119,16 +129,10 @@ def test_every_field_is_told_or_left_out_on_purpose() -> None:
 
 @pytest.mark.parametrize("method", list(RUN_CONFIGS))
 def test_another_value_of_any_setting_makes_another_card(method: str) -> None:
-    config = config_of(method).model_dump(mode="json")
-    before, kind = card_of(config), RUN_CONFIGS[method]
-    for path in (paths(kind) & set(SETTINGS)) - {"method"}:
-        value: Any = config
-        for part in path.split("."):
-            value = value[part]
-        changed = replaced(config, path, other_value(path, kind, value))
+    for path, before, after in changes(method):
         if path == "epochs":
-            changed["max_steps"] = None
-        assert card_of(changed) != before, path
+            after["max_steps"] = None
+        assert card_of(after) != card_of(before), path
 
 
 def test_a_weight_of_nothing_is_told_and_what_has_no_meaning_is_not() -> None:
@@ -175,6 +179,16 @@ def test_only_like_measures_are_compared() -> None:
     assert unlike("ce", [config, replaced(config, "data.content_hash", "x")]) == [
         "Hash of the snapshot"
     ]
+
+
+def test_every_setting_is_of_a_figure_or_named_as_of_none() -> None:
+    told = set()
+    for method in RUN_CONFIGS:
+        for path, *configs in changes(method):
+            if any(unlike(figure, configs) for figure in _DEPENDS):
+                told.add(path)
+    assert told & NOT_MEASURED == set()
+    assert told | NOT_MEASURED == set(SETTINGS) - {"method"}
 
 
 def test_a_loss_of_kto_depends_on_its_batches() -> None:

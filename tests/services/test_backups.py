@@ -380,3 +380,36 @@ def test_a_vote_brings_its_comparison_along(backed_up, open_studio, owner, tmp_p
     assert db.value("SELECT count(*) FROM preferences") == 1
     assert prefer.vote(owner, [with_it]).stored == (vote.id,)  # once
     assert db.value("SELECT count(*) FROM votes") == 1
+
+
+def test_a_whole_copy_begun_under_an_older_lease_is_made_anew(
+    backed_up, open_studio, owner, tmp_path
+):
+    """Parts are numbered anew: the copy would say that it has some which it lacks."""
+    studio = open_studio(backed_up.model_copy(update={"backup_whole_every_s": 10_000}))
+    pair_ids = add_pairs(studio, owner, tmp_path)
+    whole_copy(studio)
+    backups = studio.backups
+    for n in range(3):
+        decide(studio, owner, pair_ids[n : n + 1], f"before-{n}")
+        all_there(studio)
+    stage, staged = backups._copies.stage, []
+
+    def stage_slowly(*args: object) -> object:
+        found = stage(*args)
+        if not staged:
+            staged.append(backups._lease.epoch)
+            backups._lease = None  # lost, and taken again by the other thread
+            until(lambda: backups._lease is not None, "the lease is taken again")
+            decide(studio, owner, pair_ids[3:5], "after")
+            all_there(studio)
+        return found
+
+    backups._copies.stage = stage_slowly
+    whole_copy(studio)
+    newest = backups._wholes[wholes_of(backups.place.paths())[-1].path]
+    assert newest.epoch > staged[0]
+    assert newest.workspaces["main"].counts["decisions"] == 5
+    before = said(studio)
+    crash(studio)
+    assert said(open_studio(backed_up)) == before

@@ -13,7 +13,7 @@ from distill_studio.backup.records import parts_of, wholes_of
 from distill_studio.bootstrap import build_studio
 from distill_studio.core.actor import Actor
 from distill_studio.core.settings import Settings
-from distill_studio.services import backups
+from distill_studio.services import backup_standing, backups
 from distill_studio.services.backup_restore import restore
 from distill_studio.services.studio import Studio
 from tests.fake_hub import FakeHub, online
@@ -28,7 +28,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     hub.user("ann")
     api = HfApi(endpoint=hub.url, token="hf_ann")
     monkeypatch.setattr(backups, "place_of", lambda _address: HubPlace(REPO, api))
-    monkeypatch.setattr(backups, "_BACK_OFF_S", (0.2,))
+    monkeypatch.setattr(backup_standing, "_BACK_OFF_S", (0.2,))
     with online():
         yield hub
     close_session()
