@@ -228,7 +228,8 @@ def _held_out_figures(evals: Sequence[Any], run: Run) -> list[_Figure]:
     if not evals:
         return []
     first, last = evals[0], evals[-1]
-    figures = [_Figure(f"{last.loss:.3f}", "held-out loss")]
+    when = f"at update {last.step}" if last.step else "before training"
+    figures = [_Figure(f"{last.loss:.3f}", f"held-out loss {when}")]
     if len(evals) > 1 and first.step == 0 and first.loss:
         change = 100 * (last.loss / first.loss - 1)
         figures.append(_Figure(_signed(change, 1) + " %", f"since {first.loss:.3f} before"))
