@@ -63,6 +63,9 @@ class TrainSpec(Record):
     keep_checkpoints: int | None = Field(
         default=None, ge=0, le=100, description="Kept after the end, to be compared."
     )
+    samples: int | None = Field(
+        default=None, ge=0, le=8, description="Held-out prompts to answer at each evaluation."
+    )
     seed: int | None = Field(default=None, ge=0, le=MOST_SEED, description="Order of rows.")
     dtype: Literal["auto", "bf16", "fp32"] | None = Field(default=None, description="Numbers.")
     quantise: Literal["none", "nf4"] | None = Field(

@@ -27,7 +27,8 @@ from distill_studio.ui.theme import css, theme
 # opened (`dsGoingTo`; a tab in view does not open again, so a second at most), tabs that were
 # passed on the way and open late leave the address alone.
 _READY = """() => { window.dsReady = true;
-document.documentElement.classList.remove('ds-arriving'); window.addEventListener('popstate', () => {
+document.documentElement.classList.remove('ds-arriving');
+window.addEventListener('popstate', () => {
 const word = new URL(location).searchParams.get('tab') || 'home';
 window.dsGoingTo = word; clearTimeout(window.dsArrives);
 window.dsArrives = setTimeout(() => { window.dsGoingTo = ''; }, 1000);

@@ -65,6 +65,7 @@ _NUMBERS: tuple[tuple[str, str, str, type[int] | type[float]], ...] = (
     ("eval_rows", "Held-out rows", "at most so many", int),
     ("save_every", "Checkpoint every", "updates; from there it resumes", int),
     ("keep_checkpoints", "Checkpoints kept", "after the end, to compare them", int),
+    ("samples", "Sample answers", "held-out prompts answered at each evaluation", int),
     ("devices", "Devices", "GPUs that train together", int),
     ("mixture", "Mixture", "of JSD, skewed KL; empty: 0.5, 0.1", float),
     ("alpha", "Alpha", "weight of the answers", float),
@@ -87,7 +88,7 @@ COMMON_NUMBERS = tuple(name for name, *_ in _NUMBERS[:10])
 PRESET_NUMBERS = COMMON_NUMBERS[:6]
 SHAPE_NUMBERS = ("keep_layers", "lora_alpha")
 SCHEDULE_NUMBERS = ("warmup_ratio", "weight_decay", "max_grad_norm")
-RHYTHM_NUMBERS = ("eval_rows", "save_every", "keep_checkpoints")
+RHYTHM_NUMBERS = ("eval_rows", "samples", "save_every", "keep_checkpoints")
 MIXED = ("jsd", "skewed_kl", "skewed_reverse_kl")  # divergences that have a mixture
 LOGIT_NUMBERS = ("alpha", "top_k")
 ON_POLICY_NUMBERS = ("sampling_temperature", "answer_tokens")

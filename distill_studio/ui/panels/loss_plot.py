@@ -67,4 +67,5 @@ def _legend(curve: Curve) -> str:
         items += ['<span class="mean">training loss</span>']
     if curve.validation:
         items += ['<span class="held">held-out loss</span>']
-    return f'<figcaption class="ds-legend">{"".join(items)}<span>by number of updates</span></figcaption>'
+    items += ["<span>by number of updates</span>"]
+    return f'<figcaption class="ds-legend">{"".join(items)}</figcaption>'
