@@ -213,6 +213,6 @@ def test_every_setting_of_a_run_can_be_chosen_or_is_listed() -> None:
     known = set().union(*(kind.model_fields for kind in RUN_CONFIGS.values()))
     assert known - chosen == {
         # of run.json alone: with the values that everybody takes, or the machine's
-        "sample_tokens", "cache_folder",
+        "schema_version", "device", "resume", "sample_tokens", "cache_folder",
     }  # fmt: skip
     assert set(LoraConfig.model_fields) == {"r", "alpha", "dropout", "target_modules"}
