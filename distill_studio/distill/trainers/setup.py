@@ -1,7 +1,6 @@
 """What every trainer adapter is given, and the arguments that all methods share."""
 
 import functools
-import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,14 +68,14 @@ class Setup:
         return iter_rows(folder, split, self.config.eval_rows if split == "validation" else None)
 
     def sample_prompts(self) -> list[tuple[str, list[int]]]:
-        """(last user turn, token ids up to the answer) of the held-out rows to answer."""
+        """(last user turn, token ids up to the answer) of different held-out rows to answer."""
         reader = TolerantReader(functools.partial(encode_prompt, self.chat))
-        short = (
-            (last_user_text(row), ids)
+        different = {
+            tuple(ids): last_user_text(row)
             for row, ids in reader.all_of(self.rows("validation"))
             if ids and len(ids) <= 4 * self.config.max_length
-        )
-        return list(itertools.islice(short, self.config.samples))
+        }
+        return [(text, [*ids]) for ids, text in different.items()][: self.config.samples]
 
 
 def answer_tokens(setup: Setup, config: AnswerRun, row: Row) -> dict[str, Any] | None:
