@@ -32,6 +32,7 @@
     bar.append(said, link("Log in again", { className: "ds-first" }));
     if (window.top === window)  // another tab shares no cookies with a frame
       bar.append(link("or in another tab, to keep what you typed here", { target: "_blank", rel: "noopener" }));
+    document.body.style.paddingTop = `${bar.offsetHeight}px`;  // the page's head stays in sight
   }
 
   /* Back from another tab, where the person may have logged in. */
@@ -39,6 +40,7 @@
     if (!bar || document.visibilityState !== "visible") return;
     try { if (!(await ask("/api/status")).ok) return; } catch (_) { return; }
     bar?.remove();
+    document.body.style.paddingTop = "";
     bar = null;
   }
   window.addEventListener("focus", look);
