@@ -35,6 +35,7 @@ class WaysIn(Record):
     """What lets people in besides the accounts."""
 
     has_password: bool = Field(description="True when the studio has a password of its own.")
+    needs_owner: bool = Field(description="True while the next account has to be an owner's.")
     outside: Outside | None = Field(description="Who vouches for people; none where nobody does.")
     author: str = Field(description="Whose Space it is, an owner; '' elsewhere.")
     listed: dict[str, RoleName] = Field(
@@ -78,6 +79,7 @@ class UsersService(Service):
         accounts = self._accounts
         return WaysIn(
             has_password=self.workspace.studio.settings.has_password,
+            needs_owner=not self._has_way_in,
             outside=accounts.outside,
             author=accounts.listed.author,
             listed=accounts.listed.entries,

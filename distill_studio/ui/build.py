@@ -12,9 +12,10 @@ import gradio as gr
 from gradio.events import api as gr_api
 from starlette.requests import HTTPConnection
 
-from distill_studio.core.actor import Actor
+from distill_studio.core.actor import Actor, Role
 from distill_studio.services import operations
 from distill_studio.services.studio import Studio
+from distill_studio.ui.bench import scripts
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
 from distill_studio.ui.events import QUIET
@@ -60,7 +61,7 @@ def mount_options() -> dict[str, Any]:
     return {
         "theme": theme(),
         "css": css(),
-        "head": _ARRIVING,
+        "head": f"{_ARRIVING}<script>{scripts('logged_out.js')}</script>",
         "footer_links": [],
         "run_history": False,
         "ssr_mode": False,
@@ -175,10 +176,13 @@ def _wire_load(page: gr.Blocks, ui: Ui, header: Header) -> None:
         word = request.query_params.get("tab", "")
         # without a word the page stays where it is: a person may have clicked already
         tab = gr.Tabs(selected=word) if word in TABS else gr.skip()
-        who = who_html(ui.actor(request), may_leave=ui.has_login())
-        return gr.Dropdown(choices=names, value=name), tab, who
+        actor = ui.actor(request)
+        who = who_html(actor, may_leave=ui.has_login())
+        manage = gr.Button(visible=actor.role >= Role.OWNER)
+        return gr.Dropdown(choices=names, value=name), tab, who, manage
 
-    opened = page.load(on_load, None, [ui.workspace, ui.tabs, header.who], **QUIET)
+    filled = [ui.workspace, ui.tabs, header.who, header.manage]
+    opened = page.load(on_load, None, filled, **QUIET)
     opened.then(None, None, None, js=_READY, **QUIET)
 
 

@@ -77,7 +77,7 @@ def who_html(actor: Actor, *, may_leave: bool) -> str:
 
 
 def build_header(studio: Studio) -> Header:
-    """Brand, workspace chooser, and a drawer with New and Delete."""
+    """Brand, workspace chooser, and a drawer with New and Delete, which only owners may open."""
     names = studio.workspace_names()
     with gr.Row(elem_id="ds-top"):
         gr.HTML(_BRAND, elem_id="ds-brand", apply_default_css=False)
@@ -91,7 +91,9 @@ def build_header(studio: Studio) -> Header:
             scale=0,
             interactive=True,
         )
-        manage = gr.Button("Workspaces", size="sm", elem_id="ds-manage", scale=0, min_width=120)
+        manage = gr.Button(  # for owners: seen once the page knows who looks
+            "Workspaces", size="sm", elem_id="ds-manage", scale=0, min_width=120, visible=False
+        )
         who = gr.HTML(elem_id="ds-who", apply_default_css=False)
     with gr.Row(visible=False, elem_id="ds-drawer", equal_height=True) as drawer:
         new_name = gr.Textbox(
@@ -106,6 +108,6 @@ def build_header(studio: Studio) -> Header:
             elem_id="ds-delete",
             elem_classes="ds-danger",
             scale=0,
-            min_width=200,
+            min_width=220,
         )
     return Header(workspace, who, manage, drawer, new_name, create, delete, gr.State(False))

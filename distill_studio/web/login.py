@@ -36,19 +36,19 @@ def add_login(app: FastAPI, studio: Studio, identity: Identity) -> None:
 
 
 def _add_login(app: FastAPI, identity: Identity) -> None:
-    def page(request: Request, next: str, problem: str = "", user: str = "") -> str:
+    def page(request: Request, next: str, problem: str = "", user: str = "", why: str = "") -> str:
         ways = WaysIn(
             hub=identity.hub is not None,
             passwords=identity.has_passwords or identity.hub is None,
             in_frame=request.headers.get("sec-fetch-dest") == "iframe",
         )
-        return login_page(next, problem, user=user, ways=ways)
+        return login_page(next, problem, user=user, ways=ways, why=why)
 
     @app.get("/login")
-    def show_login(request: Request, next: str = "/") -> Response:
+    def show_login(request: Request, next: str = "/", user: str = "", why: str = "") -> Response:
         if identity.proxy is not None and identity.proxy.person(request) is not None:
             return RedirectResponse(local_path(next), status_code=303)  # nothing to ask
-        return HTMLResponse(page(request, next), headers=_NO_STORE)
+        return HTMLResponse(page(request, next, user=user[:100], why=why), headers=_NO_STORE)
 
     @app.post("/login")
     def log_in(

@@ -30,6 +30,7 @@ a.go { display: block; box-sizing: border-box; text-align: center; text-decorati
   border: 1px solid currentColor; }
 :focus-visible { outline: 3px solid #818cf8; outline-offset: 2px; }
 [role=alert] { color: light-dark(#b91c1c, #f87171); font-weight: 600; }
+.why { border-left: 3px solid #6366f1; padding-left: .75rem; margin: 1rem 0; }
 .small { font-size: .88rem; color: color-mix(in srgb, CanvasText 70%, Canvas); }
 svg { width: 40px; height: 40px; color: light-dark(#4f46e5, #a5b4fc); }
 a { color: light-dark(#4338ca, #a5b4fc); }
@@ -39,6 +40,12 @@ _LOGO = (
     ' stroke-linejoin="round" stroke-linecap="round" aria-hidden="true"><path d="M12 3h8M13.5 3v8L6'
     ' 25.2A2.6 2.6 0 0 0 8.3 29h15.4a2.6 2.6 0 0 0 2.3-3.8L18.5 11V3"/><path d="M9.5 20h13"/></svg>'
 )
+
+# Why somebody who was in has to log in.
+WHY = {
+    "first": "This studio has its first account now: from here on everybody logs in, you included. "
+    "Log in with the account that you have just made."
+}
 
 
 def _page(title: str, body: str) -> str:
@@ -78,12 +85,18 @@ class WaysIn:
 
 
 def login_page(
-    next_path: str, problem: str = "", *, user: str = "", ways: WaysIn | None = None
+    next_path: str,
+    problem: str = "",
+    *,
+    user: str = "",
+    ways: WaysIn | None = None,
+    why: str = "",
 ) -> str:
-    """The log-in form; `next_path` is where a success leads."""
+    """The log-in form; `next_path` is where a success leads, `why` a key of `WHY`."""
     ways = ways or WaysIn()
     parts = [
         "<h1>Distill Studio</h1><p>Your name goes with every decision you make.</p>",
+        f'<p class="why" role="status">{WHY[why]}</p>' if why in WHY else "",
         _alert(problem),
     ]
     if ways.hub:

@@ -28,6 +28,7 @@ STATIC = resources.files("distill_studio.ui") / "static"
         "rank.js",
         "made.js",
         "learnt.js",
+        "logged_out.js",
         "notes.js",
         "replies.js",
     ],

@@ -86,3 +86,14 @@ def test_a_session_outlives_a_restart_and_ends_for_good_with_the_log_out(serve):
         client.cookies.clear()
         client.cookies.set(COOKIE, session)  # a copy that somebody kept
         assert client.get("/api/status").status_code == 401
+
+
+def test_the_page_says_why_in_the_studios_own_words_only(serve):
+    with serve(**OPEN) as client:
+        page = client.get("/login?why=first&user=ann%22%3E%3Cb%3E&next=/%3Ftab%3Dpeople").text
+        assert "from here on everybody logs in, you included" in page
+        assert 'value="ann&quot;&gt;&lt;b&gt;"' in page
+        assert 'name="next" value="/?tab=people"' in page
+        other = client.get("/login?why=Call+this+number").text
+        assert "Call this number" not in other
+        assert "you included" not in other

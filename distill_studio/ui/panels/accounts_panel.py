@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 import gradio as gr
 
@@ -10,7 +11,7 @@ from distill_studio.core.records.account import Account, RoleName, Via
 from distill_studio.services.users import InvitationLink, Me, WaysIn
 from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import Ui
-from distill_studio.ui.errors import guarded
+from distill_studio.ui.errors import guarded, in_view
 from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import chip, esc, note, table
 
@@ -22,15 +23,23 @@ _ROLES = [
 _VIA = {"huggingface": "Hugging Face", "proxy": "the proxy"}
 _BY = {"huggingface": "Hugging Face", "proxy": "The proxy"}
 _COLUMNS = ("Name", "Role", "State", "Seen last", "Made")
-_NOBODY = (
-    "Nobody has an account yet: whoever reaches this page works as the owner, or logs in with the "
-    "studio's password. Begin with an account for yourself as owner."
+_OPEN = (
+    "Nobody has an account yet: whoever reaches this page works as the owner. Begin with an "
+    "owner's account for yourself. Once it has a password everybody has to log in, you included: "
+    "the log-in page opens by itself and leads back here."
+)
+_PASSWORD_ONLY = (
+    "Nobody has an account yet: whoever knows the studio's password comes in as an owner, under "
+    "any name. Once there are accounts it opens one name only, that of the settings."
 )
 _LET_GO = (
     "Whoever first came in under a name of {via} keeps it here. Where that name is another "
     "person's now, they are refused until you let go of it: who had it is logged out, and the next "
     "to sign in under it gets the account with its role, and adds to its decisions."
 )
+# Where the log-in page leads back to; what was typed elsewhere on the page has been sent or kept.
+_GO = """(to) => { if (to) location.assign(`${to}&next=${
+encodeURIComponent(location.pathname + location.search)}`); return to; }"""
 _CONFIRM_LET_GO = """(...args) => { if (!args[1]) return args;
 if (!confirm(`Let go of ${args[1]}? Who has it is logged out, and the next person to sign in under
 that name takes over the account. This cannot be undone.`)) throw new Error('kept');
@@ -41,8 +50,10 @@ return args; }"""
 class AccountsPanel:
     """The panel's components that `show` fills."""
 
+    ui: Ui
     owners: gr.Column
     listed: gr.HTML
+    role: gr.Dropdown
     chosen: gr.Dropdown
     mine: gr.HTML
     own_password: gr.Accordion
@@ -55,21 +66,19 @@ class AccountsPanel:
     def outputs(self) -> list[Any]:
         """What `show` fills."""
         return [
-            self.owners, self.listed, self.chosen, self.mine, self.own_password, self.ways,
-            self.via, self.passing, self.what_passes,
+            self.owners, self.listed, self.role, self.chosen, self.mine, self.own_password,
+            self.ways, self.via, self.passing, self.what_passes,
         ]  # fmt: skip
 
     def show(self, opened: Workspace, actor: Actor) -> list[Any]:
         """Values for `outputs`."""
         is_owner = actor.role >= Role.OWNER
-        accounts = opened.users.page(actor) if is_owner else []
         me = opened.users.me(actor)
         ways = opened.users.ways(actor) if is_owner else None
         return [
             gr.Column(visible=is_owner),
-            accounts_html(accounts),
-            gr.Dropdown(choices=[a.name for a in accounts], value=None),
-            mine_html(me),
+            *_listing(opened, actor),
+            mine_html(me, has_login=self.ui.has_login()),
             gr.Accordion(visible=me.has_password),
             ways_html(ways) if ways else "",
             via_dropdown(ways),
@@ -93,7 +102,9 @@ def build_accounts_panel(ui: Ui) -> AccountsPanel:
         with gr.Row(elem_id="people-add-row"):
             via = via_dropdown(None)
             name = gr.Textbox(label="Name", max_lines=1, elem_id="people-name")
-            role = gr.Dropdown(_ROLES, value="reviewer", label="Role", elem_id="people-role")
+            role = gr.Dropdown(
+                _ROLES, value="reviewer", label="Role", min_width=220, elem_id="people-role"
+            )
             password = gr.Textbox(
                 label="Password (empty: a link to set one)",
                 type="password",
@@ -104,7 +115,9 @@ def build_accounts_panel(ui: Ui) -> AccountsPanel:
         with gr.Row(elem_id="people-change-row"):
             chosen = gr.Dropdown([], label="Change an account", elem_id="people-chosen")
             invite = gr.Button("New link", scale=0, min_width=120, elem_id="people-invite")
-            new_role = gr.Dropdown(_ROLES, value="reviewer", label="New role")
+            new_role = gr.Dropdown(
+                _ROLES, value=None, label="New role", min_width=220, elem_id="people-new-role"
+            )
             set_role = gr.Button("Set role", scale=0, min_width=120, elem_id="people-set-role")
             shut = gr.Button(
                 "Disable or enable",
@@ -130,9 +143,9 @@ def build_accounts_panel(ui: Ui) -> AccountsPanel:
             elem_id="people-link",
         )
     panel = AccountsPanel(
-        owners, listed, chosen, mine, own, ways, via, passing, what_passes
-    )  # fmt: skip
-    _wire_add(ui, panel, (name, role, password, add), link)
+        ui, owners, listed, role, chosen, mine, own, ways, via, passing, what_passes
+    )
+    _wire_add(ui, panel, (name, password, add), link)
     # no password here for whom another vouches
     via.change(
         lambda chosen: gr.Textbox(visible=chosen == "password", value=""), via, password, **QUIET
@@ -152,7 +165,8 @@ def build_accounts_panel(ui: Ui) -> AccountsPanel:
 
 
 def _wire_add(ui: Ui, panel: AccountsPanel, form: tuple[Any, ...], link: gr.Textbox) -> None:
-    name, role, password, add = form
+    name, password, add = form
+    leads = gr.Textbox("", visible="hidden", elem_id="people-leads")
 
     @guarded
     def on_add(
@@ -164,16 +178,19 @@ def _wire_add(ui: Ui, panel: AccountsPanel, form: tuple[Any, ...], link: gr.Text
         wanted_via: Via,
     ) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
+        had_login = ui.has_login()
         added = opened.users.add(actor, wanted, wanted_role, secret, wanted_via)
         if added.account.via != "password":
             gr.Info(f"{added.account.name} may come in: send them this app's address.", duration=8)
         told = _link_box(request, added.invitation)
-        return "", "", told, *_listing(opened, actor)
+        is_shut = ui.has_login() and not had_login  # this page's next request is a stranger's
+        to = first_log_in(added.account.name) if is_shut else ""
+        return to, "", "", told, *_listing(opened, actor, has_added=True)
 
-    outputs = [name, password, link, panel.listed, panel.chosen]
-    inputs = [ui.workspace, name, role, password, panel.via]
-    add.click(on_add, inputs, outputs, **SAYING)
-    name.submit(on_add, inputs, outputs, **SAYING)
+    outputs = [leads, name, password, link, panel.listed, panel.role, panel.chosen]
+    inputs = [ui.workspace, name, panel.role, password, panel.via]
+    for press in (add.click, name.submit):
+        press(on_add, inputs, outputs, **SAYING).success(None, leads, None, js=_GO, **QUIET)
 
 
 def _wire_change(ui: Ui, panel: AccountsPanel, parts: tuple[Any, ...], link: gr.Textbox) -> None:
@@ -187,10 +204,10 @@ def _wire_change(ui: Ui, panel: AccountsPanel, parts: tuple[Any, ...], link: gr.
 
     @guarded
     def on_role(
-        request: gr.Request, workspace: str, name: str | None, role: RoleName
+        request: gr.Request, workspace: str, name: str | None, role: RoleName | None
     ) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
-        opened.users.set_role(actor, name or "", role)
+        opened.users.set_role(actor, name or "", in_view(role, "role"))
         return gr.Textbox(visible=False), *_listing(opened, actor)
 
     @guarded
@@ -203,7 +220,14 @@ def _wire_change(ui: Ui, panel: AccountsPanel, parts: tuple[Any, ...], link: gr.
             opened.users.disable(actor, name or "")
         return gr.Textbox(visible=False), *_listing(opened, actor)
 
-    outputs = [link, panel.listed, panel.chosen]
+    @guarded
+    def on_chosen(request: gr.Request, workspace: str, name: str | None) -> RoleName | None:
+        opened, actor = ui.open(request, workspace)
+        accounts = opened.users.page(actor) if name else []
+        return next((a.role for a in accounts if a.name == name and a.role), None)
+
+    panel.chosen.change(on_chosen, [ui.workspace, panel.chosen], new_role, **QUIET)
+    outputs = [link, panel.listed, panel.role, panel.chosen]
     invite.click(on_invite, [ui.workspace, panel.chosen], outputs, **SAYING)
     set_role.click(on_role, [ui.workspace, panel.chosen, new_role], outputs, **SAYING)
     shut.click(on_shut, [ui.workspace, panel.chosen], outputs, **SAYING)
@@ -220,17 +244,31 @@ def _wire_let_go(ui: Ui, panel: AccountsPanel, button: gr.Button) -> None:
     button.click(
         on_let_go,
         [ui.workspace, panel.chosen],
-        [panel.listed, panel.chosen],
+        [panel.listed, panel.role, panel.chosen],
         js=_CONFIRM_LET_GO,
         **SAYING,
     )
 
 
-def _listing(opened: Workspace, actor: Actor) -> tuple[str, Any]:
+def _listing(opened: Workspace, actor: Actor, *, has_added: bool = False) -> tuple[Any, ...]:
+    """The accounts, the roles that a new one may have, and whom to change."""
     if actor.role < Role.OWNER:
-        return "", gr.Dropdown(choices=[])
-    accounts = opened.users.page(actor)
-    return accounts_html(accounts), gr.Dropdown(choices=[a.name for a in accounts], value=None)
+        return "", gr.skip(), gr.Dropdown(choices=[])
+    accounts, ways = opened.users.page(actor), opened.users.ways(actor)
+    chosen = gr.Dropdown(choices=[a.name for a in accounts], value=None)
+    return accounts_html(accounts, ways), _role_choice(ways, has_added=has_added), chosen
+
+
+def _role_choice(ways: WaysIn, *, has_added: bool) -> Any:  # noqa: ANN401
+    """The first account is an owner's, where nobody could look after the others."""
+    if ways.needs_owner:
+        return gr.Dropdown(choices=[r for r in _ROLES if r[1] == "owner"], value="owner")
+    return gr.Dropdown(choices=_ROLES, value="reviewer") if has_added else gr.Dropdown(_ROLES)
+
+
+def first_log_in(name: str) -> str:
+    """Where whoever made the studio's first account goes next."""
+    return f"/login?{urlencode({'why': 'first', 'user': name})}"
 
 
 def _link_box(request: gr.Request, made: InvitationLink | None) -> Any:  # noqa: ANN401
@@ -245,10 +283,10 @@ def _link_box(request: gr.Request, made: InvitationLink | None) -> Any:  # noqa:
     )
 
 
-def accounts_html(accounts: list[Account]) -> str:
-    """The accounts as a table."""
+def accounts_html(accounts: list[Account], ways: WaysIn) -> str:
+    """The accounts as a table; without any, who comes in all the same."""
     if not accounts:
-        return note(_NOBODY)
+        return note(nobody(ways))
     rows = [
         [
             f"<strong>{esc(a.name)}</strong>",
@@ -260,6 +298,13 @@ def accounts_html(accounts: list[Account]) -> str:
         for a in accounts
     ]
     return table(_COLUMNS, rows)
+
+
+def nobody(ways: WaysIn) -> str:
+    """Who works here while nobody has an account."""
+    if ways.outside is not None:
+        return "Nobody has an account yet."
+    return _PASSWORD_ONLY if ways.has_password else _OPEN
 
 
 def ways_html(ways: WaysIn) -> str:
@@ -295,11 +340,14 @@ def via_dropdown(ways: WaysIn | None) -> gr.Dropdown:
     )
 
 
-def mine_html(me: Me) -> str:
-    """Who the reader is here."""
-    how = "" if me.has_account else " No account is needed on this machine or with its password."
+def mine_html(me: Me, *, has_login: bool) -> str:
+    """Who the reader is here; `has_login` says whether people log in."""
+    role = "" if me.role == me.name.casefold() else f", {esc(me.role)}"
+    how = " Nobody logs in on this machine yet." if not has_login else ""
+    if has_login and not me.has_account:
+        how = " You came in without an account of your own."
     return (
-        f'<p class="ds-note">You work here as <strong>{esc(me.name)}</strong>, {esc(me.role)}.'
+        f'<p class="ds-note">You work here as <strong>{esc(me.name)}</strong>{role}.'
         f" Your decisions carry this name.{how}</p>"
     )
 

@@ -101,7 +101,7 @@ def build_labelling_panel(ui: Ui) -> LabellingPanel:
         asked = gr.State(None)
         save = gr.Button("Save", variant="primary", elem_id="people-save")
         gr.HTML('<h3 class="ds-h3">Guidelines</h3>')
-        with gr.Row():
+        with gr.Row(elem_id="people-guide-row"):
             text = gr.Textbox(
                 label="Markdown, shown beside each record",
                 lines=10,
@@ -166,7 +166,10 @@ def _preview(text: str) -> str:
             "Nothing is shown beside the task yet. Say what to accept, what to reject and "
             "what to do in doubt."
         )
-    return f'<div class="ds-card"><div class="ds-text ds-rendered">{render(text)}</div></div>'
+    return (
+        '<p class="ds-note">Preview: what reviewers see once it is published</p>'
+        f'<div class="ds-card"><div class="ds-text ds-rendered">{render(text)}</div></div>'
+    )
 
 
 def _assignment_rows(now: LabellingSettings, names: list[str]) -> list[list[Any]]:
