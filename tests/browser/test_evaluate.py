@@ -236,6 +236,26 @@ def test_a_reload_in_mid_stream_keeps_what_was_written(tab):
     assert "quick7" in pane(tab, 2).inner_text()
 
 
+def test_run_can_be_pressed_again_after_it_was_refused(tab):
+    choose(tab, "fast", "evil")
+    run, stop = tab.locator("button#evaluate-run"), tab.locator("button#evaluate-stop")
+    ask(tab, " ")
+    tab.get_by_text("There is no question to answer").wait_for()
+    expect(run).to_be_enabled()
+    expect(stop).to_be_hidden()
+    choose(tab, "fast")
+    ask(tab, "Who answers alone?")
+    tab.get_by_text("Choose 2 to 4 different models.").wait_for()
+    expect(run).to_be_enabled()
+    expect(stop).to_be_hidden()
+    choose(tab, "fast", "evil")
+    ask(tab, "And now?")
+    pane(tab, 1).get_by_text("quick7").wait_for(timeout=60_000)
+    tab.locator("button#evaluate-vote-1").wait_for()
+    expect(run).to_be_enabled()
+    expect(stop).to_be_hidden()
+
+
 def test_two_pages_stream_at_the_same_time(tab, space, chromium, app_url):
     other_context = chromium.new_context(base_url=app_url)
     other = other_context.new_page()
@@ -256,10 +276,12 @@ def test_two_pages_stream_at_the_same_time(tab, space, chromium, app_url):
 
 def test_held_out_prompts_one_by_one_and_as_a_set(tab, space, running_app):
     choose(tab, "fast", "evil")
+    expect(tab.locator("#evaluate-example")).to_contain_text("of the snapshot by-hand")
     tab.locator("#evaluate-example input").click()
     tab.get_by_role("option", name="Held-out two?").click()
     expect(tab.locator("#evaluate-prompt textarea")).to_have_value("Held-out two?")
     tab.get_by_role("button", name="Several prompts at once").click()
+    expect(tab.locator("#evaluate-set-count")).to_contain_text("of the snapshot by-hand")
     tab.locator("button#evaluate-set-run").click()
     rows = tab.locator("#evaluate-set-table tbody tr")
     expect(rows.filter(has_text="Held-out three?")).to_have_count(1, timeout=60_000)

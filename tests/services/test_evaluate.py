@@ -413,9 +413,9 @@ def test_a_set_answers_held_out_prompts_and_resumes(workspace, owner, models):
     with pytest.raises(InvalidInput, match="held-out"):
         workspace.evaluate.compare_set(owner, ["big", "small"])
     freeze_by_hand(workspace, ["one", "two", "two", "three", "four"])
-    assert [turns[-1].content for turns in workspace.evaluate.examples(owner)] == [
-        "one", "two", "three", "four",
-    ]  # fmt: skip
+    held_out = workspace.evaluate.examples(owner)
+    assert [turns[-1].content for turns in held_out.prompts] == ["one", "two", "three", "four"]
+    assert held_out.snapshot == "s1"
     job = workspace.evaluate.compare_set(owner, ["big", "small"], count=3)
     job = workspace.jobs.wait(owner, job.id, timeout_s=20)
     assert job.state is JobState.DONE

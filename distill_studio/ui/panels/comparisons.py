@@ -10,6 +10,7 @@ from distill_studio.core.records.comparison import (
     AnswerStats,
     Comparison,
     CostKind,
+    ModelCard,
 )
 from distill_studio.services.evaluate import HeldOut
 from distill_studio.ui.html import chip, esc, note, number, table, usd
@@ -71,6 +72,18 @@ def held_out_html(figures: Sequence[HeldOut]) -> str:
             lines.append(f'<p class="ev-held"><strong>{esc(f.run)}</strong>{base}: '
                          f"{', '.join(parts)}</p>")  # fmt: skip
     return "".join(lines)
+
+
+def same_html(groups: Sequence[Sequence[ModelCard]]) -> str:
+    """A line per group of chosen models that are one and the same."""
+    return "".join(
+        note(
+            f"{' and '.join(card.label for card in group)} are the same model: where their answers"
+            " differ, that is rounding or chance.",
+            "warn",
+        )
+        for group in groups
+    )
 
 
 def link_html(comparison: Comparison, workspace: str, text: str, limit: int) -> str:
