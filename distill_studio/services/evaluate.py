@@ -23,7 +23,7 @@ from distill_studio.core.ids import new_id
 from distill_studio.core.progress import CancelToken
 from distill_studio.core.protocols import ChatModel, SamplingParams
 from distill_studio.core.records import Job, Message, Record
-from distill_studio.core.records.comparison import Comparison, ModelCard, Verdict
+from distill_studio.core.records.comparison import TIE, Comparison, ModelCard, Verdict
 from distill_studio.distill.config import METHOD_LABELS
 from distill_studio.evaluate.blind import seen_by, shuffled
 from distill_studio.evaluate.board import Board, empty_answers
@@ -191,13 +191,16 @@ class EvaluateService(Service):
         """Say which answer is better: 1 to 4, a model's id, `tie` or `both_bad`.
 
         The prompt becomes a seed, the answers pairs, the vote preferences (the winner over each
-        other answer). A later vote on the same comparison takes the earlier one's place; the
-        same `vote_id` again changes nothing.
+        other answer); where all answers have the same words, a vote for one is a tie. A later vote
+        on the same comparison takes the earlier one's place; the same `vote_id` again changes
+        nothing.
         """
         actor.require(Role.REVIEWER)
         comparison = self._stored(actor, comparison_id)
         if winner not in ("tie", "both_bad"):
-            winner = str(place_of(seen_by(comparison), winner) + 1)
+            place = place_of(seen_by(comparison), winner)
+            is_same = comparison.is_all_same and comparison.answers[place].is_ok
+            winner = TIE if is_same else str(place + 1)
         verdict = _verdict(winner, actor.user, vote_id or new_id())
         record_verdict(self.db, comparison, verdict)
         return self.get(actor, comparison_id)

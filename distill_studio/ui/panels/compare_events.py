@@ -367,10 +367,11 @@ def vote_updates(comparison: Comparison | None) -> tuple[Any, ...]:
     """Vote buttons, Continue and the line under them, for what is in view."""
     answers = comparison.answers if comparison else ()
     can_vote = comparison is not None and comparison.is_votable
+    can_prefer = can_vote and not (comparison and comparison.is_all_same)
     places = [
         gr.Button(
             f"{i + 1}  {answers[i].card.label}" if i < len(answers) else str(i + 1),
-            visible=can_vote and i < len(answers),
+            visible=can_prefer and i < len(answers),
             interactive=i < len(answers) and answers[i].is_ok,
         )
         for i in range(MOST)
@@ -378,7 +379,7 @@ def vote_updates(comparison: Comparison | None) -> tuple[Any, ...]:
     return (
         *places,
         gr.Button("T  Tie", visible=can_vote),
-        gr.Button("B  All bad", visible=can_vote),
+        gr.Button("B  All bad", visible=can_prefer),
         gr.Button(visible=bool(comparison and _continued(comparison))),
         _said(comparison),
     )
@@ -394,19 +395,34 @@ def _said(comparison: Comparison | None) -> str:
     if comparison is None or not comparison.is_final:
         return ""
     if comparison.verdict is not None:
-        return note(f"Your vote is stored; it counts in Prefer. {_IN_ARENA[comparison.is_blind]}")
+        said = f"Your vote is stored; it counts in Prefer. {_IN_ARENA[comparison.is_blind]}"
+        return note(" ".join(part for part in (_same(comparison), said) if part))
     if not comparison.is_votable:
         return note("Nothing to vote on: fewer than two answers are complete.", "warn")
-    sighted = "" if comparison.is_blind else f" {_IN_ARENA[False]}"
-    return note(f"Which answer is better? Click, or press its number, T or B.{sighted}")
+    asked = "Which answer is better? Click, or press its number, T or B."
+    if comparison.is_all_same:
+        asked = ""
+    sighted = "" if comparison.is_blind else _IN_ARENA[False]
+    return note(" ".join(part for part in (_same(comparison), asked, sighted) if part))
+
+
+def _same(comparison: Comparison) -> str:
+    """Which answers have the same words, and what a vote between them is; '' for none."""
+    if comparison.is_all_same:
+        both = len(comparison.answers) == 2
+        which = "Both" if both else "All complete"
+        return f"{which} answers are the same: a vote would count as a tie."
+    groups = [" and ".join(map(str, places)) for places in comparison.same_places]
+    return " ".join(
+        f"Answers {group} are the same: between them a vote counts as a tie." for group in groups
+    )
 
 
 def _continued(comparison: Comparison) -> list[Message]:
     """The conversation with the preferred answer; empty when none was preferred."""
-    verdict = comparison.verdict
-    if verdict is None or not verdict.winner.isdigit():
+    if not comparison.winner.isdigit():
         return []
-    best = comparison.answers[int(verdict.winner) - 1]
+    best = comparison.answers[int(comparison.winner) - 1]
     return [*comparison.messages, Message(role="assistant", content=best.text)]
 
 

@@ -98,12 +98,10 @@ def link_html(comparison: Comparison, workspace: str, text: str, limit: int) -> 
 
 def verdict_words(comparison: Comparison) -> str:
     """The reader's vote in words."""
-    verdict = comparison.verdict
-    if verdict is None:
-        return "–"
-    if verdict.winner.isdigit():
-        return comparison.answers[int(verdict.winner) - 1].card.label
-    return {"tie": "tie", "both_bad": "all bad"}[verdict.winner]
+    winner = comparison.winner
+    if winner.isdigit():
+        return comparison.answers[int(winner) - 1].card.label
+    return {"": "–", "tie": "tie", "both_bad": "all bad"}[winner]
 
 
 def _by_name(comparison: Comparison, names: Sequence[str]) -> list[str]:
