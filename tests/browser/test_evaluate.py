@@ -226,6 +226,48 @@ def test_blind_until_the_vote(tab):
     assert pane(tab, 1).locator("strong").first.inner_text() == first
 
 
+def test_equal_answers_of_one_model_are_a_tie_and_the_arena_has_room_to_say_so(
+    tab, space, running_app
+):
+    teacher = next(
+        one for one in running_app.call("teachers_page", workspace=space) if one["name"] == "fast"
+    )
+    twin = {key: teacher[key] for key in ("kind", "model", "base_url")}
+    running_app.call("teachers_save", workspace=space, teacher={**twin, "name": "twin"})
+    open_tab(tab, space)
+    choose(tab, "fast", "twin")
+    expect(tab.locator("#evaluate-held-out")).to_contain_text("fast and twin are the same model")
+    tab.get_by_label("Blind").check()
+    ask(tab, "Which of you two?")
+    tab.locator("button#evaluate-vote-tie").wait_for()
+    said = tab.locator("#evaluate-said")
+    expect(said).to_contain_text("Both answers are the same: a vote would count as a tie.")
+    expect(tab.locator("#evaluate-votes button")).to_have_count(1)
+    tab.locator("#evaluate-panes .ev-question").click()
+    tab.keyboard.press("1")  # no such button
+    tab.keyboard.press("t")
+    expect(said).to_contain_text("Your vote is stored")
+    expect(tab.locator("#evaluate-panes")).to_contain_text("twin")
+    assert tab.get_by_text("preferred", exact=True).count() == 0
+    expect(tab.locator("#evaluate-history tbody tr").first).to_contain_text("tie")
+    tab.get_by_role("button", name="Arena: models ranked by votes").click()
+    reason = tab.locator("td small", has_text="One prompt only: no interval.").first
+    reason.wait_for()
+    row = tab.locator("tr", has=reason).first
+    assert row.bounding_box()["height"] < 140
+    heads = row.locator("xpath=ancestor::table//th").all_inner_texts()
+    assert heads[-1] == "Votes of judges"
+
+
+def test_on_a_phone_the_note_on_blind_has_a_row_of_its_own(tab):
+    tab.set_viewport_size({"width": 390, "height": 844})
+    models, blind = (tab.locator(f"#evaluate-{one}").bounding_box() for one in ("models", "blind"))
+    assert blind["y"] >= models["y"] + models["height"] - 1
+    assert blind["width"] > 280
+    assert models["width"] > 280
+    assert blind["height"] < 120
+
+
 def test_a_reload_in_mid_stream_keeps_what_was_written(tab):
     choose(tab, "slow", "fast")
     ask(tab, "A long story")
