@@ -246,7 +246,7 @@ def test_equal_answers_of_one_model_are_a_tie_and_the_arena_has_room_to_say_so(
     tab.locator("#evaluate-panes .ev-question").click()
     tab.keyboard.press("1")  # no such button
     tab.keyboard.press("t")
-    expect(said).to_contain_text("Your vote is stored")
+    expect(said).to_contain_text("your vote counts as a tie. Your vote is stored")
     expect(tab.locator("#evaluate-panes")).to_contain_text("twin")
     assert tab.get_by_text("preferred", exact=True).count() == 0
     expect(tab.locator("#evaluate-history tbody tr").first).to_contain_text("tie")
@@ -255,6 +255,7 @@ def test_equal_answers_of_one_model_are_a_tie_and_the_arena_has_room_to_say_so(
     reason.wait_for()
     row = tab.locator("tr", has=reason).first
     assert row.bounding_box()["height"] < 140
+    assert row.locator("xpath=ancestor::div[1]").evaluate("e => e.scrollWidth <= e.clientWidth")
     heads = row.locator("xpath=ancestor::table//th").all_inner_texts()
     assert heads[-1] == "Votes of judges"
 

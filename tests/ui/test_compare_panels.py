@@ -293,7 +293,7 @@ def test_an_old_vote_for_one_of_two_equal_answers_is_shown_as_the_tie_that_it_is
     voted = comparison(done("a", "Same."), done("b", "Same."), winner="1")
     assert "preferred" not in panes_html(voted)
     assert "<td>tie</td>" in history_html([voted], "main")
-    assert "Both answers are the same" in vote_updates(voted)[-1]
+    assert "Both answers are the same: your vote counts as a tie." in vote_updates(voted)[-1]
     assert not as_dict(vote_updates(voted)[-2])["visible"]  # nothing to continue from
     assert "preferred" in panes_html(comparison(done("a", "x"), done("b", "x"), done("c", "y"),
                                                 winner="1"))  # fmt: skip

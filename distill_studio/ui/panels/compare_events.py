@@ -16,7 +16,7 @@ from distill_studio.core.actor import Actor
 from distill_studio.core.errors import NotFound
 from distill_studio.core.protocols import SamplingParams
 from distill_studio.core.records import Message
-from distill_studio.core.records.comparison import Comparison, ModelCard, ModelRole
+from distill_studio.core.records.comparison import TIE, Comparison, ModelCard, ModelRole
 from distill_studio.services.checkpoints import parse_name
 from distill_studio.services.evaluate import MOST
 from distill_studio.services.held_out import HeldOutPrompts
@@ -411,7 +411,8 @@ def _same(comparison: Comparison) -> str:
     if comparison.is_all_same:
         both = len(comparison.answers) == 2
         which = "Both" if both else "All complete"
-        return f"{which} answers are the same: a vote would count as a tie."
+        vote = "your vote counts" if comparison.winner == TIE else "a vote would count"
+        return f"{which} answers are the same: {vote} as a tie."
     groups = [" and ".join(map(str, places)) for places in comparison.same_places]
     return " ".join(
         f"Answers {group} are the same: between them a vote counts as a tie." for group in groups
