@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from distill_studio.core.errors import InvalidInput
-from distill_studio.core.records.comparison import Comparison
+from distill_studio.core.records.comparison import TIE, Comparison
 from distill_studio.core.records.preference import Outcome
 
-TIE = "tie"
 BOTH_BAD = "both_bad"
 
 

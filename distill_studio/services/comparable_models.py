@@ -6,7 +6,7 @@ Start from `ComparableModels.cards` (for lists) and `ComparableModels.source` (t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -21,7 +21,7 @@ from distill_studio.services.checkpoints import (
     checkpoint_name,
     checkpoint_steps,
 )
-from distill_studio.teachers.models import list_models
+from distill_studio.teachers.models import hub_id, list_models
 from distill_studio.teachers.prices import FREE, Price, price_of
 
 if TYPE_CHECKING:
@@ -82,6 +82,13 @@ class ComparableModels:
             chosen.remove(base)
         return [card.id for card in chosen]
 
+    def same(self, cards: Sequence[ModelCard]) -> list[list[ModelCard]]:
+        """Those among them that are the very same model, by group; mostly there are none."""
+        groups: dict[str, list[ModelCard]] = {}
+        for card in cards:
+            groups.setdefault(self._identity(card), []).append(card)
+        return [group for group in groups.values() if len(group) > 1]
+
     def source(self, card: ModelCard) -> Callable[[], ChatModel]:
         """A function that returns the model with its weights loaded; slow, for a thread."""
         role, _, name = card.id.partition(":")
@@ -121,6 +128,19 @@ class ComparableModels:
         model_id = self._workspace.teachers.config(name).model if is_teacher else card.model
         models = self._workspace.studio.models
         return models.resolve(model_id) if download or models.is_here(model_id) else None
+
+    def _identity(self, card: ModelCard) -> str:
+        """One text for the same weights: an id on the Hub, a folder, a name at a server."""
+        if card.step is not None:
+            return card.id
+        if not self.is_local(card):
+            return card.model
+        folder = Path(card.model).expanduser()
+        if card.role is ModelRole.STUDENT:
+            folder = self._workspace.folder / "runs" / card.model / "model"
+        elif hub := hub_id(card.model):
+            return hub
+        return str(folder.resolve())
 
     def _model(self, role: ModelRole, name: str, model_id: str) -> ChatModel:
         studio = self._workspace.studio

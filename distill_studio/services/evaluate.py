@@ -23,19 +23,20 @@ from distill_studio.core.ids import new_id
 from distill_studio.core.progress import CancelToken
 from distill_studio.core.protocols import ChatModel, SamplingParams
 from distill_studio.core.records import Job, Message, Record
-from distill_studio.core.records.comparison import Comparison, ModelCard, Verdict
+from distill_studio.core.records.comparison import TIE, Comparison, ModelCard, Verdict
 from distill_studio.distill.config import METHOD_LABELS
 from distill_studio.evaluate.blind import seen_by, shuffled
 from distill_studio.evaluate.board import Board, empty_answers
 from distill_studio.evaluate.compare import ModelSource, Started, fan_out
 from distill_studio.evaluate.duels import place_of
-from distill_studio.evaluate.prompts import held_out_prompts
 from distill_studio.services import asking_estimates as estimates
 from distill_studio.services.arena_votes import record_verdict
 from distill_studio.services.asking import Asking
 from distill_studio.services.base import Service
 from distill_studio.services.comparable_models import ComparableModels, facts_of
 from distill_studio.services.comparison_costs import costed
+from distill_studio.services.held_out import MOST as MOST_HELD_OUT
+from distill_studio.services.held_out import HeldOutPrompts, held_out
 from distill_studio.services.jobs import JobContext
 from distill_studio.services.sampling import sampling_of
 from distill_studio.services.teacher_costs import Estimate
@@ -56,7 +57,7 @@ class _Running:
 
 FEWEST, MOST = 2, 4
 COMPARE_KIND, SET_KIND = "compare", "compare_set"
-_LARGEST_SET = 500
+_LARGEST_SET = MOST_HELD_OUT
 
 
 class HeldOut(Record):
@@ -94,12 +95,21 @@ class EvaluateService(Service):
         actor.require(Role.VIEWER)
         return self.comparable.defaults(actor)
 
-    def examples(self, actor: Actor, limit: int = 8) -> list[list[Message]]:
-        """Held-out conversations: from the newest snapshot's validation split."""
+    def same(self, actor: Actor, models: list[str]) -> list[list[ModelCard]]:
+        """Those among these models that are the very same one, by group."""
         actor.require(Role.VIEWER)
-        splits = self.workspace.folder.glob("snapshots/*/validation.parquet")
-        newest = max(splits, key=lambda path: path.stat().st_mtime, default=None)
-        return held_out_prompts(newest, limit) if newest else []
+        return self.comparable.same([self.comparable.card(actor, name) for name in models])
+
+    def examples(
+        self, actor: Actor, limit: int = 8, models: list[str] | None = None
+    ) -> HeldOutPrompts:
+        """Held-out conversations that no student among these models learnt from.
+
+        They come from its own snapshot's validation split; without a student from the newest one's.
+        """
+        actor.require(Role.VIEWER)
+        cards = [self.comparable.card(actor, name) for name in models or []]
+        return held_out(self.workspace, cards, min(max(limit, 1), _LARGEST_SET))
 
     def heldout(self, actor: Actor, run_name: str) -> HeldOut:
         """A run's held-out loss before and after training (for DPO and KTO also the margin)."""
@@ -181,13 +191,16 @@ class EvaluateService(Service):
         """Say which answer is better: 1 to 4, a model's id, `tie` or `both_bad`.
 
         The prompt becomes a seed, the answers pairs, the vote preferences (the winner over each
-        other answer). A later vote on the same comparison takes the earlier one's place; the
-        same `vote_id` again changes nothing.
+        other answer); where all answers have the same words, a vote for one is a tie. A later vote
+        on the same comparison takes the earlier one's place; the same `vote_id` again changes
+        nothing.
         """
         actor.require(Role.REVIEWER)
         comparison = self._stored(actor, comparison_id)
         if winner not in ("tie", "both_bad"):
-            winner = str(place_of(seen_by(comparison), winner) + 1)
+            place = place_of(seen_by(comparison), winner)
+            is_same = comparison.is_all_same and comparison.answers[place].is_ok
+            winner = TIE if is_same else str(place + 1)
         verdict = _verdict(winner, actor.user, vote_id or new_id())
         record_verdict(self.db, comparison, verdict)
         return self.get(actor, comparison_id)
@@ -210,7 +223,7 @@ class EvaluateService(Service):
         actor.require(Role.REVIEWER)
         sampling = sampling_of(temperature, top_p, max_tokens, seed)
         cards = self._chosen(actor, models)
-        conversations = self._prompts(actor, count, prompts)
+        conversations = self._prompts(cards, count, prompts)
         return self.workspace.jobs.submit(
             actor,
             SET_KIND,
@@ -234,20 +247,24 @@ class EvaluateService(Service):
     ) -> list[Estimate]:
         """About what `evaluate_compare_set` will cost at each teacher behind a URL."""
         actor.require(Role.VIEWER)
-        cards, asked = self._chosen(actor, models), self._prompts(actor, count, prompts)
+        cards = self._chosen(actor, models)
+        asked = self._prompts(cards, count, prompts)
         return estimates.of_models(self.workspace, actor, cards, asked, max_tokens)
 
-    def _prompts(self, actor: Actor, count: int, prompts: list[str] | None) -> list[list[Message]]:
+    def _prompts(
+        self, cards: Sequence[ModelCard], count: int, prompts: list[str] | None
+    ) -> list[list[Message]]:
         """Those of a set: given, else held out."""
         if not 1 <= count <= _LARGEST_SET:
             raise InvalidInput(f"A set has 1 to {_LARGEST_SET} prompts.")
         if prompts is None:
-            found = self.examples(actor, count)
+            found = held_out(self.workspace, cards, count).prompts
         else:
             found = [_conversation(text, None) for text in prompts]
         if not found:
             raise InvalidInput(
-                "There are no held-out prompts yet.", "Freeze a snapshot first, or give prompts."
+                "There are no held-out prompts for these models yet.",
+                "Freeze a snapshot first, or give prompts.",
             )
         return found
 

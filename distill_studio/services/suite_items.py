@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from distill_studio.core.errors import InvalidInput
@@ -10,45 +11,67 @@ from distill_studio.core.records.suite import SuiteItem, SuiteScorer
 from distill_studio.seeds.columns import ColumnMapping
 from distill_studio.seeds.drafts import check_usable, open_file
 from distill_studio.seeds.rows import Draft
+from distill_studio.services.importing import ImportProblem
 from distill_studio.services.suite_scoring import right_choice
 
 MOST_ITEMS = 100_000
 _TESTS, _CHOICES = "tests", "choices"
 _SHOWN = 3  # problems named in a refusal
+_KEPT_PROBLEMS = 100
 _MOST_CHOICES = 26  # the reference may be a letter
 
 
-def read_items(path: Path, scorer: SuiteScorer, mapping: ColumnMapping | None) -> list[SuiteItem]:
-    """The prompts of a file with their references.
+@dataclass
+class ReadSuite:
+    """The prompts of a file, and the rows that cannot be used."""
+
+    items: list[SuiteItem] = field(default_factory=list)
+    left_out: int = 0
+    problems: list[ImportProblem] = field(default_factory=list)
+
+    def miss(self, line: int, reason: str) -> None:
+        """A row that cannot be used; the first ones are told."""
+        self.left_out += 1
+        if len(self.problems) < _KEPT_PROBLEMS:
+            self.problems.append(ImportProblem(line=line, reason=reason))
+
+
+def read_items(path: Path, scorer: SuiteScorer, mapping: ColumnMapping | None) -> ReadSuite:
+    """The prompts of a file with their references; rows that do not fit the scorer are left out.
 
     Raises:
-        InvalidInput: A row cannot be used with this scorer (says which), or there is none.
+        InvalidInput: No row can be used with this scorer (says why), or there is none.
     """
     file = open_file(path, mapping)
     check_usable(file)
-    items: list[SuiteItem] = []
-    problems: list[str] = []
+    found = ReadSuite()
     for row in file.rows():
-        if row.problem:
-            problems.append(f"Line {row.line}: {row.problem}")
+        problem = row.problem
         for draft in row.drafts:
             try:
-                items.append(_item(len(items), draft, scorer))
+                found.items.append(_item(len(found.items), draft, scorer))
             except ValueError as err:
-                problems.append(f"Line {row.line}: {err}")
-        if len(items) > MOST_ITEMS:
+                problem = problem or str(err)
+        if problem:
+            found.miss(row.line, problem)
+        if len(found.items) > MOST_ITEMS:
             raise InvalidInput(f"A suite may have {MOST_ITEMS:,} prompts; this file has more.")
-    if problems:
-        more = f" And {len(problems) - _SHOWN} more." if len(problems) > _SHOWN else ""
-        raise InvalidInput(
-            " ".join(problems[:_SHOWN]) + more,
-            "Every row needs a prompt and a reference that fits the scorer."
-            if scorer.needs_reference
-            else "Every row needs a prompt.",
-        )
-    if not items:
-        raise InvalidInput("There is no prompt in this file.")
-    return items
+    if not found.items:
+        raise _nothing(found, scorer)
+    return found
+
+
+def _nothing(found: ReadSuite, scorer: SuiteScorer) -> InvalidInput:
+    if not found.left_out:
+        return InvalidInput("There is no prompt in this file.")
+    said = " ".join(f"Line {one.line}: {one.reason}" for one in found.problems[:_SHOWN])
+    more = f" And {found.left_out - _SHOWN:,} more." if found.left_out > _SHOWN else ""
+    return InvalidInput(
+        said + more,
+        "No row can be used: each needs a prompt and a reference that fits the scorer."
+        if scorer.needs_reference
+        else "No row can be used: each needs a prompt.",
+    )
 
 
 def content_hash(items: Sequence[SuiteItem]) -> str:

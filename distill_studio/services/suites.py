@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import Conflict, InvalidInput, NotFound
 from distill_studio.core.records import Job
@@ -18,6 +20,7 @@ from distill_studio.services import asking_estimates as estimates
 from distill_studio.services.asking import Asking
 from distill_studio.services.base import Service
 from distill_studio.services.export import ExportFile
+from distill_studio.services.importing import ImportProblem
 from distill_studio.services.jobs import JobContext
 from distill_studio.services.memo import Memo
 from distill_studio.services.sampling import sampling_of
@@ -39,6 +42,15 @@ if TYPE_CHECKING:
 JOB_KIND = "suite"
 MOST_MODELS, MOST_SAMPLES = 8, 64
 MOST_USD = 100_000  # an hour of a machine
+
+
+class AddedSuite(Suite):
+    """A suite as it was made, and what of its file is not in it."""
+
+    left_out: int = Field(default=0, description="Rows that cannot be scored.")
+    problems: list[ImportProblem] = Field(
+        default_factory=list, description="The first 100 of these, and why."
+    )
 
 
 class SuitesService(Service):
@@ -80,19 +92,20 @@ class SuitesService(Service):
         scorer: SuiteScorer,
         name: str = "",
         mapping: ColumnMapping | None = None,
-    ) -> Suite:
+    ) -> AddedSuite:
         """Make a suite of an uploaded file (JSONL, JSON, CSV, Parquet).
 
         A row has a prompt and a reference: the right answer, the tests, or the right choice (its
         text, letter or number) with a column `choices`. For agreement and judges a prompt will do.
+        Rows that lack theirs are left out, and named.
 
         Raises:
-            InvalidInput: A row lacks its reference or a choice; says which.
+            InvalidInput: No row can be used; says why.
             Conflict: The name is taken.
         """
         actor.require(Role.REVIEWER)
         path = self.workspace.studio.uploads.path(upload_id)
-        items = read_items(path, scorer, mapping)
+        read = read_items(path, scorer, mapping)
         name = (name or path.stem).strip()[:100]
         if table.get(self.db, name) is not None:
             raise Conflict(f"A suite '{name}' exists already.", "Give this one another name.")
@@ -100,12 +113,12 @@ class SuitesService(Service):
             name=name,
             scorer=scorer,
             source=path.name,
-            content_hash=content_hash(items),
-            item_count=len(items),
+            content_hash=content_hash(read.items),
+            item_count=len(read.items),
             user=actor.user,
         )
-        table.insert(self.db, suite, items)
-        return suite
+        table.insert(self.db, suite, read.items)
+        return AddedSuite(**suite.model_dump(), left_out=read.left_out, problems=read.problems)
 
     def delete(self, actor: Actor, suite: str) -> Suite:
         """Forget a suite with all that models answered to it."""

@@ -84,7 +84,7 @@ def published(path: Path, first: int) -> tuple[list[SuiteItem], list[tuple[str, 
     answers: list[tuple[str, bool]] = []
     with path.open(encoding="utf-8") as file:
         rows = [json.loads(line) for line in file if line.strip()]
-    read = read_items(path, SuiteScorer.MATH, mapping)
+    read = read_items(path, SuiteScorer.MATH, mapping).items
     for item, row in list(zip(read, rows, strict=True))[: first or None]:
         gold = item.reference.rpartition(ANSWER)[2].strip()
         for said in row.values():
@@ -106,7 +106,7 @@ def run(path: Path, form: str, first: int = 0) -> dict[str, Any]:
         form = PUBLISHED
         items, answers = published(path, first)
     else:
-        items = read_items(path, SuiteScorer.MATH, None)[: first or None]
+        items = read_items(path, SuiteScorer.MATH, None).items[: first or None]
         answers = answers_of(items, form)
     started = time.perf_counter()
     verdicts: list[Scored] = [

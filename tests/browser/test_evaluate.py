@@ -226,6 +226,49 @@ def test_blind_until_the_vote(tab):
     assert pane(tab, 1).locator("strong").first.inner_text() == first
 
 
+def test_equal_answers_of_one_model_are_a_tie_and_the_arena_has_room_to_say_so(
+    tab, space, running_app
+):
+    teacher = next(
+        one for one in running_app.call("teachers_page", workspace=space) if one["name"] == "fast"
+    )
+    twin = {key: teacher[key] for key in ("kind", "model", "base_url")}
+    running_app.call("teachers_save", workspace=space, teacher={**twin, "name": "twin"})
+    open_tab(tab, space)
+    choose(tab, "fast", "twin")
+    expect(tab.locator("#evaluate-held-out")).to_contain_text("fast and twin are the same model")
+    tab.get_by_label("Blind").check()
+    ask(tab, "Which of you two?")
+    tab.locator("button#evaluate-vote-tie").wait_for()
+    said = tab.locator("#evaluate-said")
+    expect(said).to_contain_text("Both answers are the same: a vote would count as a tie.")
+    expect(tab.locator("#evaluate-votes button")).to_have_count(1)
+    tab.locator("#evaluate-panes .ev-question").click()
+    tab.keyboard.press("1")  # no such button
+    tab.keyboard.press("t")
+    expect(said).to_contain_text("your vote counts as a tie. Your vote is stored")
+    expect(tab.locator("#evaluate-panes")).to_contain_text("twin")
+    assert tab.get_by_text("preferred", exact=True).count() == 0
+    expect(tab.locator("#evaluate-history tbody tr").first).to_contain_text("tie")
+    tab.get_by_role("button", name="Arena: models ranked by votes").click()
+    reason = tab.locator("td small", has_text="One prompt only: no interval.").first
+    reason.wait_for()
+    row = tab.locator("tr", has=reason).first
+    assert row.bounding_box()["height"] < 140
+    assert row.locator("xpath=ancestor::div[1]").evaluate("e => e.scrollWidth <= e.clientWidth")
+    heads = row.locator("xpath=ancestor::table//th").all_inner_texts()
+    assert heads[-1] == "Votes of judges"
+
+
+def test_on_a_phone_the_note_on_blind_has_a_row_of_its_own(tab):
+    tab.set_viewport_size({"width": 390, "height": 844})
+    models, blind = (tab.locator(f"#evaluate-{one}").bounding_box() for one in ("models", "blind"))
+    assert blind["y"] >= models["y"] + models["height"] - 1
+    assert blind["width"] > 280
+    assert models["width"] > 280
+    assert blind["height"] < 120
+
+
 def test_a_reload_in_mid_stream_keeps_what_was_written(tab):
     choose(tab, "slow", "fast")
     ask(tab, "A long story")
@@ -234,6 +277,26 @@ def test_a_reload_in_mid_stream_keeps_what_was_written(tab):
     pane(tab, 1).get_by_text("stopped").wait_for(timeout=60_000)
     assert "slow3" in pane(tab, 1).inner_text()
     assert "quick7" in pane(tab, 2).inner_text()
+
+
+def test_run_can_be_pressed_again_after_it_was_refused(tab):
+    choose(tab, "fast", "evil")
+    run, stop = tab.locator("button#evaluate-run"), tab.locator("button#evaluate-stop")
+    ask(tab, " ")
+    tab.get_by_text("There is no question to answer").wait_for()
+    expect(run).to_be_enabled()
+    expect(stop).to_be_hidden()
+    choose(tab, "fast")
+    ask(tab, "Who answers alone?")
+    tab.get_by_text("Choose 2 to 4 different models.").wait_for()
+    expect(run).to_be_enabled()
+    expect(stop).to_be_hidden()
+    choose(tab, "fast", "evil")
+    ask(tab, "And now?")
+    pane(tab, 1).get_by_text("quick7").wait_for(timeout=60_000)
+    tab.locator("button#evaluate-vote-1").wait_for()
+    expect(run).to_be_enabled()
+    expect(stop).to_be_hidden()
 
 
 def test_two_pages_stream_at_the_same_time(tab, space, chromium, app_url):
@@ -256,10 +319,12 @@ def test_two_pages_stream_at_the_same_time(tab, space, chromium, app_url):
 
 def test_held_out_prompts_one_by_one_and_as_a_set(tab, space, running_app):
     choose(tab, "fast", "evil")
+    expect(tab.locator("#evaluate-example")).to_contain_text("of the snapshot by-hand")
     tab.locator("#evaluate-example input").click()
     tab.get_by_role("option", name="Held-out two?").click()
     expect(tab.locator("#evaluate-prompt textarea")).to_have_value("Held-out two?")
     tab.get_by_role("button", name="Several prompts at once").click()
+    expect(tab.locator("#evaluate-set-count")).to_contain_text("of the snapshot by-hand")
     tab.locator("button#evaluate-set-run").click()
     rows = tab.locator("#evaluate-set-table tbody tr")
     expect(rows.filter(has_text="Held-out three?")).to_have_count(1, timeout=60_000)

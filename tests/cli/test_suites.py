@@ -74,11 +74,14 @@ def test_scores_losses_and_the_way_back(studio, stub, tmp_path):
             json.dumps({"prompt": f"What is the capital of {land}?", "reference": city})
             for land, city in CAPITALS.items()
         )
+        + '\n{"prompt": "And this one?"}'
     )
     for model in ("right", "wrong"):
         studio("teacher", "add", model, "--model", model, "--url", stub.url)
     assert "suites add FILE" in studio("suites", "list").out
-    assert "capitals: 10 prompts" in studio("suites", "add", str(file), "--scorer", "exact").out
+    added = studio("suites", "add", str(file), "--scorer", "exact").out
+    assert "capitals: 10 prompts" in added
+    assert ": 1 row.\n  line 11: there is no reference answer." in added
     assert "capitals" in studio("suites", "list").out
     assert "No model was scored" in studio("suites", "show", "capitals", code=1).err
     shown = studio("suites", "score", "capitals", "teacher:right", "teacher:wrong").out

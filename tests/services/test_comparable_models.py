@@ -87,6 +87,32 @@ def test_the_base_of_a_second_stage_stands_beside_it_and_not_the_first_that_is_h
     assert workspace.evaluate.defaults(owner) == [teachers[0], "base:org/grown", "student:dpo"]
 
 
+def test_models_that_are_one_and_the_same_are_told(workspace, owner):
+    def save(name: str, kind: TeacherKind, model: str, **where: str) -> str:
+        teacher = TeacherConfig(name=name, kind=kind, model=model, **where)
+        workspace.teachers.save(owner, teacher)
+        return f"teacher:{name}"
+
+    add_run(workspace, "first")
+    starter = "base:smollm2-135m-instruct"
+    folder = str(workspace.folder / "runs" / "first" / "model")
+    by_hub_id = save("hub", TeacherKind.LOCAL, "HuggingFaceTB/SmolLM2-135M-Instruct")
+    by_folder = save("mine", TeacherKind.LOCAL, folder)
+    here = {"base_url": "http://127.0.0.1:9/v1"}
+    served = [save(name, TeacherKind.OPENAI, "m", **here) for name in ("one", "two")]
+    elsewhere = save("three", TeacherKind.OPENAI, "m", base_url="http://127.0.0.1:8/v1")
+
+    def same(*models: str) -> list[list[str]]:
+        return [[c.id for c in group] for group in workspace.evaluate.same(owner, list(models))]
+
+    assert same(starter, by_hub_id, "student:first") == [[starter, by_hub_id]]
+    assert same("student:first", starter, by_folder) == [["student:first", by_folder]]
+    assert same(*served, elsewhere) == [served]
+    assert same(elsewhere, served[0], by_folder, starter) == []
+    first = workspace.evaluate.models(owner)[0]  # what a first look compares, without a student
+    assert same(first.id, starter) == [[first.id, starter]]
+
+
 def test_held_out_figures_come_from_the_run(workspace, owner):
     add_run(workspace, "first", base="smol", loss_before=1.909, loss_after=1.767, steps=60)
     figures = workspace.evaluate.heldout(owner, "first")

@@ -345,6 +345,20 @@ def test_a_changed_mind_replaces_the_vote(workspace, owner, compared):
     assert workspace.evaluate.get(owner, compared.id).verdict.winner == "1"
 
 
+def test_a_vote_for_one_of_two_equal_answers_is_stored_as_the_tie_that_it_is(
+    workspace, owner, models
+):
+    models["student:small"] = ScriptedChatModel("small", lambda r: "Hello from the big one. ")
+    found = workspace.evaluate.compare(owner, ["big", "small"], "Say hello.", blind=True)
+    voted = workspace.evaluate.vote(owner, found.id, "2")
+    assert voted.verdict.winner == "tie"
+    assert [row[2] for row in preference_rows(workspace)] == ["tie"]
+    three = workspace.evaluate.compare(owner, ["big", "small", "raw"], "Say hello.")
+    voted = workspace.evaluate.vote(owner, three.id, "small")
+    assert voted.verdict.winner == voted.winner == "2"  # it beats the third
+    assert sorted(row[2] for row in preference_rows(workspace)) == ["tie", "tie", "win"]
+
+
 def test_both_bad_is_kept_as_such(workspace, owner, compared):
     workspace.evaluate.vote(owner, compared.id, "both_bad")
     assert {row[2] for row in preference_rows(workspace)} == {"both_bad"}
@@ -413,9 +427,9 @@ def test_a_set_answers_held_out_prompts_and_resumes(workspace, owner, models):
     with pytest.raises(InvalidInput, match="held-out"):
         workspace.evaluate.compare_set(owner, ["big", "small"])
     freeze_by_hand(workspace, ["one", "two", "two", "three", "four"])
-    assert [turns[-1].content for turns in workspace.evaluate.examples(owner)] == [
-        "one", "two", "three", "four",
-    ]  # fmt: skip
+    held_out = workspace.evaluate.examples(owner)
+    assert [turns[-1].content for turns in held_out.prompts] == ["one", "two", "three", "four"]
+    assert held_out.snapshot == "s1"
     job = workspace.evaluate.compare_set(owner, ["big", "small"], count=3)
     job = workspace.jobs.wait(owner, job.id, timeout_s=20)
     assert job.state is JobState.DONE

@@ -1,5 +1,6 @@
 """Suites: reading files, asking models once each, scoring, and what the standings say."""
 
+import json
 import math
 
 import pytest
@@ -101,6 +102,20 @@ def test_only_the_first_prompts_when_asked(workspace, owner, models, sums):
 def test_a_row_that_cannot_be_scored_is_named(workspace, owner, tmp_path, rows, scorer, said):
     with pytest.raises(InvalidInput, match=said):
         workspace.suites.add(owner, upload(workspace, tmp_path, rows), scorer)
+
+
+def test_bad_rows_are_left_out_and_named_and_the_rest_is_kept(workspace, owner, tmp_path):
+    path = tmp_path / "mixed.jsonl"
+    good = [json.dumps({"prompt": f"{n} + 1?", "reference": str(n + 1)}) for n in range(2)]
+    lines = [good[0], json.dumps({"prompt": "No answer."}), "{ not JSON", good[1], '{"other": 1}']
+    path.write_text("\n".join(lines), encoding="utf-8")
+    made = workspace.suites.add(owner, workspace.studio.uploads.add(path), SuiteScorer.MATH)
+    assert (made.item_count, made.left_out) == (2, 3)
+    assert [one.line for one in made.problems] == [2, 3, 5]
+    assert made.problems[0].reason == "there is no reference answer."
+    items = workspace.suites.items(owner, "mixed")
+    assert [(item.number, item.reference) for item in items] == [(0, "1"), (1, "2")]
+    assert workspace.suites.get(owner, "mixed").item_count == 2
 
 
 def test_the_right_choice_may_be_a_letter_a_number_or_its_text(workspace, owner, tmp_path):

@@ -181,7 +181,7 @@ def test_held_out_line():
 
 def as_dict(button) -> dict:
     return button if isinstance(button, dict) else {
-        "visible": button.visible, "interactive": button.interactive
+        "visible": button.visible, "interactive": button.interactive, "value": button.value
     }  # fmt: skip
 
 
@@ -260,3 +260,40 @@ def test_the_answers_to_compare_with_are_those_in_view():
     assert (against.value, against.choices) == ("1", [("1  a", "1"), ("2  b", "2")])
     assert not pane_updates(two, False, "2")[2].visible
     assert not pane_updates(None, True, "1")[1].visible
+
+
+def shown_buttons(*answers: Answer, winner: str = "") -> tuple[str, str]:
+    """The labels of the vote buttons in view, and the line under them."""
+    *buttons, _, said = vote_updates(comparison(*answers, winner=winner))
+    labels = [as_dict(one)["value"] for one in buttons if as_dict(one)["visible"]]
+    return ", ".join(labels), said
+
+
+def test_only_a_tie_is_offered_where_all_answers_are_the_same():
+    labels, said = shown_buttons(done("a", "Same."), done("b", " Same.\n"))
+    assert labels == "T  Tie"
+    assert "Both answers are the same: a vote would count as a tie." in said
+    assert "Which answer is better" not in said
+    failed = Answer(card=card("c"), state=AnswerState.FAILED, error="no")
+    labels, said = shown_buttons(done("a", "Same."), done("b", "Same."), failed)
+    assert labels == "T  Tie"
+    assert "All complete answers are the same" in said
+
+
+def test_where_some_answers_are_the_same_a_vote_between_them_is_a_tie():
+    labels, said = shown_buttons(done("a", "x"), done("b", "y"), done("c", "x"), done("d", "y"))
+    assert labels == "1  a, 2  b, 3  c, 4  d, T  Tie, B  All bad"
+    assert "Answers 1 and 3 are the same: between them a vote counts as a tie." in said
+    assert "Answers 2 and 4 are the same" in said
+    assert "Which answer is better" in said
+    assert "same" not in shown_buttons(done("a", "x"), done("b", "y"))[1]
+
+
+def test_an_old_vote_for_one_of_two_equal_answers_is_shown_as_the_tie_that_it_is():
+    voted = comparison(done("a", "Same."), done("b", "Same."), winner="1")
+    assert "preferred" not in panes_html(voted)
+    assert "<td>tie</td>" in history_html([voted], "main")
+    assert "Both answers are the same: your vote counts as a tie." in vote_updates(voted)[-1]
+    assert not as_dict(vote_updates(voted)[-2])["visible"]  # nothing to continue from
+    assert "preferred" in panes_html(comparison(done("a", "x"), done("b", "x"), done("c", "y"),
+                                                winner="1"))  # fmt: skip

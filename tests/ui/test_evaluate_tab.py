@@ -21,8 +21,13 @@ PARTS = ("The comparison", "The arena", "Suites", "What a student lost", "Public
 
 
 @pytest.fixture
-def view(studio, workspace: Workspace, owner: Actor) -> TabView:
-    with gr.Blocks():
+def page() -> gr.Blocks:
+    return gr.Blocks()
+
+
+@pytest.fixture
+def view(studio, workspace: Workspace, owner: Actor, page: gr.Blocks) -> TabView:
+    with page:
         chooser = gr.Dropdown([workspace.name], value=workspace.name)
         with gr.Tabs() as tabs, gr.Tab("Evaluate"):
             made = evaluate.build(Ui(studio, lambda request: owner, chooser, tabs))
@@ -53,6 +58,20 @@ def troubles(shown: dict[str, Any]) -> list[str]:
     assert len(parts) == len(PARTS)
     assert all(part.visible == bool(part.value) for part in parts)
     return [part.value for part in parts if part.value]
+
+
+def test_run_is_restored_after_an_error_too(view: TabView, page: gr.Blocks):
+    """After one the page runs what waits for a failure, and nothing that waits for the end."""
+    buttons = {"evaluate-run", "evaluate-stop"}
+    wired = [
+        (one._id, one.trigger_after, one.trigger_only_on_failure)
+        for one in page.fns.values()
+        if buttons <= {part.elem_id for part in one.outputs}
+    ]
+    asking = [number for number, after, _ in wired if after is None]
+    restoring = {(after, failed) for _, after, failed in wired if after is not None}
+    assert len(asking) == 2  # the button, and Enter
+    assert restoring == {(number, failed) for number in asking for failed in (True, False)}
 
 
 def test_all_is_well(view: TabView, workspace: Workspace):

@@ -23,6 +23,7 @@ _ROWS = {
 }  # fmt: skip
 _SOMETIMES = ("kl", "kl_from_base", "loss", "retained", "recovered", "speed", "usd")
 _GROUPS = {"name": "group", "lost": "lost", "gap": "behind by"}
+_SHOWN = 20  # left-out rows that are named
 _ROUNDS = {"number": "round", "model": "model", "score": "score", "interval": "95% interval"}
 
 
@@ -74,7 +75,17 @@ def add(
     made = session.call(
         "suites_add", upload_id=upload_id, scorer=scorer.value, name=name or file.stem
     )
-    session.answer(made, lambda: print(f"{clean(made['name'])}: {made['item_count']:,} prompts."))
+    session.answer(made, lambda: print(_added(made)))
+
+
+def _added(made: dict[str, Any]) -> str:
+    """A suite's prompts, and the first rows of its file that are not among them."""
+    lines = [f"{clean(made['name'])}: {made['item_count']:,} prompts."]
+    if count := made["left_out"]:
+        rows = "1 row" if count == 1 else f"{count:,} rows"
+        lines.append(f"Left out, as they cannot be scored: {rows}.")
+    lines += [f"  line {one['line']}: {clean(one['reason'])}" for one in made["problems"][:_SHOWN]]
+    return "\n".join(lines)
 
 
 def score(

@@ -10,6 +10,8 @@ from distill_studio.core.ids import new_id
 from distill_studio.core.records.base import Record, utc_now
 from distill_studio.core.records.seed import Message
 
+TIE = "tie"
+
 
 class ModelRole(StrEnum):
     """Which part a model plays in a comparison."""
@@ -136,3 +138,25 @@ class Comparison(Record):
     def is_votable(self) -> bool:
         """True when at least two answers are complete."""
         return sum(answer.is_ok for answer in self.answers) >= 2
+
+    @property
+    def same_places(self) -> list[list[int]]:
+        """Places, from 1, of complete answers with the same words, by group."""
+        groups: dict[str, list[int]] = {}
+        for place, answer in enumerate(self.answers, start=1):
+            if answer.is_ok:
+                groups.setdefault(answer.text.strip(), []).append(place)
+        return [places for places in groups.values() if len(places) > 1]
+
+    @property
+    def is_all_same(self) -> bool:
+        """True when all complete answers have the same words: nothing can be preferred."""
+        return [len(places) for places in self.same_places] == [
+            sum(answer.is_ok for answer in self.answers)
+        ]
+
+    @property
+    def winner(self) -> str:
+        """What the reader's vote counts as: a place from 1, tie, both_bad, or '' for no vote."""
+        said = self.verdict.winner if self.verdict else ""
+        return TIE if said.isdigit() and self.is_all_same else said

@@ -17,7 +17,7 @@ from distill_studio.ui.panels.ranking_html import (
 )
 
 _VOTERS_NAMED = 8
-_HEAD = (*STRENGTH_HEAD, "Win rate", "At equal length", "Votes of people", "Votes of judges", "")
+_HEAD = (*STRENGTH_HEAD, "Win rate", "At equal length", "Votes of people", "Votes of judges")
 
 
 def arena_html(report: ArenaReport) -> str:
@@ -39,7 +39,6 @@ def arena_html(report: ArenaReport) -> str:
             else f'<span class="ag-none">–<small>{esc(row.equal_length.why)}</small></span>',
             number(row.people_votes),
             number(row.judge_votes),
-            esc(row.why if row.model != report.anchor else ""),
         ]
         for cells, row in zip(strength_cells(report.rows, report.anchor), report.rows, strict=True)
     ]

@@ -16,14 +16,20 @@ from distill_studio.core.actor import Actor
 from distill_studio.core.errors import NotFound
 from distill_studio.core.protocols import SamplingParams
 from distill_studio.core.records import Message
-from distill_studio.core.records.comparison import Comparison, ModelCard, ModelRole
+from distill_studio.core.records.comparison import TIE, Comparison, ModelCard, ModelRole
 from distill_studio.services.checkpoints import parse_name
 from distill_studio.services.evaluate import MOST
+from distill_studio.services.held_out import HeldOutPrompts
 from distill_studio.services.teacher_costs import Estimate
 from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import Ui
 from distill_studio.ui.html import empty_state, note
-from distill_studio.ui.panels.comparisons import held_out_html, history_html, set_html
+from distill_studio.ui.panels.comparisons import (
+    held_out_html,
+    history_html,
+    same_html,
+    set_html,
+)
 from distill_studio.ui.panels.jobs import JobsPanel
 from distill_studio.ui.panels.side_by_side import conversation_html, panes_html
 
@@ -94,9 +100,14 @@ class Widgets:
     @property
     def shown(self) -> list[Any]:
         """What `CompareEvents.show` fills."""
-        top = [self.models, self.no_student, self.held_out, self.example]
+        top = [self.models, self.no_student, *self.of_models]
         lists = [self.history, *self.panel.shown, self.set_table]
         return [*top, *lists, *self.view_outputs]
+
+    @property
+    def of_models(self) -> list[Any]:
+        """What follows from the choice of models."""
+        return [self.held_out, self.example, self.count]
 
 
 class CompareEvents:
@@ -127,13 +138,10 @@ class CompareEvents:
         value: dict[str, Any] = {}
         if is_first and len(kept) < 2:
             value["value"] = kept = opened.evaluate.defaults(actor)
-        turns = opened.evaluate.examples(actor, _EXAMPLES)
-        examples = [(_short(t[-1].content), _packed(t)) for t in turns]
         values = (
             gr.Dropdown(choices=[(_choice(card), card.id) for card in cards], **value),
             gr.Row(visible=not any(card.role is ModelRole.STUDENT for card in cards)),
-            self.held_out(request, workspace, kept),
-            gr.Dropdown(choices=examples, value=None, visible=bool(examples)),
+            *self.on_models(request, workspace, kept),
             self._history(request, workspace),
             *self._panel.show(request, workspace),
             self.newest_set(request, workspace),
@@ -158,12 +166,16 @@ class CompareEvents:
                 self._greeted.popitem(last=False)
         return is_first
 
-    def held_out(self, request: gr.Request, workspace: str, chosen: list[str] | None) -> str:
-        """A line per chosen student: its held-out figures before and after training."""
+    def on_models(
+        self, request: gr.Request, workspace: str, chosen: list[str] | None
+    ) -> tuple[Any, ...]:
+        """A line per chosen student, what equal models are, prompts no student learnt from."""
         opened, actor = self._ui.open(request, workspace)
         students = [name.partition(":")[2] for name in chosen or [] if name.startswith("student:")]
         runs = [run for run, step in map(parse_name, students) if step is None]
-        return held_out_html([opened.evaluate.heldout(actor, run) for run in runs])
+        figures = held_out_html([opened.evaluate.heldout(actor, run) for run in runs])
+        found = opened.evaluate.examples(actor, _EXAMPLES, chosen)
+        return (figures + same_html(opened.evaluate.same(actor, chosen or [])), *_prompts_of(found))
 
     def newest_set(self, request: gr.Request, workspace: str) -> str:
         """The table of the newest prompt set."""
@@ -206,13 +218,17 @@ class CompareEvents:
         text: str,
         *sampling: Any,  # noqa: ANN401  (four widgets' values)
     ) -> AsyncIterator[tuple[Any, ...]]:
-        """Stream all answers into the panes; one event, so that no model waits for another."""
-        yield gr.skip(), "", gr.Button(interactive=False), gr.Button(visible=True)
+        """Stream all answers into the panes; one event, so that no model waits for another.
+
+        The page is busy from the first frame on: what is refused comes before it.
+        """
         opened, actor = self._ui.open(request, workspace)
         messages = [Message(**turn) for turn in turns] + [Message(role="user", content=text or "")]
         settings = _sampling(*sampling)
+        buttons: tuple[Any, ...] = (gr.Button(interactive=False), gr.Button(visible=True))
         async for frame in opened.evaluate.stream(actor, chosen or [], messages, settings, blind):
-            yield panes_html(frame), frame.id, gr.skip(), gr.skip()
+            yield panes_html(frame), frame.id, *buttons
+            buttons = (gr.skip(), gr.skip())
 
     def after_run(
         self, request: gr.Request, workspace: str, name: str, is_marked: bool, against: str | None
@@ -351,10 +367,11 @@ def vote_updates(comparison: Comparison | None) -> tuple[Any, ...]:
     """Vote buttons, Continue and the line under them, for what is in view."""
     answers = comparison.answers if comparison else ()
     can_vote = comparison is not None and comparison.is_votable
+    can_prefer = can_vote and not (comparison and comparison.is_all_same)
     places = [
         gr.Button(
             f"{i + 1}  {answers[i].card.label}" if i < len(answers) else str(i + 1),
-            visible=can_vote and i < len(answers),
+            visible=can_prefer and i < len(answers),
             interactive=i < len(answers) and answers[i].is_ok,
         )
         for i in range(MOST)
@@ -362,7 +379,7 @@ def vote_updates(comparison: Comparison | None) -> tuple[Any, ...]:
     return (
         *places,
         gr.Button("T  Tie", visible=can_vote),
-        gr.Button("B  All bad", visible=can_vote),
+        gr.Button("B  All bad", visible=can_prefer),
         gr.Button(visible=bool(comparison and _continued(comparison))),
         _said(comparison),
     )
@@ -378,19 +395,35 @@ def _said(comparison: Comparison | None) -> str:
     if comparison is None or not comparison.is_final:
         return ""
     if comparison.verdict is not None:
-        return note(f"Your vote is stored; it counts in Prefer. {_IN_ARENA[comparison.is_blind]}")
+        said = f"Your vote is stored; it counts in Prefer. {_IN_ARENA[comparison.is_blind]}"
+        return note(" ".join(part for part in (_same(comparison), said) if part))
     if not comparison.is_votable:
         return note("Nothing to vote on: fewer than two answers are complete.", "warn")
-    sighted = "" if comparison.is_blind else f" {_IN_ARENA[False]}"
-    return note(f"Which answer is better? Click, or press its number, T or B.{sighted}")
+    asked = "Which answer is better? Click, or press its number, T or B."
+    if comparison.is_all_same:
+        asked = ""
+    sighted = "" if comparison.is_blind else _IN_ARENA[False]
+    return note(" ".join(part for part in (_same(comparison), asked, sighted) if part))
+
+
+def _same(comparison: Comparison) -> str:
+    """Which answers have the same words, and what a vote between them is; '' for none."""
+    if comparison.is_all_same:
+        both = len(comparison.answers) == 2
+        which = "Both" if both else "All complete"
+        vote = "your vote counts" if comparison.winner == TIE else "a vote would count"
+        return f"{which} answers are the same: {vote} as a tie."
+    groups = [" and ".join(map(str, places)) for places in comparison.same_places]
+    return " ".join(
+        f"Answers {group} are the same: between them a vote counts as a tie." for group in groups
+    )
 
 
 def _continued(comparison: Comparison) -> list[Message]:
     """The conversation with the preferred answer; empty when none was preferred."""
-    verdict = comparison.verdict
-    if verdict is None or not verdict.winner.isdigit():
+    if not comparison.winner.isdigit():
         return []
-    best = comparison.answers[int(verdict.winner) - 1]
+    best = comparison.answers[int(comparison.winner) - 1]
     return [*comparison.messages, Message(role="assistant", content=best.text)]
 
 
@@ -398,6 +431,24 @@ def _context_updates(turns: list[Message]) -> tuple[Any, ...]:
     """The conversation before the prompt: its state, its view, and Start anew."""
     kept = [turn.model_dump() for turn in turns]
     return kept, conversation_html(turns) if turns else "", gr.Button(visible=bool(turns))
+
+
+def _prompts_of(found: HeldOutPrompts) -> tuple[Any, ...]:
+    """The menu of held-out prompts and the number of a set's, named after their snapshot."""
+    choices = [(_short(turns[-1].content), _packed(turns)) for turns in found.prompts]
+    of = f" of the snapshot {found.snapshot}" if found.snapshot else ""
+    gone = ", ".join(found.unknown)
+    info = f"What {gone} learnt from is gone: it may be among these." if gone else ""
+    return (
+        gr.Dropdown(
+            choices,
+            value=None,
+            label=f"Or take a held-out prompt{of}",
+            info=info,
+            visible=bool(choices),
+        ),
+        gr.Slider(label=f"Held-out prompts{of}", info=info),
+    )
 
 
 def _choice(card: ModelCard) -> str:

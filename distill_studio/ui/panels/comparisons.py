@@ -10,6 +10,7 @@ from distill_studio.core.records.comparison import (
     AnswerStats,
     Comparison,
     CostKind,
+    ModelCard,
 )
 from distill_studio.services.evaluate import HeldOut
 from distill_studio.ui.html import chip, esc, note, number, table, usd
@@ -73,6 +74,18 @@ def held_out_html(figures: Sequence[HeldOut]) -> str:
     return "".join(lines)
 
 
+def same_html(groups: Sequence[Sequence[ModelCard]]) -> str:
+    """A line per group of chosen models that are one and the same."""
+    return "".join(
+        note(
+            f"{' and '.join(card.label for card in group)} are the same model: where their answers"
+            " differ, that is rounding or chance.",
+            "warn",
+        )
+        for group in groups
+    )
+
+
 def link_html(comparison: Comparison, workspace: str, text: str, limit: int) -> str:
     """A permalink; inside the page a click opens it without a reload."""
     name = esc(comparison.id)
@@ -85,12 +98,10 @@ def link_html(comparison: Comparison, workspace: str, text: str, limit: int) -> 
 
 def verdict_words(comparison: Comparison) -> str:
     """The reader's vote in words."""
-    verdict = comparison.verdict
-    if verdict is None:
-        return "–"
-    if verdict.winner.isdigit():
-        return comparison.answers[int(verdict.winner) - 1].card.label
-    return {"tie": "tie", "both_bad": "all bad"}[verdict.winner]
+    winner = comparison.winner
+    if winner.isdigit():
+        return comparison.answers[int(winner) - 1].card.label
+    return {"": "–", "tie": "tie", "both_bad": "all bad"}[winner]
 
 
 def _by_name(comparison: Comparison, names: Sequence[str]) -> list[str]:

@@ -116,8 +116,13 @@ def examples_html(preview: ImportPreview) -> str:
 
 def problems_html(counts: ImportCounts, row_word: str = "Line") -> str:
     """The rows that cannot go in, with line and reason, and those that go in with a remark."""
-    out = _listed_rows(counts.problems, counts.problem_count, "cannot go in", row_word)
+    out = left_out_html(counts.problems, counts.problem_count, row_word)
     return out + _listed_rows(counts.remarks, counts.remark_count, "with a remark", row_word)
+
+
+def left_out_html(problems: list[ImportProblem], total: int, row_word: str = "Line") -> str:
+    """The rows that cannot go in, with line and reason; '' for none."""
+    return _listed_rows(problems, total, "cannot go in", row_word)
 
 
 def _listed_rows(rows: list[ImportProblem], total: int, what: str, row_word: str) -> str:

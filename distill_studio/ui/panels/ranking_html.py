@@ -45,6 +45,10 @@ class Rated(Protocol):
     def high(self) -> float | None:
         """Upper end; None: open."""
 
+    @property
+    def why(self) -> str:
+        """In words, where the rating or an end is missing."""
+
 
 def ranking_html(report: RankingReport) -> str:
     """Strengths with intervals, win rates of each against each, rates at equal length."""
@@ -55,17 +59,14 @@ def ranking_html(report: RankingReport) -> str:
             "Answers of two teachers to the same prompts, and votes on them, make a ranking.",
         ) + sighted_html(report)
     cells = strength_cells(ranking.strengths, ranking.anchor)
-    rows = [
-        [*first, number(s.n), esc(s.why if s.model != ranking.anchor else "")]
-        for first, s in zip(cells, ranking.strengths, strict=True)
-    ]
+    rows = [[*first, number(s.n)] for first, s in zip(cells, ranking.strengths, strict=True)]
     head = note(
         f"From {number(ranking.n)} comparisons of {SOURCES[report.sources]} on"
         f" {number(ranking.prompts)} prompts, by "
         + ", ".join(f"{name} ({number(n)})" for name, n in list(report.voters.items())[:8])
         + "."
     )
-    strengths = table([*STRENGTH_HEAD, "Compared", ""], rows)
+    strengths = table([*STRENGTH_HEAD, "Compared"], rows)
     matrix = matrix_html(report.rates, [s.model for s in ranking.strengths])
     return head + sighted_html(report) + strengths + note(EXPLAINED) + matrix + _controlled(report)
 
@@ -111,7 +112,7 @@ def strength_cells(rows: Sequence[Rated], anchor: str) -> list[list[str]]:
             number(place),
             esc(row.model) + (" " + chip("anchor") if row.model == anchor else ""),
             f'<b class="ag-whole">{number(row.rating)}</b>',
-            f'<span class="ag-whole">{_rating_interval(row)}</span>',
+            _interval_cell(row, "" if row.model == anchor else row.why),
             _strength_svg(row, scale),
         ]
         for place, row in enumerate(rows, start=1)
@@ -129,6 +130,12 @@ def matrix_html(rates: Sequence[WinRate], models: Sequence[str]) -> str:
     ]
     head = "Win rates: row against column, with n and what was won / tied / lost"
     return f'<h4 class="ag-h4">{head}</h4>' + table(["", *names], rows)
+
+
+def _interval_cell(s: Rated, why: str) -> str:
+    """The interval, and under it why it has no end, or is none."""
+    interval = f'<span class="ag-whole">{_rating_interval(s)}</span>'
+    return f'<span class="ag-none">{interval}<small>{esc(why)}</small></span>' if why else interval
 
 
 def _rating_interval(s: Rated) -> str:

@@ -64,8 +64,7 @@ def conversation_html(messages: Sequence[Message]) -> str:
 def pane_html(comparison: Comparison, index: int, against: int = 0) -> str:
     """One answer with its model, text and figures; `against` as in `panes_html`."""
     answer = comparison.answers[index]
-    verdict = comparison.verdict
-    is_winner = verdict is not None and verdict.winner == str(index + 1)
+    is_winner = comparison.winner == str(index + 1)
     marks = chip("preferred", "good") if is_winner else ""
     if answer.is_cut:
         marks += chip(CUT_OFF, "warn")

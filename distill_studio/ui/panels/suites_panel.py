@@ -17,6 +17,7 @@ from distill_studio.ui.html import note
 from distill_studio.ui.panels import suites_html as draw
 from distill_studio.ui.panels.costs import show_cost
 from distill_studio.ui.panels.export_html import file_link
+from distill_studio.ui.panels.import_html import left_out_html
 from distill_studio.ui.panels.jobs import build_jobs_panel
 
 _ID = "evaluate-suite"
@@ -236,6 +237,8 @@ class SuitesPanel:
         stored = self._ui.keep(actor, [path])
         made = opened.suites.add(actor, stored, SuiteScorer(scorer), name or "")
         said = note(f"{made.name}: {made.item_count:,} prompts.", "good")
+        row_word = "Row" if made.source.endswith(".parquet") else "Line"
+        said += left_out_html(made.problems, made.left_out, row_word)
         suites = self._suites(opened, actor, made.name)
         return (said, None, "", *suites, *self._view(opened, actor, made.name, None))
 

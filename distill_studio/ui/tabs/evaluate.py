@@ -240,13 +240,17 @@ def _links(elem_id: str) -> gr.HTML:
 
 def _wire_asking(ui: Ui, w: Widgets, events: CompareEvents) -> None:
     asked = [ui.workspace, w.models, w.blind, w.context, w.prompt, *w.sampling]
+    streamed = [w.panes, w.current, w.run, w.stop]
+    restored = [w.run, w.stop, *w.pane_outputs, *w.vote_outputs, w.history]
     for start in (w.run.click, w.prompt.submit):
-        start(guarded(events.on_run), asked, [w.panes, w.current, w.run, w.stop], **_STREAM).then(
-            guarded(events.after_run),
-            [ui.workspace, w.current, *w.marking],
-            [w.run, w.stop, *w.pane_outputs, *w.vote_outputs, w.history],
-            **QUIET,
-        )
+        asking = start(guarded(events.on_run), asked, streamed, **_STREAM)
+        for ended in (asking.then, asking.failure):  # after an error the page runs no `then`
+            ended(
+                guarded(events.after_run),
+                [ui.workspace, w.current, *w.marking],
+                restored,
+                **QUIET,
+            )
     w.stop.click(guarded(events.on_stop), [ui.workspace, w.current], None, **SAYING)
     turn_outputs = [w.prompt, w.context, w.earlier, w.fresh]
     w.example.input(guarded(events.on_example), w.example, turn_outputs, **QUIET)
@@ -267,7 +271,7 @@ def _wire_looking(ui: Ui, w: Widgets, events: CompareEvents) -> None:
     for links in (w.history, w.set_table):
         shown = [ui.workspace, *w.marking]
         links.select(guarded(events.on_open), shown, w.view_outputs, **QUIET)
-    w.models.change(guarded(events.held_out), [ui.workspace, w.models], w.held_out, **QUIET)
+    w.models.change(guarded(events.on_models), [ui.workspace, w.models], w.of_models, **QUIET)
     w.current.change(None, w.current, None, js=_FOLLOW, **QUIET)
     w.panel.state.change(guarded(events.newest_set), ui.workspace, w.set_table, **QUIET)
     w.to_distill.click(lambda: gr.Tabs(selected="distill"), None, ui.tabs, **QUIET)
