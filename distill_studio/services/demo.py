@@ -149,7 +149,8 @@ class DemoService(Service):
     def _curate(self, done: _Done) -> str:
         done.follow("curate", lambda: self.workspace.curate.dedup(done.actor, "prompt"))
         counts = self.workspace.overview.counts(done.actor)
-        return f"{counts['filtered']} filtered, {counts['duplicate']} near-duplicates set aside"
+        near = "near-duplicate" if counts["duplicate"] == 1 else "near-duplicates"
+        return f"{counts['filtered']} filtered, {counts['duplicate']} {near} set aside"
 
     def _review(self, done: _Done) -> str:
         query = PairQuery(status=PairStatus.PENDING, curation="kept")
