@@ -92,6 +92,19 @@ class DemoService(Service):
             return demo.jobs.revive(actor, found[0])
         return demo.jobs.resume(actor, found[0].id)
 
+    def stop(self, actor: Actor) -> Job:
+        """Ask the demo to stop; what it has made stays, and `start` goes on with it.
+
+        Raises:
+            InvalidInput: It does not run.
+        """
+        actor.require(Role.REVIEWER)
+        demo = self.workspace.studio.demo_workspace()
+        found = demo.jobs.page(actor, kinds=["demo"], active=True, limit=1) if demo else []
+        if demo is None or not found:
+            raise InvalidInput("The demo does not run.")
+        return demo.jobs.cancel(actor, found[0].id)
+
     def state(self, actor: Actor) -> DemoState:
         """The demo's job, its stage, and what each finished stage brought."""
         actor.require(Role.VIEWER)
