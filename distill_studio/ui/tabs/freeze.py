@@ -141,9 +141,10 @@ def build(ui: Ui) -> TabView:
         request: gr.Request, workspace: str, wanted: str, part: str, number: float | None
     ) -> tuple[Any, str]:
         pages, html = view.rows(request, workspace, wanted, part, number)
-        # what is typed stays as it is, unless there is no such page
-        beyond = {"value": pages} if number and number > pages else {}
-        return gr.Number(label=_page_label(pages), **beyond), html
+        label = _page_label(pages)
+        if number and number > pages:
+            return gr.Number(pages, label=label), html
+        return gr.Number(label=label), html  # what is typed stays as it is
 
     @guarded
     def on_pack(request: gr.Request, workspace: str, wanted: str) -> str:
