@@ -67,7 +67,7 @@ def _pair(unit: Unit, draft: Draft, origin: Provenance) -> Pair:
         answer=reply.text if draft.answer is None else draft.answer,
         reasoning=reply.reasoning if draft.reasoning is None else draft.reasoning,
         topic=draft.topic or seed.topic,
-        source=origin.recipe,
+        source=unit.seed.source if draft.seed is None else unit.seed.source or "generated",
         teacher=draft.teacher or unit.teacher,
         model=reply.model,
         recipe=origin.recipe,

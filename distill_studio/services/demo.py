@@ -94,6 +94,19 @@ class DemoService(Service):
             return demo.jobs.revive(actor, found[0])
         return demo.jobs.resume(actor, found[0].id)
 
+    def stop(self, actor: Actor) -> Job:
+        """Ask the demo to stop; what it has made stays, and `start` goes on with it.
+
+        Raises:
+            InvalidInput: It does not run.
+        """
+        actor.require(Role.REVIEWER)
+        demo = self.workspace.studio.demo_workspace()
+        found = demo.jobs.page(actor, kinds=["demo"], active=True, limit=1) if demo else []
+        if demo is None or not found:
+            raise InvalidInput("The demo does not run.")
+        return demo.jobs.cancel(actor, found[0].id)
+
     def state(self, actor: Actor) -> DemoState:
         """The demo's job, its stage, and what each finished stage brought."""
         actor.require(Role.VIEWER)
@@ -151,7 +164,8 @@ class DemoService(Service):
     def _curate(self, done: _Done) -> str:
         done.follow("curate", lambda: self.workspace.curate.dedup(done.actor, "prompt"))
         counts = self.workspace.overview.counts(done.actor)
-        return f"{counts['filtered']} filtered, {counts['duplicate']} near-duplicates set aside"
+        near = "near-duplicate" if counts["duplicate"] == 1 else "near-duplicates"
+        return f"{counts['filtered']} filtered, {counts['duplicate']} {near} set aside"
 
     def _review(self, done: _Done) -> str:
         query = PairQuery(status=PairStatus.PENDING, curation="kept")

@@ -33,6 +33,7 @@ SnapshotFormat = Literal["zip", "jsonl", "parquet"]
 StudentKind = Literal["merged", "adapter"]
 Tool = Literal["llama_factory", "axolotl", "unsloth"]
 _PAGE_ROWS = 1000
+_FIRST_ROWS = 3  # of a preview
 _PAIR_FACTS = (
     "seed_id", "reasoning", "topic", "source", "teacher", "model", "recipe", "status",
     "curation", "reject_reason", "decided_by",
@@ -57,6 +58,13 @@ class ExportFile(Record):
     )
 
 
+class ExportPreview(Record):
+    """What an export would hold."""
+
+    rows: int = Field(description="Rows that match.")
+    first: list[dict[str, Any]] = Field(description="The first few as they would be written.")
+
+
 class ExportService(Service):
     """Export: pairs, preferences and snapshots as files."""
 
@@ -73,15 +81,27 @@ class ExportService(Service):
     ) -> ExportFile:
         """Write all pairs that match a query (or exactly the given ids), oldest first."""
         actor.require(Role.VIEWER)
-        options = FreezeOptions(include_reasoning=include_reasoning)
         wanted = self.workspace.labelling.visible_pairs(actor, query or PairQuery())
-        shape = STYLES[style]
-        schema = _with_facts(shape.schema, _PAIR_FACTS)
         pages = (
-            [shape.to_row(pair, options) | _pair_facts(pair) for pair in page]
-            for page in self._pair_pages(wanted, ids)
+            _pair_rows(page, style, include_reasoning) for page in self._pair_pages(wanted, ids)
         )
-        return self._write(f"pairs-{style}", format, schema, pages)
+        return self._write(f"pairs-{style}", format, _pair_schema(style), pages)
+
+    def preview_pairs(
+        self,
+        actor: Actor,
+        query: PairQuery | None = None,
+        style: PairStyle = "messages",
+        include_reasoning: bool = False,
+    ) -> ExportPreview:
+        """How many rows `pairs` would write, and the first of them; writes nothing."""
+        actor.require(Role.VIEWER)
+        wanted = self.workspace.labelling.visible_pairs(actor, query or PairQuery())
+        page = next(self._pair_pages(wanted, None, _FIRST_ROWS), [])
+        rows = _pair_rows(page, style, include_reasoning)
+        return ExportPreview(
+            rows=pair_table.count(self.db, wanted), first=_ordered(_pair_schema(style), rows)
+        )
 
     def preferences(
         self, actor: Actor, format: FileFormat = "jsonl", query: PreferenceQuery | None = None
@@ -91,10 +111,20 @@ class ExportService(Service):
         A reviewer from whom others' are kept gets their own alone.
         """
         actor.require(Role.VIEWER)
-        schema = _with_facts(preference.SCHEMA, _PREFERENCE_FACTS)
         wanted = self.workspace.labelling.visible(actor, query or PreferenceQuery())
         pages = self._preference_pages(wanted)
-        return self._write("preferences", format, schema, pages)
+        return self._write("preferences", format, _PREFERENCE_SCHEMA, pages)
+
+    def preview_preferences(
+        self, actor: Actor, query: PreferenceQuery | None = None
+    ) -> ExportPreview:
+        """How many rows `preferences` would write, and the first of them; writes nothing."""
+        actor.require(Role.VIEWER)
+        wanted = self.workspace.labelling.visible(actor, query or PreferenceQuery())
+        rows = next(self._preference_pages(wanted, _FIRST_ROWS), [])
+        return ExportPreview(
+            rows=preference_table.count(self.db, wanted), first=_ordered(_PREFERENCE_SCHEMA, rows)
+        )
 
     def snapshot(self, actor: Actor, name: str, format: SnapshotFormat = "zip") -> ExportFile:
         """Write a snapshot: the whole folder as a ZIP, or its rows with their split."""
@@ -169,25 +199,29 @@ class ExportService(Service):
     def _folder(self) -> Path:
         return self.workspace.folder / "exports"
 
-    def _pair_pages(self, query: PairQuery, ids: list[str] | None) -> Iterator[list[Pair]]:
+    def _pair_pages(
+        self, query: PairQuery, ids: list[str] | None, page_rows: int = _PAGE_ROWS
+    ) -> Iterator[list[Pair]]:
         if ids is not None:
             for start in range(0, len(ids), _PAGE_ROWS):
                 yield pair_table.get(self.db, ids[start : start + _PAGE_ROWS])
             return
         after = ""
         while True:
-            where = {"after": after, "limit": _PAGE_ROWS, "newest_first": False}
+            where = {"after": after, "limit": page_rows, "newest_first": False}
             page = pair_table.page(self.db, query.model_copy(update=where))
             if page:
                 yield page
-            if len(page) < _PAGE_ROWS:
+            if len(page) < page_rows:
                 return
             after = page[-1].id
 
-    def _preference_pages(self, query: PreferenceQuery) -> Iterator[Rows]:
+    def _preference_pages(
+        self, query: PreferenceQuery, page_rows: int = _PAGE_ROWS
+    ) -> Iterator[Rows]:
         after = ""
         while True:
-            where = {"after": after, "limit": _PAGE_ROWS, "newest_first": False}
+            where = {"after": after, "limit": page_rows, "newest_first": False}
             page = preference_table.page(self.db, query.model_copy(update=where))
             wanted = [i for p in page for i in (p.chosen_pair_id, p.rejected_pair_id)]
             found = {pair.id: pair for pair in pair_table.get(self.db, wanted)}
@@ -196,7 +230,7 @@ class ExportService(Service):
                 for p in page
                 if p.chosen_pair_id in found and p.rejected_pair_id in found
             ]
-            if len(page) < _PAGE_ROWS:
+            if len(page) < page_rows:
                 return
             after = page[-1].id
 
@@ -231,13 +265,21 @@ class ExportService(Service):
         return self._folder / f"{stem}-{utc_now():%Y%m%d-%H%M%S-%f}.{ending}"
 
 
+def json_line(row: dict[str, Any]) -> str:
+    """A row as a line of a JSON Lines file."""
+    return json.dumps(row, ensure_ascii=False)
+
+
+def _ordered(schema: pa.Schema, rows: Rows) -> Rows:
+    """The rows with all columns, in the order of the file."""
+    return [{name: row.get(name) for name in schema.names} for row in rows]
+
+
 def _write_jsonl(path: Path, schema: pa.Schema, pages: Iterator[Rows]) -> int:
     count = 0
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for page in pages:
-            for row in page:
-                ordered = {name: row.get(name) for name in schema.names}
-                file.write(json.dumps(ordered, ensure_ascii=False) + "\n")
+            file.writelines(json_line(row) + "\n" for row in _ordered(schema, page))
             count += len(page)
     return count
 
@@ -263,8 +305,19 @@ def _with_facts(schema: pa.Schema, facts: tuple[str, ...]) -> pa.Schema:
     return pa.schema([*schema, *(pa.field(name, pa.string()) for name in facts)])
 
 
-def _pair_facts(pair: Pair) -> dict[str, str]:
-    return {name: str(getattr(pair, name)) for name in _PAIR_FACTS}
+_PREFERENCE_SCHEMA = _with_facts(preference.SCHEMA, _PREFERENCE_FACTS)
+
+
+def _pair_schema(style: PairStyle) -> pa.Schema:
+    return _with_facts(STYLES[style].schema, _PAIR_FACTS)
+
+
+def _pair_rows(page: list[Pair], style: PairStyle, include_reasoning: bool) -> Rows:
+    options, shape = FreezeOptions(include_reasoning=include_reasoning), STYLES[style]
+    return [
+        shape.to_row(pair, options) | {name: str(getattr(pair, name)) for name in _PAIR_FACTS}
+        for pair in page
+    ]
 
 
 def _preference_row(made: Preference, chosen: Pair, rejected: Pair) -> dict[str, Any]:

@@ -411,14 +411,19 @@ def _leak_warnings(benchmarks: list[dict[str, Any]]) -> list[str]:
     warnings = []
     for found in benchmarks:
         if found["leaked"]:
-            warnings.append(f"Holding items of {found['name']}: {found['leaked']:,} rows.")
+            warnings.append(f"Holding items of {found['name']}: {_rows(found['leaked'])}.")
         if found["unchecked"] and found["kind"] == "benchmark":
-            warnings.append(f"Not checked against {found['name']}: {found['unchecked']:,} rows.")
+            rows = _rows(found["unchecked"])
+            warnings.append(f"Not checked against {found['name']}: {rows} (Curate, leaks).")
     own = sum(1 for one in benchmarks if one["unchecked"] and one["kind"] != "benchmark")
     if own:
         sets = "evaluation set" if own == 1 else "evaluation sets"
         warnings.append(f"Not checked against {own} {sets} of this workspace (Curate, leaks).")
     return warnings
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} {'row' if count == 1 else 'rows'}"
 
 
 def _listed(reasons: dict[str, int]) -> str:

@@ -44,6 +44,14 @@ def _watch(training: Job) -> NextStep:
     )
 
 
+def _said(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"
+
+
+def _waiting(c: _Counts) -> str:
+    return _said(c["pending"], "pair waits", "pairs wait") + " for a decision."
+
+
 def next_step(c: _Counts) -> NextStep:
     """The first step of the flow that still has work."""
     if c["seeds"] == 0 or (c["total"] == 0 and c["unanswered"] == 0):
@@ -56,19 +64,20 @@ def next_step(c: _Counts) -> NextStep:
         return NextStep(
             tab="generate",
             title="Let a teacher answer",
-            text=f"{c['unanswered']:,} seeds have no answer yet.",
+            text=_said(c["unanswered"], "seed has", "seeds have") + " no answer yet.",
         )
     if c["accepted"] == 0:
         return NextStep(
             tab="review",
             title="Review the answers",
-            text=f"{c['pending']:,} pairs wait for a decision. Only accepted ones are trained on.",
+            text=_waiting(c) + " Only accepted ones are trained on.",
         )
     if c["snapshots"] == 0:
         return NextStep(
             tab="freeze",
             title="Freeze a dataset",
-            text=f"{c['usable']:,} accepted pairs are ready. Training reads only frozen data.",
+            text=_said(c["usable"], "accepted pair is", "accepted pairs are")
+            + " ready. Training reads only frozen data.",
         )
     if c["students"] == 0:
         return NextStep(
@@ -86,7 +95,7 @@ def next_step(c: _Counts) -> NextStep:
         return NextStep(
             tab="review",
             title="Go on reviewing",
-            text=f"{c['pending']:,} pairs wait for a decision.",
+            text=_waiting(c),
         )
     return NextStep(
         tab="evaluate",

@@ -190,7 +190,7 @@ def _filters(settings: CurateSettings) -> list[str]:
             continue
         fields = type(config).model_fields
         values = [
-            f"{fields[name].title}: {_value(value)}"
+            f"{fields[name].title}: {_value(value, fields[name].json_schema_extra)}"
             for name, value in config
             if name not in ("kind", "is_on") and fields[name].title
         ]
@@ -199,7 +199,11 @@ def _filters(settings: CurateSettings) -> list[str]:
     return found
 
 
-def _value(value: object) -> str:
+def _value(value: object, extra: object) -> str:
+    """A setting in words; `extra` may name those of its choices."""
+    choices = extra.get("choices", {}) if isinstance(extra, dict) else {}
+    if isinstance(value, str) and value in choices:
+        return str(choices[value])
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple | list):

@@ -76,22 +76,23 @@ def pair_prompts(db: Database, query: PairQuery) -> Iterator[tuple[Row, list[Mes
 
 
 def left_out(db: Database, query: PairQuery) -> dict[str, int]:
-    """Reason to count of the pairs that match the query but for their status and curation."""
+    """Reason to count of the pairs that match the query but for their status and curation.
+
+    As the dataset report tells it: what people rejected, then what curation took out, and only of
+    the others that they are not decided.
+    """
+    status, curation = query.status or PairStatus.ACCEPTED, query.curation or Curation.KEPT
     rest = query.model_copy(update={"status": None, "curation": None})
     where, params = where_clause(rest)
     rows = db.rows(
-        f"""SELECT CASE WHEN status <> ? THEN status
-            WHEN curation = 'duplicate' THEN 'duplicate'
-            ELSE 'filtered: ' || left(split_part(curation_reason, ':', 1), 60) END AS reason,
+        f"""SELECT CASE WHEN curation = ? OR (status = 'rejected' AND status <> ?) THEN status
+            WHEN curation = 'filtered'
+                THEN 'filtered: ' || left(split_part(curation_reason, ':', 1), 60)
+            ELSE curation END AS reason,
         count(*) AS count FROM pairs
         WHERE {where} AND (status <> ? OR curation <> ?)
         GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 30""",
-        [
-            query.status or PairStatus.ACCEPTED,
-            *params,
-            query.status or PairStatus.ACCEPTED,
-            query.curation or Curation.KEPT,
-        ],
+        [curation, status, *params, status, curation],
     )
     return {row["reason"]: row["count"] for row in rows}
 

@@ -30,6 +30,18 @@ def make_space(running_app, name: str) -> str:
     return name
 
 
+def import_rows(running_app, space: str, rows: list[dict]) -> None:
+    """Import rows as a file, their answers accepted."""
+    upload = httpx.post(
+        f"{running_app.url}/api/uploads",
+        params={"name": "r.jsonl"},
+        content="\n".join(json.dumps(row) for row in rows),
+        headers={"Authorization": f"Bearer {running_app.server_file['token']}"},
+        trust_env=False,
+    ).json()["upload_id"]
+    running_app.call("seeds_import_file", workspace=space, upload_id=upload, mark_accepted=True)
+
+
 def open_tab(page: Page, word: str, space: str = SPACE) -> None:
     page.goto(f"/?tab={word}&workspace={space}")
 
@@ -62,10 +74,23 @@ def test_a_file_in_frozen_and_out_again(
 
     open_tab(page, "freeze")
     expect(page.locator("button#freeze-create")).to_have_text("Freeze 20 rows")
+    page.locator("#freeze-preview").get_by_role("button", name="Find near-duplicates").click()
+    expect(page.locator("button#curate-find")).to_be_in_viewport()
+    open_tab(page, "freeze")
     page.locator("#freeze-name input, #freeze-name textarea").fill("first")
     page.locator("button#freeze-create").click()
     expect(page.locator("#freeze-facts h3")).to_have_text("first")
+    expect(page.locator("[data-testid=toast-body]")).to_contain_text("first is frozen: 18 rows")
     expect(page.locator("#freeze-rows")).to_contain_text("onerror")
+    field = page.locator("#freeze-page input")
+    expect(page.locator("#freeze-page")).to_contain_text("Page, of 4")
+    field.fill("99")
+    expect(field).to_have_value("4")
+    expect(page.locator("#freeze-rows article")).to_have_count(3)
+    page.locator("#freeze-split").get_by_label("validation").check()
+    expect(page.locator("#freeze-page")).to_contain_text("Page, of 1")
+    expect(field).to_have_value("1")
+    expect(page.locator("#freeze-rows article")).to_have_count(2)
     page.locator("button#freeze-download").click()
     with page.expect_download() as download:
         page.locator("#freeze-link a").click(timeout=90_000)
@@ -82,7 +107,7 @@ def test_a_file_in_frozen_and_out_again(
     expect(page.locator("#export-count")).to_contain_text("1 answer matches")
     page.locator("button#export-pairs").click()
     with page.expect_download() as download:
-        page.locator("#export-made a").click()
+        page.locator("#export-pairs-made a").click()
     [row] = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
     assert json.loads(row)["messages"][0]["content"] == rows[1]["q"]
     assert page.evaluate("window.pwned") is None
@@ -98,14 +123,7 @@ def test_a_snapshot_for_another_trainer(page: Page, running_app) -> None:
 
     rows = [{"prompt": f"Q{n} {EVIL}", "answer": f"A{n} {EVIL}"} for n in range(12)]
     rows[3]["answer"] += " <image>"
-    upload = httpx.post(
-        f"{running_app.url}/api/uploads",
-        params={"name": "r.jsonl"},
-        content="\n".join(json.dumps(row) for row in rows),
-        headers={"Authorization": f"Bearer {running_app.server_file['token']}"},
-        trust_env=False,
-    ).json()["upload_id"]
-    running_app.call("seeds_import_file", workspace=space, upload_id=upload, mark_accepted=True)
+    import_rows(running_app, space, rows)
     running_app.call("freeze_create", workspace=space, name="first")
 
     open_tab(page, "export", space)
@@ -116,9 +134,10 @@ def test_a_snapshot_for_another_trainer(page: Page, running_app) -> None:
         "Qwen/Qwen3-0.6B"
     )
     page.locator("button#export-neighbour").click()
-    expect(page.locator("#export-made")).to_contain_text("Rows left out: 1: holds <image>")
+    made = page.locator("#export-neighbour-made")
+    expect(made).to_contain_text("Rows left out: 1: holds <image>")
     with page.expect_download() as download:
-        page.locator("#export-made a").click()
+        made.locator("a").click()
     assert download.value.suggested_filename.startswith("llama-factory-first-")
     with zipfile.ZipFile(download.value.path()) as archive:
         assert archive.testzip() is None
@@ -133,6 +152,54 @@ def test_a_snapshot_for_another_trainer(page: Page, running_app) -> None:
     assert "model_name_or_path: Qwen/Qwen3-0.6B\n" in files["llama_factory.yaml"]
     assert "template: qwen3\n" in files["llama_factory.yaml"]
     expect(page.locator("#export-files")).to_contain_text(download.value.suggested_filename)
+    assert page.evaluate("window.pwned") is None
+
+
+@pytest.mark.slow
+def test_each_part_of_export_counts_and_answers_for_itself(page: Page, running_app) -> None:
+    space = make_space(running_app, "parts")
+    compared = [
+        {"prompt": f"P{n} {EVIL}", "chosen": f"A{n}", "rejected": f"B{n}", "outcome": outcome}
+        for n, outcome in enumerate(("win", "win", "win", "tie"))
+    ]
+    answered = [{"prompt": f"Q{n} {EVIL}", "answer": f"A{n} {EVIL}"} for n in range(5)]
+    import_rows(running_app, space, compared)
+    import_rows(running_app, space, answered)
+
+    open_tab(page, "export", space)
+    page.locator("#export-search input, #export-search textarea").fill("Q")
+    expect(page.locator("#export-count")).to_have_text("5 answers match.")
+    expect(page.locator("#export-first li")).to_have_count(3)
+    page.locator("button#export-pairs").click()
+    ready = page.locator("#export-pairs-made")
+    with page.expect_download() as download:
+        ready.locator("a").click()
+    written = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
+    assert page.locator("#export-first li").all_inner_texts() == written[:3]
+
+    page.get_by_role("tab", name="Preferences").click()
+    expect(page.locator("#export-preferences-count")).to_have_text("3 preferences match.")
+    expect(page.locator("#export-preferences-first li")).to_have_count(3)
+    assert page.get_by_text("Ready:").locator("visible=true").count() == 0  # of the answers
+    page.locator("button#export-preferences").click()
+    expect(page.locator("#export-preferences-made")).to_contain_text("3 rows")
+    for label, words, is_usable in (
+        ("ties", "1 preference matches.", True),
+        ("both bad", "0 preferences match.", False),
+    ):
+        page.locator("#export-outcome input").click()
+        page.get_by_role("option", name=label, exact=True).click()
+        expect(page.locator("#export-preferences-count")).to_have_text(words)
+        expect(page.locator("#export-preferences-made")).to_have_text("")
+        expect(page.locator("button#export-preferences")).to_be_enabled(enabled=is_usable)
+    expect(page.locator("#export-preferences-first li")).to_have_count(0)
+
+    page.get_by_role("tab", name="Answers").click()
+    expect(ready).to_contain_text("5 rows")
+    page.locator("#export-style input").click()
+    page.get_by_role("option", name="Alpaca").click()
+    expect(ready).to_have_text("")
+    expect(page.locator("#export-first li").first).to_contain_text('"instruction": "Q0')
     assert page.evaluate("window.pwned") is None
 
 

@@ -258,7 +258,7 @@ def export(page, app, folder):
     expect(page.locator("#export-count")).to_contain_text("20 answers match")
     page.locator("button#export-pairs").click()
     with page.expect_download() as download:
-        page.locator("#export-made a").click()
+        page.locator("#export-pairs-made a").click()
     rows = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
     assert len(rows) == 20
     file_name = app.call("distill_package", workspace=SPACE, name="walk-sft", kind="merged")

@@ -106,7 +106,7 @@ def calls(name: str, made: list[Pair]) -> list[dict[str, Any]]:
     found = [plain, *({**plain, f: ANN.user} for f in ("voter", "user") if f in fields)]
     if name == "agreement_rows":
         found += [{"measured": measured} for measured in ("kept", "votes")]
-    if name in ("prefer_page", "prefer_count", "export_preferences"):
+    if name in ("prefer_page", "prefer_count", "export_preferences", "export_preview_preferences"):
         found.append({"query": {"user": ANN.user}})
     return found
 
@@ -150,8 +150,9 @@ def test_the_marks_are_there_to_be_found(
     }
     assert everything >= {
         "agreement_people", "agreement_person", "agreement_ranking", "agreement_rows",
-        "agreement_verdicts", "arena_standings", "export_preferences", "lineage_row",
-        "prefer_page", "review_facets", "review_history", "review_tags",
+        "agreement_verdicts", "arena_standings", "export_preferences",
+        "export_preview_preferences", "lineage_row", "prefer_page", "review_facets",
+        "review_history", "review_tags",
     }  # fmt: skip
 
 

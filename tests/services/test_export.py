@@ -149,6 +149,32 @@ def test_preferences_come_back_with_their_outcome(workspace: Workspace, owner: A
     assert sorted(p.outcome for p in made) == sorted(outcomes)
 
 
+def test_a_preview_is_what_is_then_written(workspace: Workspace, owner: Actor) -> None:
+    made = simple(workspace, 5)
+    workspace.db.cursor().execute("UPDATE pairs SET status = 'accepted' WHERE answer <> 'a0'")
+    query = PairQuery(status=PairStatus.ACCEPTED)
+    seen = workspace.export.preview_pairs(owner, query, "alpaca", include_reasoning=True)
+    file = workspace.export.pairs(owner, "jsonl", query, "alpaca", include_reasoning=True)
+    assert (seen.rows, file.rows) == (4, 4)
+    assert seen.first == lines(workspace, file.name)[:3]
+    assert list(seen.first[0]) == list(lines(workspace, file.name)[0])
+
+    for number, outcome in enumerate(("win", "win", "tie")):
+        one = Preference(
+            seed_id=made[0].seed_id, chosen_pair_id=made[number].id,
+            rejected_pair_id=made[4].id, outcome=outcome, source="person",
+        )  # fmt: skip
+        preferences.insert(workspace.db, [one])
+    for outcome, count in (("win", 2), ("tie", 1), ("", 3)):
+        wanted = PreferenceQuery(outcome=outcome)
+        seen = workspace.export.preview_preferences(owner, wanted)
+        file = workspace.export.preferences(owner, query=wanted)
+        assert (seen.rows, file.rows) == (count, count)
+        assert seen.first == lines(workspace, file.name)
+    none = workspace.export.preview_preferences(owner, PreferenceQuery(outcome="both_bad"))
+    assert (none.rows, none.first) == (0, [])
+
+
 def test_snapshots_as_zip_and_rows(workspace: Workspace, owner: Actor, tmp_path: Path) -> None:
     simple(workspace, 12)
     workspace.db.cursor().execute("UPDATE pairs SET status = 'accepted'")

@@ -191,6 +191,26 @@ def test_preferences_follow_the_majority_and_the_texts_in_force(
     }
 
 
+def test_a_row_that_curation_took_out_is_not_told_as_undecided(
+    workspace: Workspace, owner: Actor
+) -> None:
+    add_pairs(workspace, 2)
+    undecided = add_pairs(workspace, 4, accept=False, topic="open")
+    refused = add_pairs(workspace, 1, accept=False, topic="bad")
+    decide(workspace, refused, DecisionKind.REJECT)
+    for pair in (undecided[0], undecided[1], refused[0]):
+        curate(workspace, pair, "filtered", "length: 3 words")
+    curate(workspace, undecided[2], "duplicate", "lost to x")
+    left_out = workspace.freeze.preview(owner).left_out
+    assert left_out == {"filtered: length": 2, "duplicate": 1, "pending": 1, "rejected": 1}
+    gone = {one.code: one.rows for one in workspace.report.dataset(owner).gone}
+    assert gone == {"length": 2, "near": 1, "rejected": 1}  # as the report tells it
+    filtered = PairQuery(curation="filtered")
+    assert workspace.freeze.preview(owner, query=filtered).left_out == {
+        "kept": 3, "pending": 2, "duplicate": 1, "rejected": 1,
+    }  # fmt: skip
+
+
 def test_unpaired_rows_are_the_accepted_and_the_rejected_with_a_label(
     workspace: Workspace, owner: Actor
 ) -> None:

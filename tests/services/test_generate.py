@@ -97,6 +97,8 @@ def test_best_of_n_from_two_teachers(workspace: Workspace, owner: Actor, stub: S
     assert job.result["answered"] == 60, (job.result, workspace.generate.reasons(owner, job.id))
     assert job.result["tokens"] == 60 * 3
     assert Counter(keys(workspace, job.id)) == Counter((i, s) for i in ids for s in range(6))
+    assert workspace.review.facets(owner)["source"] == ["f.jsonl"]
+    assert workspace.review.facets(owner)["recipe"] == ["best_of_n"]
     assert preview["first"]["body"] in stub.requests
     sent = [body["seed"] for body in stub.requests]
     assert len(set(sent)) == 60

@@ -1,7 +1,27 @@
 """The next step while a training is at work."""
 
+from collections import Counter
+
+import pytest
+
 from distill_studio.core.records import Job, JobState
+from distill_studio.services.overview import next_step
 from distill_studio.store import jobs
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({"pending": 1, "total": 1}, "1 pair waits for a decision. Only"),
+        ({"pending": 2, "total": 2}, "2 pairs wait for a decision. Only"),
+        ({"unanswered": 1}, "1 seed has no answer yet."),
+        ({"unanswered": 1200}, "1,200 seeds have no answer yet."),
+        ({"total": 1, "accepted": 1, "usable": 1}, "1 accepted pair is ready."),
+        ({"total": 3, "accepted": 3, "usable": 2}, "2 accepted pairs are ready."),
+    ],
+)
+def test_a_number_and_its_noun_agree(counts, said):
+    assert next_step(Counter({"seeds": 5, **counts})).text.startswith(said)
 
 
 def test_a_training_at_work_is_watched(workspace, owner):

@@ -89,7 +89,7 @@ def test_new_seeds_pairs_and_preferences_are_stored_with_their_origin(workspace,
     origin = {s.id: s for s in seeds.page(workspace.db)}
     for pair in made:
         assert origin[pair.seed_id].prompt == pair.prompt
-        assert origin[pair.seed_id].source == "toy"
+        assert (origin[pair.seed_id].source, pair.source) == ("toy", "generated")
         old = origin[pair.params["from_seed"]]
         assert pair.prompt == f"What of {old.prompt}?"
         assert pair.topic == "new"

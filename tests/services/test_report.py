@@ -8,7 +8,12 @@ import pytest
 
 from distill_studio.core.actor import Actor, Role
 from distill_studio.core.records import DecisionKind, TeacherConfig, TeacherKind
-from distill_studio.curate.filters import ContaminatedConfig, LengthConfig, PrivacyConfig
+from distill_studio.curate.filters import (
+    ContaminatedConfig,
+    LengthConfig,
+    PrivacyConfig,
+    RefusalConfig,
+)
 from distill_studio.services import operations
 from distill_studio.store import pairs
 from tests.services.test_leaks import DUCKS, LONG, OTHER, decide, done, store, upload
@@ -61,6 +66,14 @@ def test_every_row_has_one_fate_and_the_counts_add_up(workspace, owner, filled):
     assert sum(one.kept for one in report.topics) == 31
     rejected = next(one for one in report.gone if one.code == "rejected")
     assert rejected.details == {"": 1, EVIL: 1}
+
+
+def test_filters_in_force_are_told_in_the_words_of_their_form(workspace, owner, filled):
+    workspace.curate.apply(owner, filters=[RefusalConfig()])
+    told = workspace.report.dataset(owner).filters
+    words = "(What goes: Refusals and remarks such as “as an AI”)"
+    assert [one for one in told if one.endswith(words)]
+    assert not [one for one in told if "_" in one]
 
 
 def test_sources_teachers_and_terms(workspace, owner, filled):

@@ -116,6 +116,40 @@ def test_an_old_file_is_copied_before_it_is_migrated(tmp_path, monkeypatch):
         assert copy.execute("SELECT count(*) FROM seeds").fetchall() == [(1,)]
 
 
+def test_old_pairs_get_the_source_of_their_prompt(tmp_path, monkeypatch):
+    path = tmp_path / "studio.duckdb"
+    everything = migrations()
+    before = [one for one in everything if one[0] < 53]
+    monkeypatch.setattr("distill_studio.store.migrate.migrations", lambda: before)
+    old = Database(path)
+    asked = make_seed("asked").model_copy(update={"source": "a.jsonl"})
+    bare, new = make_seed("bare"), make_seed("new").model_copy(update={"source": "evol"})
+    seeds.insert(old, [asked, bare, new])
+    evol = {"recipe": "evol", "source": "evol"}
+    made = {
+        "plain": make_pair(asked, "plain", recipe="answer", source="answer", job_id="j"),
+        "of a new prompt": make_pair(new, "n", **evol, params={"from_seed": asked.id}),
+        "from no source": make_pair(new, "b", **evol, params={"from_seed": bare.id}, sample=1),
+        "from a gone one": make_pair(new, "g", **evol, params={"from_seed": "gone"}, sample=2),
+        "imported": make_pair(asked, "i", recipe="import", source="b.jsonl"),
+        "compared": make_pair(asked, "c", recipe="compare", source="arena", sample=1),
+    }
+    pairs.insert(old, list(made.values()))
+    old.close()
+    monkeypatch.setattr("distill_studio.store.migrate.migrations", lambda: everything)
+    db = Database(path)
+    found = {pair.id: pair.source for pair in pairs.get(db, [pair.id for pair in made.values()])}
+    db.close()
+    assert {name: found[pair.id] for name, pair in made.items()} == {
+        "plain": "a.jsonl",
+        "of a new prompt": "a.jsonl",
+        "from no source": "generated",
+        "from a gone one": "generated",
+        "imported": "b.jsonl",
+        "compared": "arena",
+    }
+
+
 def test_times_come_back_aware_in_utc(db):
     seed = make_seed("q")
     seeds.insert(db, [seed])

@@ -41,7 +41,9 @@ class Pair(Record):
     answer: str = Field(description="The teacher's answer, as written.")
     reasoning: str = Field(default="", description="Chain of thought, kept apart from the answer.")
     topic: str = Field(default="", description="Topic label, copied from the seed.")
-    source: str = Field(default="", description="File name for imports, recipe for generation.")
+    source: str = Field(
+        default="", description="Where its prompt came from: file name, typed, generated."
+    )
     teacher: str = Field(default="", description="Name of the teacher, or of the imported model.")
     model: str = Field(default="", description="Model id the teacher used.")
     recipe: str = Field(default="", description="Recipe that made it; 'import' for files.")

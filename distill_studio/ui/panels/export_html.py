@@ -1,10 +1,13 @@
 """Files to take away as links."""
 
 from collections.abc import Sequence
+from typing import Any
 from urllib.parse import quote
 
-from distill_studio.services.export import ExportFile
+from distill_studio.services.export import ExportFile, json_line
 from distill_studio.ui.html import empty_state, esc, note, number, size
+
+_LONGEST = 3000  # characters of a row in a preview
 
 
 def file_url(workspace: str, name: str) -> str:
@@ -20,6 +23,14 @@ def file_link(workspace: str, file: ExportFile) -> str:
         f' href="{esc(file_url(workspace, file.name))}">{esc(file.name)}</a>'
         f" ({size(file.size_bytes)}{rows})</p>{_left_out(file)}"
     )
+
+
+def preview_html(rows: Sequence[dict[str, Any]]) -> str:
+    """The first rows of a file, a line each."""
+    if not rows:
+        return note("Nothing: no row matches.")
+    lines = "".join(f"<li>{esc(json_line(row), _LONGEST)}</li>" for row in rows)
+    return f'<ol class="ds-file-rows">{lines}</ol>'
 
 
 def _left_out(file: ExportFile) -> str:

@@ -14,6 +14,8 @@ FORMAT_NAMES = {
     "preference": "Prompt, chosen and rejected, for DPO",
     "unpaired": "Accepted and rejected answers with a label, for KTO",
 }
+# What warnings call a place on Curate, and its element
+_PLACES = {"Curate, leaks": "curate-leaks-box", "Curate, Find near-duplicates": "curate-find"}
 
 
 def preview_html(preview: FreezePreview) -> str:
@@ -38,7 +40,7 @@ def preview_html(preview: FreezePreview) -> str:
         f"<li>{number(count)} {esc(reason)}</li>" for reason, count in preview.left_out.items()
     )
     left = f"<details><summary>Left out</summary><ul>{left_out}</ul></details>" if left_out else ""
-    warnings = "".join(note(text, "warn") for text in preview.warnings)
+    warnings = "".join(_warning(text) for text in preview.warnings)
     terms = _teachers(preview.teachers)
     return f'<div class="ds-frozen-figures">{figures}</div>{terms}{left}{warnings}'
 
@@ -72,15 +74,31 @@ def detail_html(snapshot: Snapshot) -> str:
         marks.append(chip("with reasoning"))
     if options.get("system_prompt"):
         marks.append(chip("one system prompt"))
-    rows = (
-        f"{counted(snapshot.train_rows, 'row')} to train on,"
-        f" {number(snapshot.validation_rows)} for validation."
-    )
     return (
-        f'<h3 class="ds-h3">{esc(snapshot.name)}</h3><div>{" ".join(marks)}</div>{note(rows)}'
+        f'<h3 class="ds-h3">{esc(snapshot.name)}</h3><div>{" ".join(marks)}</div>'
+        f"{note(split_words(snapshot))}"
         f'<p class="ds-note ds-mono">{esc(snapshot.content_hash)}</p>'
         + _teachers(manifest.get("teachers", {}))
     )
+
+
+def split_words(snapshot: Snapshot) -> str:
+    """How many rows are where."""
+    return (
+        f"{counted(snapshot.train_rows, 'row')} to train on,"
+        f" {number(snapshot.validation_rows)} for validation."
+    )
+
+
+def _warning(text: str) -> str:
+    """A warning; where it names a place on Curate, that goes there."""
+    html = note(text, "warn")
+    for words, place in _PLACES.items():
+        button = (
+            f'<button type="button" class="ds-plain-link" data-place="{place}">{words}</button>'
+        )
+        html = html.replace(f"({words})", f"({button})")
+    return html
 
 
 def _snapshot(snapshot: Snapshot, is_selected: bool) -> str:

@@ -183,6 +183,13 @@ def result_html(file_name: str, counts: ImportCounts) -> str:
     return note(text, "good") + (note(facts) if facts else "") + problems_html(counts)
 
 
+def turn_chips(messages: int, *, has_system: bool) -> list[str]:
+    """What a conversation of so many messages is, where it is more than a question."""
+    turns = messages - has_system
+    marks = [chip("system prompt")] if has_system else []
+    return [*marks, chip(f"{turns} turns")] if turns > 1 else marks
+
+
 def passage_place(seed: Seed) -> str:
     """Which part of which document a seed is; '' for other seeds."""
     found = [seed.extra.get(name) for name in ("document", "part", "of")]
@@ -211,12 +218,7 @@ def _known(counts: ImportCounts) -> str:
 
 
 def _prompt_cell(example: ImportExample) -> str:
-    marks = []
-    turns = example.turns - bool(example.system)
-    if example.system:
-        marks.append(chip("system prompt"))
-    if turns > 1:
-        marks.append(chip(f"{turns} turns"))
+    marks = turn_chips(example.turns, has_system=bool(example.system))
     if example.place:
         marks.append(chip(example.place))
     return f'<div class="ds-cut">{esc(example.prompt, 300)}</div>{"".join(marks)}'

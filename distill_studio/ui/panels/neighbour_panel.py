@@ -1,18 +1,15 @@
 """A snapshot for another trainer: which snapshot, for which tool, for which model."""
 
-from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 
 from distill_studio.freeze.neighbours import NEIGHBOURS
-from distill_studio.services.export import ExportFile
 from distill_studio.teachers.starter import CHAT_MODEL_HUB_ID
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
 from distill_studio.ui.html import note
-
-Done = Callable[[gr.Request, str, ExportFile], tuple[str, str]]
+from distill_studio.ui.panels.export_parts import Done, clear_on_change
 
 
 class NeighbourPart:
@@ -20,26 +17,28 @@ class NeighbourPart:
 
     def __init__(self) -> None:
         with gr.Row(elem_classes="ds-fields"):
-            self.name = gr.Dropdown([], label="Snapshot", elem_id="export-neighbour-name")
-            self.tool = gr.Radio(
+            self._name = gr.Dropdown([], label="Snapshot", elem_id="export-neighbour-name")
+            self._tool = gr.Radio(
                 [(one.label, name) for name, one in NEIGHBOURS.items()],
                 value=next(iter(NEIGHBOURS)),
                 label="Trainer",
                 elem_id="export-neighbour-tool",
             )
-            self.model = gr.Textbox(
+            self._model = gr.Textbox(
                 label="Model to train",
                 info="An id on the Hub, or a folder where the trainer runs",
                 placeholder=CHAT_MODEL_HUB_ID,
                 elem_id="export-neighbour-model",
             )
-        self.hint = gr.HTML()
-        self.button = gr.Button(
+        hint = gr.HTML()
+        self._button = gr.Button(
             "Export for this trainer", variant="primary", elem_id="export-neighbour"
         )
+        self.made = gr.HTML(elem_id="export-neighbour-made")
+        self.outputs: list[Any] = [self._name, self._button, hint]
 
-    def connect(self, ui: Ui, done: Done, outputs: list[Any]) -> None:
-        """Let the button export; `done` tells of the file in `outputs`."""
+    def connect(self, ui: Ui, done: Done, files: gr.HTML) -> None:
+        """Let the button export."""
 
         @guarded
         def on_click(
@@ -49,10 +48,12 @@ class NeighbourPart:
             file = opened.export.neighbour(actor, name or "", tool, model or "")  # type: ignore[arg-type]
             return done(request, workspace, file)
 
-        self.button.click(
+        fields = [self._name, self._tool, self._model]
+        clear_on_change(fields, self.made)
+        self._button.click(
             on_click,
-            [ui.workspace, self.name, self.tool, self.model],
-            outputs,
+            [ui.workspace, *fields],
+            [self.made, files],
             show_progress="minimal",
             api_visibility="private",
         )

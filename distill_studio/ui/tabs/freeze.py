@@ -1,5 +1,6 @@
 """The Freeze tab: see what would be frozen, freeze it, look into snapshots, take them away."""
 
+from math import ceil
 from typing import Any
 
 import gradio as gr
@@ -23,6 +24,16 @@ _PICK = """
 element.addEventListener('click', event => {
   const button = event.target.closest('[data-name]');
   if (button) trigger('select', {index: 0, value: button.dataset.name});
+});
+"""
+# The place is there at once, but moves while its tab fills.
+_GO = """
+element.addEventListener('click', event => {
+  const place = event.target.closest('[data-place]')?.dataset.place;
+  if (!place) return;
+  document.getElementById('ds-tab-curate-button')?.click();
+  for (const wait of [300, 1500])
+    setTimeout(() => document.getElementById(place)?.scrollIntoView({block: 'center'}), wait);
 });
 """
 
@@ -64,7 +75,7 @@ def build(ui: Ui) -> TabView:
                 info="The chain of thought goes before the answer, in <think>.",
                 elem_id="freeze-reasoning",
             )
-    preview = gr.HTML(elem_id="freeze-preview", apply_default_css=False)
+    preview = gr.HTML(elem_id="freeze-preview", js_on_load=_GO, apply_default_css=False)
     with gr.Accordion("The first rows as the student will see them", open=False):
         examples = gr.HTML(elem_id="freeze-examples", apply_default_css=False)
     build_report_panel(ui)
@@ -118,6 +129,7 @@ def build(ui: Ui) -> TabView:
     ) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
         made = opened.freeze.create(actor, (wanted or "").strip(), **_arguments(*values))
+        gr.Info(f"{made.name} is frozen: {freeze_html.split_words(made)}", duration=8)
         return ("", *view.snapshot(request, workspace, made.name))
 
     @guarded
@@ -125,11 +137,14 @@ def build(ui: Ui) -> TabView:
         return view.snapshot(request, workspace, str(event.value))
 
     @guarded
-    def on_page(request: gr.Request, workspace: str, wanted: str, part: str, number: float) -> str:
-        opened, actor = ui.open(request, workspace)
-        start = max(0, int(number or 1) - 1) * _ROWS
-        found = opened.freeze.rows(actor, wanted, part, start, _ROWS)
-        return freeze_html.examples_html(found) if found else note("No rows on this page.")
+    def on_page(
+        request: gr.Request, workspace: str, wanted: str, part: str, number: float | None
+    ) -> tuple[Any, str]:
+        pages, html = view.rows(request, workspace, wanted, part, number)
+        label = _page_label(pages)
+        if number and number > pages:
+            return gr.Number(pages, label=label), html
+        return gr.Number(label=label), html  # what is typed stays as it is
 
     @guarded
     def on_pack(request: gr.Request, workspace: str, wanted: str) -> str:
@@ -150,8 +165,8 @@ def build(ui: Ui) -> TabView:
     create.click(on_create, [ui.workspace, name, *choices], [name, *opened_view], **_SLOW)
     listing.select(on_pick, ui.workspace, opened_view, **QUIET)
     paged = [ui.workspace, chosen, split, page_number]
-    split.input(on_page, paged, rows, **QUIET)
-    page_number.input(on_page, paged, rows, **QUIET)
+    split.input(on_page, paged, [page_number, rows], **QUIET)
+    page_number.input(on_page, paged, [page_number, rows], **QUIET)
     pack.click(on_pack, [ui.workspace, chosen], link, **_SLOW)
     train.click(lambda: gr.Tabs(selected="distill"), None, ui.tabs, **QUIET)
     delete.click(lambda: gr.Row(visible=True), None, confirm, **QUIET)
@@ -208,7 +223,7 @@ class _View:
             return (*empty, freeze_html.snapshots_html(found, ""))
         html = freeze_html.snapshots_html(found, wanted)
         snapshot = opened.freeze.get(actor, wanted)
-        shown = opened.freeze.rows(actor, wanted, limit=_ROWS)
+        pages, shown = self.rows(request, workspace, wanted, "train", 1)
         return (
             wanted,
             gr.Column(visible=True),
@@ -217,10 +232,27 @@ class _View:
             gr.Row(visible=False),
             gr.Accordion(open=False),
             "train",
-            1,
-            freeze_html.examples_html(shown),
+            gr.Number(1, label=_page_label(pages)),
+            shown,
             html,
         )
+
+    def rows(
+        self, request: gr.Request, workspace: str, wanted: str, part: str, number: float | None
+    ) -> tuple[int, str]:
+        """How many pages a split has, and the rows of one; beyond the last is the last."""
+        opened, actor = self._ui.open(request, workspace)
+        snapshot = opened.freeze.get(actor, wanted)
+        total = snapshot.train_rows if part == "train" else snapshot.validation_rows
+        pages = max(1, ceil(total / _ROWS))
+        place = min(max(1, int(number or 1)), pages)
+        found = opened.freeze.rows(actor, wanted, part, (place - 1) * _ROWS, _ROWS)
+        html = freeze_html.examples_html(found) if found else note("This split has no rows.")
+        return pages, html
+
+
+def _page_label(pages: int) -> str:
+    return f"Page, of {pages:,}"
 
 
 def _filter(label: str, elem_id: str) -> gr.Dropdown:

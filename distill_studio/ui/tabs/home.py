@@ -37,7 +37,7 @@ element.addEventListener('click', event => {
 _DEMO_TEXT = (
     "Watch the whole pass run by itself on this machine: a small teacher answers fifty prompts, "
     "near-duplicates go, a pruned student is trained on the answers, and both stand side by side. "
-    "Takes some minutes on a laptop; it has a workspace of its own."
+    f"Takes some minutes on a laptop; it has a workspace of its own, {DEMO_WORKSPACE}."
 )
 
 
@@ -57,6 +57,16 @@ def build(ui: Ui) -> TabView:
             gr.HTML(f'<h3 class="ds-h3">Try the demo</h3><p class="ds-note">{_DEMO_TEXT}</p>')
             start = gr.Button("Try the demo", elem_id="home-demo-start")
             stages = gr.HTML(elem_id="home-demo-stages", apply_default_css=False)
+            with gr.Row(elem_classes="ds-pager"):
+                stop = gr.Button("Stop", size="sm", visible=False, elem_id="home-demo-stop")
+                enter = gr.Button(
+                    "Open its workspace",
+                    size="sm",
+                    visible=False,
+                    link=f"/?workspace={DEMO_WORKSPACE}",
+                    link_target="_self",
+                    elem_id="home-demo-enter",
+                )
             result = gr.Button(
                 "See student beside teacher",
                 variant="primary",
@@ -83,10 +93,15 @@ def build(ui: Ui) -> TabView:
         state = opened.demo.state(actor)
         is_active = state.job is not None and state.job.state.is_active
         is_done = state.job is not None and state.job.state is JobState.DONE
+        is_leaving = is_active and state.job is not None and state.job.cancel_requested
         label = "Resume the demo" if state.job and not is_active else "Try the demo"
         return (
             gr.Button(label, visible=not is_active and not is_done),
             stages_html(state),
+            gr.Button(
+                "Stopping" if is_leaving else "Stop", visible=is_active, interactive=not is_leaving
+            ),
+            gr.Button(visible=state.job is not None and workspace != DEMO_WORKSPACE),
             gr.Button(
                 visible=is_done,
                 link=f"/?tab=evaluate&workspace={DEMO_WORKSPACE}&comparison={state.comparison_id}",
@@ -114,6 +129,13 @@ def build(ui: Ui) -> TabView:
     def on_start(request: gr.Request, workspace: str) -> tuple[Any, ...]:
         opened, actor = ui.open(request, workspace)
         opened.demo.start(actor)
+        names = ui.studio.workspace_names()
+        return (gr.Dropdown(choices=names), *demo_view(request, workspace))
+
+    @guarded
+    def on_stop(request: gr.Request, workspace: str) -> tuple[Any, ...]:
+        opened, actor = ui.open(request, workspace)
+        opened.demo.stop(actor)
         return demo_view(request, workspace)
 
     @guarded
@@ -122,8 +144,9 @@ def build(ui: Ui) -> TabView:
         names = ui.studio.workspace_names()
         return (gr.Dropdown(choices=names, value=names[0]), *demo_view(request, names[0]))
 
-    demo_outputs = [start, stages, result, drop, timer]
-    start.click(on_start, ui.workspace, demo_outputs, **SAYING)
+    demo_outputs = [start, stages, stop, enter, result, drop, timer]
+    start.click(on_start, ui.workspace, [ui.workspace, *demo_outputs], **SAYING)
+    stop.click(on_stop, ui.workspace, demo_outputs, **SAYING)
     everything = [flow, step, *demo_outputs, *panel.shown]
     timer.tick(guarded(show), ui.workspace, everything, **QUIET)
     drop.click(on_delete, None, [ui.workspace, *demo_outputs], **SAYING)

@@ -9,7 +9,12 @@ from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
 from distill_studio.ui.events import QUIET, SAYING
 from distill_studio.ui.html import chip, esc, note, page_head
-from distill_studio.ui.panels.import_html import counted, nothing_yet, passage_place
+from distill_studio.ui.panels.import_html import (
+    counted,
+    nothing_yet,
+    passage_place,
+    turn_chips,
+)
 from distill_studio.ui.panels.seeds_import import build_seeds_import
 
 LABEL = "Seeds"
@@ -193,7 +198,8 @@ def _table(seeds: list[Seed], total: int, skipped: int, *, is_filtered: bool) ->
 
 
 def _row(seed: Seed) -> str:
-    marks = [chip(f"{len(seed.messages)} turns")] if len(seed.messages) > 1 else []
+    has_system = seed.messages[0].role == "system"
+    marks = turn_chips(len(seed.messages), has_system=has_system)
     if seed.reference:
         marks.append(chip("has a right answer", "good"))
     if place := passage_place(seed):
@@ -201,16 +207,27 @@ def _row(seed: Seed) -> str:
     return (
         f'<tr><td><input type="checkbox" class="ds-row" value="{esc(seed.id)}"'
         f' aria-label="Select this prompt"></td>'
-        f"<td>{_prompt(seed.prompt)}{''.join(marks)}</td>"
+        f"<td>{_prompt(seed)}{''.join(marks)}</td>"
         f"<td>{esc(seed.topic, 40)}</td><td>{esc(seed.source, 40)}</td></tr>"
     )
 
 
-def _prompt(text: str) -> str:
-    """A prompt in three lines; a longer one opens on a click."""
-    if len(text) <= _SHORT and text.count("\n") < _LINES:
+def _prompt(seed: Seed) -> str:
+    """The last user turn in three lines; a longer one, or a conversation, opens on a click."""
+    text, is_single = seed.prompt, len(seed.messages) == 1
+    if is_single and len(text) <= _SHORT and text.count("\n") < _LINES:
         return f'<div class="ds-cut">{esc(text)}</div>'
+    whole = esc(text, _LONGEST) if is_single else _turns(seed)
     return (
         f'<details class="ds-opens"><summary><div class="ds-cut">{esc(text, 400)}</div></summary>'
-        f'<div class="ds-opened">{esc(text, _LONGEST)}</div></details>'
+        f'<div class="ds-opened">{whole}</div></details>'
     )
+
+
+def _turns(seed: Seed) -> str:
+    """All turns, each under who speaks."""
+    html, left = "", _LONGEST
+    for turn in seed.messages:
+        html += f"<dt>{esc(turn.role)}</dt><dd>{esc(turn.content, max(1, left))}</dd>"
+        left -= len(turn.content)
+    return f"<dl>{html}</dl>"

@@ -1,5 +1,6 @@
 """Evol-Instruct by hand-fed replies: rounds, what is undone, who judges, what is kept."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -70,6 +71,15 @@ def test_every_round_that_survives_is_a_new_seed_with_its_answer() -> None:
     assert [s.extra["round"] for s in rows.seeds] == [1, 2]
     assert here.kept == list(GOOD)
     assert FIRST in here.asked[3].messages[-1].content
+
+
+def test_new_prompts_name_the_recipe_and_their_answers_where_the_first_came_from() -> None:
+    ended, _ = played(GOOD)
+    for source, told in (("birds.jsonl", "birds.jsonl"), ("", "generated")):
+        first = ended.unit.seed.model_copy(update={"source": source})
+        rows = to_rows(replace(ended, unit=replace(ended.unit, seed=first)), ORIGIN)
+        assert {pair.source for pair in rows.pairs} == {told}
+        assert {seed.source for seed in rows.seeds} == {ORIGIN.recipe}
 
 
 def test_only_the_last_is_kept_where_one_wants_that() -> None:
