@@ -96,10 +96,15 @@ def marked(workspace: Workspace, owner: Actor) -> list[Pair]:
     return made
 
 
+MODELS = ["teacher:SmolLM2 135M (this machine)", "base:smollm2-135m-instruct"]
+
+
 def calls(name: str, made: list[Pair]) -> list[dict[str, Any]]:
     """Arguments to call an operation with: plain ones, and those that ask for hers."""
     fields = operations.operations()[name].arguments.model_fields
-    known: dict[str, Any] = {"query": {}, "kind": "accept", "a": made[0].id, "b": made[1].id}
+    known: dict[str, Any] = {
+        "query": {}, "kind": "accept", "a": made[0].id, "b": made[1].id, "models": MODELS
+    }  # fmt: skip
     plain = {f: v for f, v in known.items() if f in fields and fields[f].is_required()}
     if "pair_id" in fields:
         return [{**plain, "pair_id": pair.id} for pair in made]
