@@ -253,6 +253,7 @@ def _mapping(*values: Any) -> ColumnMapping:  # noqa: ANN401  (values of the con
 
 def _shown(preview: ImportPreview, accept: bool) -> tuple[Any, ...]:
     choices = [("none", ""), *((name, name) for name in preview.columns)]
+    offered = offered_parts(preview)
     row_word, is_documents = import_html.row_word(preview), import_html.is_documents(preview)
     return (
         gr.Column(visible=True),
@@ -268,8 +269,27 @@ def _shown(preview: ImportPreview, accept: bool) -> tuple[Any, ...]:
         gr.Column(visible=is_documents),
         gr.Row(visible=bool(preview.mapping.messages)),
         gr.Column(visible=bool(preview.mapping.chosen)),
-        *(gr.Dropdown(choices, value=getattr(preview.mapping, name)) for name in PARTS),
+        *(
+            gr.Dropdown(choices, value=column, visible=name in offered)
+            for name, column in _columns(preview.mapping).items()
+        ),
     )
+
+
+def _columns(mapping: ColumnMapping) -> dict[str, str]:
+    """The column of each part; '' where it has none."""
+    return {name: getattr(mapping, name) for name in PARTS}
+
+
+def offered_parts(preview: ImportPreview) -> set[str]:
+    """The parts that a column can be chosen for.
+
+    All of them while a column has no part. Else those that have one, and the commonest: whoever
+    takes the column away from a part has all to choose from.
+    """
+    used = {name for name, column in _columns(preview.mapping).items() if column}
+    is_spare = set(preview.columns) - set(_columns(preview.mapping).values())
+    return set(PARTS) if is_spare else {"prompt", "answer"} | used
 
 
 def _said(report: ImportReport) -> str:
