@@ -18,7 +18,11 @@ from tests.conftest import CHROMIUM, CHROMIUM_ARGS, RunningApp, launch_app
 FOLDER = Path(__file__).parents[1] / "assets" / "screenshots"
 SIZE = {"width": 1280, "height": 860}
 WORDS = ("home", "seeds", "generate", "curate", "review", "prefer", "freeze", "distill", "evaluate")
-SETTLE_MS = 7_000
+# What a page is opened on, and what is then brought into view.
+ON = {"distill": "&run=demo-logit", "evaluate": "&comparison={comparison}"}
+IN_VIEW = {"distill": ".ds-run-figures", "evaluate": ".ev-pane"}
+SETTLE_MS = 7_000  # counts and charts come after
+_IS_FILLED = "() => window.dsReady && !/(^|\\n)Loading/.test(document.body.innerText)"
 
 
 def run_demo(app: RunningApp) -> None:
@@ -32,13 +36,19 @@ def run_demo(app: RunningApp) -> None:
 def take(app: RunningApp, workspace: str, words: Sequence[str]) -> None:
     """The pages, light and dark."""
     FOLDER.mkdir(parents=True, exist_ok=True)
+    comparison = app.call("demo_state")["comparison_id"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=CHROMIUM_ARGS)
         for mode in ("light", "dark"):
             page = browser.new_page(viewport=SIZE)
             for word in words:
-                page.goto(f"{app.url}/?tab={word}&workspace={workspace}&__theme={mode}")
+                opened = ON.get(word, "").format(comparison=comparison)
+                page.goto(f"{app.url}/?tab={word}&workspace={workspace}&__theme={mode}{opened}")
+                page.wait_for_function(_IS_FILLED, timeout=60_000)
                 page.wait_for_timeout(SETTLE_MS)
+                if word in IN_VIEW:
+                    centre = "node => node.scrollIntoView({block: 'center'})"
+                    page.locator(IN_VIEW[word]).first.evaluate(centre)
                 page.screenshot(path=FOLDER / f"{word}-{mode}.png")
         browser.close()
 

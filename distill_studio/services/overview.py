@@ -49,7 +49,7 @@ def _said(count: int, one: str, many: str) -> str:
 
 
 def _waiting(c: _Counts) -> str:
-    return _said(c["pending"], "pair waits", "pairs wait") + " for a decision."
+    return _said(c["waiting"], "pair waits", "pairs wait") + " for a decision."
 
 
 def next_step(c: _Counts) -> NextStep:
@@ -65,6 +65,12 @@ def next_step(c: _Counts) -> NextStep:
             tab="generate",
             title="Let a teacher answer",
             text=_said(c["unanswered"], "seed has", "seeds have") + " no answer yet.",
+        )
+    if c["accepted"] == 0 and c["waiting"] == 0:
+        return NextStep(
+            tab="curate",
+            title="Look at what was set aside",
+            text="No answer waits for a decision: all were set aside or rejected.",
         )
     if c["accepted"] == 0:
         return NextStep(
@@ -91,7 +97,7 @@ def next_step(c: _Counts) -> NextStep:
             title="Compare student and teacher",
             text="A student is trained. Put it beside its teacher.",
         )
-    if c["pending"]:
+    if c["waiting"]:
         return NextStep(
             tab="review",
             title="Go on reviewing",

@@ -236,14 +236,16 @@ def get(db: Database, ids_wanted: Sequence[str]) -> list[Pair]:
 
 
 def counts(db: Database) -> Row:
-    """`total`, `pending`, `accepted`, `rejected`, `filtered`, `duplicate`, `usable`.
+    """`total`, `pending`, `waiting`, `accepted`, `rejected`, `filtered`, `duplicate`, `usable`.
 
     The answers of comparisons are not counted.
+    `waiting` are the pending ones that the curate stage keeps: what Review asks about.
     `usable` are the accepted ones that the curate stage keeps: what a snapshot takes.
     """
     row = db.row(
         f"""SELECT count(*) AS total,
         count(*) FILTER (status = 'pending') AS pending,
+        count(*) FILTER (status = 'pending' AND curation = 'kept') AS waiting,
         count(*) FILTER (status = 'accepted') AS accepted,
         count(*) FILTER (status = 'rejected') AS rejected,
         count(*) FILTER (curation = 'filtered') AS filtered,

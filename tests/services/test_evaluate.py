@@ -294,7 +294,9 @@ def test_a_vote_leaves_nothing_to_review_curate_or_train_on(workspace, owner, co
     progress = workspace.review.progress(owner)
     assert (progress.pending, progress.set_aside, progress.accepted) == (0, 0, 0)
     counts = workspace.overview.counts(owner)
-    assert {counts[k] for k in ("total", "pending", "usable", "comparable", "unanswered")} == {0}
+    assert {
+        counts[k] for k in ("total", "pending", "waiting", "usable", "comparable", "unanswered")
+    } == {0}
     assert workspace.overview.next_step(owner).tab == "seeds"
     state = workspace.curate.state(owner)
     assert (state.total, state.kept, state.unmeasured) == (0, 0, 0)
