@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.bench_data import HOSTILE, make_pairs, make_workspace
+from tests.browser.forms import enter
 from tests.conftest import RunningApp, StartApp
 from tests.stub_openai import Answer, StubServer, completion
 
@@ -217,7 +218,7 @@ def test_examples_and_judge(page: Page, workspace: str) -> None:
     expect(preview).to_contain_text("capital of country 0")
     expect(preview).not_to_contain_text("variant 0")
     page.locator("#generate-more > button").click()
-    fill(page, "generate-examples", "2")
+    enter(page.locator("#generate-examples input").first, "2")
     expect(preview).to_contain_text("Answer 0 **variant 0**")
     for recipe, can_judge in (
         ("Evol-Instruct", True),
