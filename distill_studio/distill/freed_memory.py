@@ -16,8 +16,8 @@ def keep_freed_memory() -> bool:
     one anew, and the system then clears all its pages, a good part of an update's time. To be
     called before torch makes its first tensor: torch is told to take large tensors in whole pages,
     of 2 MiB where the system has them. Else glibc before 2.38 seldom fits an aligned block into a
-    freed one of its own size, and a process of fp32 grows by a fourth.
-    `tests.benchmarks.freed_memory` measures both. Blocks on a GPU are torch's own affair.
+    freed one of its own size, and a process grows.
+    `tests.benchmarks.freed_memory` measures both together. Blocks on a GPU are torch's own affair.
 
     Returns:
         False where the C library has no such setting (macOS, Windows, musl): nothing is changed.

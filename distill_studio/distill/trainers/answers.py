@@ -2,9 +2,9 @@
 
 The library's own cross-entropy makes logits of every position, prompts included, 4,096 positions
 at a time; ours makes those of the learned ones, a tile at a time, and needs no second product for
-the gradient (`tests.benchmarks.trainers`: quicker, and leaner by a GiB on a CPU). The loss is
-worked out inside the student's forward, so it also holds where a wrapper gathers the weights for
-the forward alone.
+the gradient: quicker on a CPU (`tests.benchmarks.trainers`), and leaner. The loss is worked out
+inside the student's forward, so it also holds where a wrapper gathers the weights for the forward
+alone.
 """
 
 import functools

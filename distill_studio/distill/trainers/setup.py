@@ -70,12 +70,13 @@ class Setup:
     def sample_prompts(self) -> list[tuple[str, list[int]]]:
         """(last user turn, token ids up to the answer) of different held-out rows to answer."""
         reader = TolerantReader(functools.partial(encode_prompt, self.chat))
-        different = {
-            tuple(ids): last_user_text(row)
-            for row, ids in reader.all_of(self.rows("validation"))
-            if ids and len(ids) <= 4 * self.config.max_length
-        }
-        return [(text, [*ids]) for ids, text in different.items()][: self.config.samples]
+        different: dict[tuple[int, ...], tuple[str, list[int]]] = {}
+        for row, ids in reader.all_of(self.rows("validation")):
+            if len(different) >= self.config.samples:
+                break
+            if ids and len(ids) <= 4 * self.config.max_length:
+                different.setdefault(tuple(ids), (last_user_text(row), ids))
+        return list(different.values())
 
 
 def answer_tokens(setup: Setup, config: AnswerRun, row: Row) -> dict[str, Any] | None:
