@@ -227,7 +227,7 @@ def test_a_stopped_judge_goes_on_with_what_is_missing(workspace, owner, stub, ju
     asked, go_on = threading.Event(), threading.Event()
 
     def slow(body) -> HttpAnswer:
-        if len(stub.requests) > 16:  # after the first eight couples
+        if len(stub.requests) > 16:  # in the second lot: it begins once the first is stored
             asked.set()
             go_on.wait(30)
         return fair(body)
@@ -242,7 +242,7 @@ def test_a_stopped_judge_goes_on_with_what_is_missing(workspace, owner, stub, ju
     go_on.set()
     assert workspace.jobs.wait(owner, job.id, timeout_s=60).state is JobState.CANCELLED
     before = len(stored(workspace, "judge"))
-    assert 8 <= before < 20
+    assert 4 <= before < 20
     stub.behave = fair
     workspace.jobs.resume(owner, job.id)
     done = workspace.jobs.wait(owner, job.id, timeout_s=60)
