@@ -229,12 +229,12 @@ def test_a_stopped_judge_goes_on_with_what_is_missing(workspace, owner, stub, ju
     def slow(body) -> HttpAnswer:
         if len(stub.requests) > 16:  # in the second lot: it begins once the first is stored
             asked.set()
-            go_on.wait(30)
+            go_on.wait(120)
         return fair(body)
 
     stub.behave = slow
     job = workspace.arena.judge(owner, judge, most=20)
-    assert asked.wait(30)
+    assert asked.wait(60)
     assert workspace.arena.judge(owner, judge, most=20).id == job.id
     with pytest.raises(Conflict, match="voting already, on up to 20"):
         workspace.arena.judge(owner, judge, most=30)

@@ -49,11 +49,11 @@ def test_what_two_threads_tell_at_once_is_all_kept() -> None:
         target=standing.ok, args=("parts",), kwargs={"backed_up_at": parts}, name="slow"
     )
     slow.start()
-    assert COPYING.wait(10)
+    assert COPYING.wait(60)
     other = threading.Thread(target=tell_whole)
     other.start()
     for thread in (slow, other):
-        thread.join(10)
+        thread.join(60)
     shown = standing.shown()
     assert (shown.status, shown.message) == ("behind", "The copy is stuck.")
     assert (shown.backed_up_at, shown.whole_at) == (parts, whole)

@@ -12,7 +12,7 @@ def test_a_demo_that_runs_can_be_stopped_from_any_workspace(
     studio, workspace, owner, monkeypatch
 ) -> None:
     def wait(self, done) -> str:
-        done.context.cancel.wait(60)
+        done.context.cancel.wait(600)
         return ""
 
     monkeypatch.setattr(DemoService, "_seeds", wait)
@@ -22,7 +22,7 @@ def test_a_demo_that_runs_can_be_stopped_from_any_workspace(
     with pytest.raises(NotAllowed):
         workspace.demo.stop(Actor(user="v", role=Role.VIEWER))
     assert workspace.demo.stop(owner).id == job.id
-    ended = studio.demo_workspace().jobs.wait(owner, job.id, timeout_s=30)
+    ended = studio.demo_workspace().jobs.wait(owner, job.id, timeout_s=60)
     assert ended.state is JobState.CANCELLED
     with pytest.raises(InvalidInput, match="does not run"):
         workspace.demo.stop(owner)

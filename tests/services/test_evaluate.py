@@ -220,7 +220,7 @@ def test_stop_is_quick_and_keeps_what_was_written(workspace, owner, models):
         return last, time.monotonic() - asked
 
     last, took_s = asyncio.run(watch())
-    assert took_s < 1
+    assert took_s < 15  # the whole answer takes twenty seconds
     stored = workspace.evaluate.get(owner, last.id)
     assert [a.state.value for a in stored.answers] == ["done", "done", "stopped"]
     assert stored.answers[2].text.startswith("word word")
@@ -246,9 +246,22 @@ def test_a_reader_who_leaves_loses_nothing_written(workspace, owner, models):
     assert len(stored.answers[2].text) > 20
 
 
+class Crowded(ScriptedChatModel):
+    """Writes only once twenty are asking it."""
+
+    asking = 0
+
+    async def stream(self, request, cancel=None):
+        self.asking += 1
+        async with asyncio.timeout(120):
+            while self.asking < 20:
+                await asyncio.sleep(0.01)
+        async for piece in super().stream(request, cancel):
+            yield piece
+
+
 def test_twenty_at_once(workspace, owner, models):
-    for model in models.values():
-        model.delay_s = 0.05
+    models["student:small"] = Crowded("small", lambda r: "Hello there.")
 
     async def one() -> Comparison:
         async for frame in workspace.evaluate.stream(owner, list(models), HELLO, SamplingParams()):
@@ -258,9 +271,8 @@ def test_twenty_at_once(workspace, owner, models):
     async def crowd() -> list[Comparison]:
         return await asyncio.gather(*(one() for _ in range(20)))
 
-    started = time.monotonic()
     found = asyncio.run(crowd())
-    assert time.monotonic() - started < 5  # one alone takes 0.25 s
+    assert all(a.state is AnswerState.DONE for c in found for a in c.answers)
     assert len({c.id for c in found}) == 20
     assert len(workspace.evaluate.page(owner, limit=50)) == 20
 
@@ -433,7 +445,7 @@ def test_a_set_answers_held_out_prompts_and_resumes(workspace, owner, models):
     assert [turns[-1].content for turns in held_out.prompts] == ["one", "two", "three", "four"]
     assert held_out.snapshot == "s1"
     job = workspace.evaluate.compare_set(owner, ["big", "small"], count=3)
-    job = workspace.jobs.wait(owner, job.id, timeout_s=20)
+    job = workspace.jobs.wait(owner, job.id, timeout_s=60)
     assert job.state is JobState.DONE
     assert job.result == {"set_id": job.id, "comparisons": 3, "cost_usd": 0.0}
     found = workspace.evaluate.page(owner, set_id=job.id)
@@ -443,7 +455,7 @@ def test_a_set_answers_held_out_prompts_and_resumes(workspace, owner, models):
     workspace.db.cursor().execute("DELETE FROM comparisons WHERE set_number = 1")
     workspace.db.cursor().execute("UPDATE jobs SET state = 'cancelled'")
     workspace.jobs.resume(owner, job.id)
-    assert workspace.jobs.wait(owner, job.id, timeout_s=20).state is JobState.DONE
+    assert workspace.jobs.wait(owner, job.id, timeout_s=60).state is JobState.DONE
     assert models["teacher:big"].calls == asked + 1  # only what was missing
     assert len(workspace.evaluate.page(owner, set_id=job.id)) == 3
 
@@ -454,7 +466,7 @@ def test_a_stopped_set_keeps_whole_comparisons_only(workspace, owner, models):
     while not workspace.evaluate.page(owner, set_id=job.id):
         time.sleep(0.02)
     workspace.jobs.cancel(owner, job.id)
-    assert workspace.jobs.wait(owner, job.id, timeout_s=5).state is JobState.CANCELLED
+    assert workspace.jobs.wait(owner, job.id, timeout_s=60).state is JobState.CANCELLED
     found = workspace.evaluate.page(owner, set_id=job.id)
     assert 1 <= len(found) < 50
     assert all(a.state is AnswerState.DONE for c in found for a in c.answers)

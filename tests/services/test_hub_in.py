@@ -1,15 +1,17 @@
 """Datasets of the Hub into seeds: a fake Hub, the real `datasets` and huggingface_hub."""
 
 import json
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 
 from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import InvalidInput, NotAllowed, NotFound, StudioError, Unavailable
 from distill_studio.core.records import JobState
-from distill_studio.services import hub_tokens
+from distill_studio.services import hub_tokens, importing
 from distill_studio.services.hub_data import HubPlace
 from distill_studio.store import pairs as pair_table
 from tests.fake_hub import FakeHub
@@ -34,7 +36,9 @@ def hub(tmp_path, monkeypatch) -> Iterator[FakeHub]:
 def waits(monkeypatch) -> list[float]:
     """The client's back-off without its seconds."""
     found: list[float] = []
-    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", found.append)
+    patient = SimpleNamespace(sleep=found.append, time=time.time)  # the others sleep as ever
+    for module in ("huggingface_hub.utils._http", "datasets.utils.file_utils"):
+        monkeypatch.setattr(f"{module}.time", patient)
     return found
 
 
@@ -385,8 +389,19 @@ def test_a_hub_that_is_away(hub, workspace, owner, monkeypatch):
 # -- much -------------------------------------------------------------------------------------
 
 
+def after(then: Callable[[], object]) -> Callable[..., None]:
+    """Storing a chunk of rows, which is told when it is stored."""
+    real = importing._Import.store
+
+    def store(self, rows) -> None:
+        real(self, rows)
+        then()
+
+    return store
+
+
 @pytest.mark.slow
-def test_twenty_thousand_rows(hub, workspace, owner, tmp_path):
+def test_twenty_thousand_rows(hub, workspace, owner, tmp_path, monkeypatch):
     """A preview reads the first part only; an import stores rows before the last are there."""
     import random
 
@@ -408,29 +423,31 @@ def test_twenty_thousand_rows(hub, workspace, owner, tmp_path):
     assert preview < 0.6 * size
 
     hub.fail("/datasets/ann/large/.*", times=-1, delay_s=0.05)
-    job = seeds.hub_import(owner, place)
-    stored_when_half_sent = 0
-    while (now := workspace.jobs.get(owner, job.id)).state.is_active:
-        if hub.sent_bytes - preview < 0.8 * size:
-            stored_when_half_sent = max(stored_when_half_sent, seeds.count(owner))
-        time.sleep(0.02)
+    sent: list[int] = []  # bytes, when the first rows were stored, and the next, and so on
+    monkeypatch.setattr(
+        importing._Import, "store", after(lambda: sent.append(hub.sent_bytes - preview))
+    )
+    now = ended(workspace, owner, seeds.hub_import(owner, place))
     assert now.state is JobState.DONE, now.error
     assert now.result["counts"]["pairs_new"] == 20_000
-    assert stored_when_half_sent >= 500
+    assert sent[0] < 0.8 * size
     cached = sum(f.stat().st_size for f in (tmp_path / "hf").rglob("*") if f.is_file())
     assert cached < 1_000_000, "nothing of the rows lies in a cache"
 
 
-def test_an_import_is_stopped_and_goes_on(hub, workspace, owner):
+def test_an_import_is_stopped_and_goes_on(hub, workspace, owner, monkeypatch):
     rows = [{"question": f"What is {n}?", "answer": str(n)} for n in range(6000)]
     put(hub.add("ann/many"), {"train.jsonl": jsonl(rows)})
-    seeds = workspace.seeds
-    job = seeds.hub_import(owner, HubPlace(dataset="ann/many"))
-    while workspace.jobs.get(owner, job.id).done < 500:
-        time.sleep(0.01)
-    workspace.jobs.cancel(owner, job.id)
-    assert ended(workspace, owner, job).state is JobState.CANCELLED
-    assert 500 <= seeds.count(owner) < 6000
+    seeds, has_some, go_on = workspace.seeds, threading.Event(), threading.Event()
+    with monkeypatch.context() as patch:
+        held = after(lambda: (has_some.set(), go_on.wait(60)))
+        patch.setattr(importing._Import, "store", held)
+        job = seeds.hub_import(owner, HubPlace(dataset="ann/many"))
+        assert has_some.wait(60)
+        workspace.jobs.cancel(owner, job.id)
+        go_on.set()
+        assert ended(workspace, owner, job).state is JobState.CANCELLED
+    assert seeds.count(owner) == 500
     workspace.jobs.resume(owner, job.id)
     done = ended(workspace, owner, job)
     assert (done.state, seeds.count(owner)) == (JobState.DONE, 6000)

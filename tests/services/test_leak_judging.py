@@ -157,7 +157,7 @@ def test_a_stopped_job_keeps_what_was_said_and_goes_on(workspace, leaks, owner, 
 
     def slowly(body):
         if one_is_through.is_set():
-            go_on.wait(30)
+            go_on.wait(120)
         one_is_through.set()
         return by_text(body)
 
@@ -168,11 +168,11 @@ def test_a_stopped_job_keeps_what_was_said_and_goes_on(workspace, leaks, owner, 
     while len(stub.requests) < 2:
         one_is_through.wait(0.05)
     workspace.jobs.cancel(owner, job.id)
-    assert workspace.jobs.wait(owner, job.id, 30).state is JobState.CANCELLED
+    assert workspace.jobs.wait(owner, job.id, 60).state is JobState.CANCELLED
     go_on.set()
     assert workspace.db.value("SELECT count(*) FROM leak_opinions") == 1
     workspace.jobs.resume(owner, job.id)
-    ended = workspace.jobs.wait(owner, job.id, 30)
+    ended = workspace.jobs.wait(owner, job.id, 60)
     assert ended.result["said"] == {"leak": 1, "not_leak": 1, "unreadable": 1}
 
 

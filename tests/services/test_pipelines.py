@@ -38,7 +38,7 @@ def states(workspace):
 
 def run(workspace, owner, name=""):
     job = workspace.pipelines.run(owner, name)
-    return workspace.jobs.wait(owner, job.id, timeout_s=30)
+    return workspace.jobs.wait(owner, job.id, timeout_s=60)
 
 
 def test_save_run_on_new_rows_history_and_undo(workspace, owner):

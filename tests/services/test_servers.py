@@ -53,7 +53,7 @@ def test_a_server_that_ends_at_once_tells_its_error(
     try:
         servers = studio.workspace("main").servers
         job = servers.start(owner, ServerOptions(model=model, name="broken"))
-        ended = studio.workspace("main").jobs.wait(owner, job.id, timeout_s=20)
+        ended = studio.workspace("main").jobs.wait(owner, job.id, timeout_s=60)
         assert ended.state is JobState.FAILED
         assert "no such dtype" in ended.error
         status = servers.health(owner, "broken")
@@ -101,7 +101,7 @@ def test_stopping_ends_the_whole_group_and_a_second_of_that_name_is_refused(
             workspace.servers.stop(Actor(user="ann", role=Role.REVIEWER), "deaf")
         workspace.jobs.cancel(owner, job.id)
         assert workspace.jobs.wait(owner, job.id, timeout_s=60).state is JobState.CANCELLED
-        assert _group(pid) == []
+        _await_no_group(pid)
         assert workspace.servers.health(owner, "deaf").state is ServerState.STOPPED
     finally:
         studio.close()
@@ -139,7 +139,7 @@ def test_a_real_server_answers_a_generation_survives_a_restart_and_stops(
         assert "127.0.0.1" in workspace.servers.log(owner, "vLLM here", 1000)
         _answers_twenty(workspace, owner)
         assert workspace.servers.stop(owner, "vLLM here").state is ServerState.STOPPED
-        assert _group(pid) == [], "nothing is left running"
+        _await_no_group(pid)
     finally:
         if pid and _group(pid):
             workspace.servers.stop(owner, "vLLM here")
@@ -168,6 +168,14 @@ def _pid(workspace: Workspace, owner: Actor, name: str) -> int:
             return found[0].pid
         time.sleep(0.05)
     pytest.fail(f"{name} did not start")
+
+
+def _await_no_group(pid: int) -> None:
+    """Nothing is left running: whoever was killed is gone at its next turn on a processor."""
+    deadline = time.monotonic() + 30
+    while left := _group(pid):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
 
 
 def _group(pid: int) -> list[int]:
