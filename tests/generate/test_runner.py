@@ -94,21 +94,21 @@ def test_everything_is_answered_once_and_pulled_only_when_there_is_room() -> Non
 
 
 def test_replies_are_committed_soon_after_they_arrive() -> None:
-    arrived: list[float] = []
-    waits: list[float] = []
+    """No later than when nothing else comes: each reply waits for those a few before it."""
+    rows = Rows()
 
-    def reply(request) -> str:
-        arrived.append(time.monotonic())
-        return "x"
+    class Waits(ScriptedChatModel):
+        async def generate(self, requests, cancel=None):
+            number = int(requests[0].messages[-1].content[1:])
+            async with asyncio.timeout(60):
+                while len(rows.ended) < number - 6:
+                    await asyncio.sleep(0.001)
+            async for each in super().generate(requests, cancel):
+                yield each
 
-    def commit(group: Sequence[Outcome]) -> None:
-        now = time.monotonic()
-        waits.extend(now - arrived.pop(0) for _ in group)
-
-    model = ScriptedChatModel("m", reply, delay_s=0.01)
-    start(commit, [Asking("T", model, units("T", 100), workers=4)])
-    assert len(waits) == 100
-    assert sorted(waits)[len(waits) // 2] < 0.05
+    start(rows.commit, [Asking("T", Waits("m", answer), units("T", 40), workers=4)])
+    assert len(rows.texts) == len(rows.ended) == 40
+    assert len(rows.groups) >= 40 / 10
 
 
 def test_cancel_is_quick_and_keeps_what_arrived() -> None:
@@ -126,7 +126,7 @@ def test_cancel_is_quick_and_keeps_what_arrived() -> None:
     started = time.monotonic()
     with pytest.raises(Cancelled):
         start(rows.commit, asking, cancel)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30  # one of them would take a minute
     assert 20 <= len(rows.texts) < 200
     assert not rows.failed
 

@@ -65,7 +65,7 @@ class Far:
     def __init__(
         self, workspace: Workspace, owner: Actor, hub: FakeHub, *, is_job: bool = True
     ) -> None:
-        until(lambda: bool(hub.jobs) or not is_job, 60)
+        until(lambda: bool(hub.jobs) or not is_job, 120)
         self.workspace, self.owner, self.hub = workspace, owner, hub
         self.parts = 0
 
@@ -112,7 +112,7 @@ class Far:
 
     def over(self) -> Run:
         run = wait_for(self.workspace, self.owner, "far", is_over, 120)
-        self.workspace.jobs.wait(self.owner, run.job_id, 30)
+        self.workspace.jobs.wait(self.owner, run.job_id, 120)
         return self.run
 
 
@@ -148,10 +148,10 @@ def test_only_owners_rent(
         workspace.remote.start(reviewer, spec(snapshot, tiny), "cpu-basic")
     workspace.remote.start_elsewhere(owner, spec(snapshot, tiny, name="far"))
     workspace.distill.stop(owner, "far")
-    run = wait_for(workspace, owner, "far", is_over, 60)
+    run = wait_for(workspace, owner, "far", is_over, 120)
     with pytest.raises(NotAllowed):
         workspace.distill.resume(reviewer, "far")
-    workspace.jobs.wait(owner, run.job_id, 60)
+    workspace.jobs.wait(owner, run.job_id, 120)
     with pytest.raises(NotAllowed):
         workspace.jobs.resume(reviewer, run.job_id)
     with pytest.raises(Conflict, match="not resumed by its job"):
@@ -190,7 +190,7 @@ def test_a_token_without_the_right(
 ) -> None:
     hub.user("ann", TOKEN, **fields)
     workspace.remote.start(owner, spec(snapshot, tiny, name="far"), "cpu-basic")
-    run = wait_for(workspace, owner, "far", is_over, 60)
+    run = wait_for(workspace, owner, "far", is_over, 120)
     assert run.state is RunState.FAILED
     assert "may" in run.error
     assert not hub.jobs
@@ -201,12 +201,12 @@ def test_a_token_that_may_write_but_not_run_jobs(
 ) -> None:
     hub.fail("/api/jobs/ann$", 403, method="POST", message="missing permissions: job.write")
     workspace.remote.start(owner, spec(snapshot, tiny, name="far"), "cpu-basic")
-    run = wait_for(workspace, owner, "far", is_over, 60)
+    run = wait_for(workspace, owner, "far", is_over, 120)
     assert "may not run Jobs" in run.error
     assert "job.write" in run.error
     hub.has_billing = False
     workspace.distill.resume(owner, "far")
-    assert "wants credit" in wait_for(workspace, owner, "far", is_over, 60).error
+    assert "wants credit" in wait_for(workspace, owner, "far", is_over, 120).error
     assert not hub.jobs
 
 
@@ -217,7 +217,7 @@ def test_a_start_whose_answer_is_lost_is_paid_once(
     hub.fail("/api/jobs/ann$", 503, method="GET", after=1)
     workspace.remote.start(owner, spec(snapshot, tiny, name="far"), "cpu-basic")
     far = Far(workspace, owner, hub)
-    until(lambda: far.run.state is RunState.RUNNING, 60)
+    until(lambda: far.run.state is RunState.RUNNING, 120)
     assert len(hub.jobs) == 1
     far.makes(MODEL)
     assert far.ends().state is RunState.DONE
@@ -225,13 +225,13 @@ def test_a_start_whose_answer_is_lost_is_paid_once(
 
 def test_events_come_in_through_a_bad_hour_of_the_hub(far: Far) -> None:
     far.says(BEGUN, Step(step=1, total=3, loss=2.5, lr=0.1))
-    until(lambda: far.run.metrics.get("step") == 1, 60)
+    until(lambda: far.run.metrics.get("step") == 1, 120)
     for status in (429, 500, 503):
         far.hub.fail("/api/jobs/ann/", status, headers={"Retry-After": "0"}, times=2)
         far.hub.fail("/tree/", status, times=2)
     far.hub.fail("/resolve/", cuts="middle")
     far.says(Step(step=2, total=3, loss=2.0, lr=0.1))
-    until(lambda: far.run.metrics.get("step") == 2, 60)
+    until(lambda: far.run.metrics.get("step") == 2, 120)
     curve = far.workspace.distill.curve(far.owner, "far")
     assert [point.value for point in curve.train] == [2.5, 2.0]
     far.job.started -= 61  # seconds ago
@@ -244,8 +244,8 @@ def test_events_come_in_through_a_bad_hour_of_the_hub(far: Far) -> None:
 
 def test_the_meter_counts_begun_minutes(far: Far) -> None:
     assert far.job.order["environment"]["DISTILL_STUDIO_REMOTE_DEVICE"] == "cuda"
-    far.job.stage, far.job.started = "RUNNING", far.job.started or time.time() - 70
-    until(lambda: far.run.metrics.get("paid_minutes") == 2, 60)
+    far.job.stage, far.job.started = "RUNNING", far.job.started or time.time() - 61
+    until(lambda: far.run.metrics.get("paid_minutes") == 2, 120)
     status = far.workspace.remote.status(Actor(user="v", role=Role.VIEWER), "far")
     assert status is not None
     assert status.usd == pytest.approx(2 * 0.016667)
@@ -258,14 +258,14 @@ def test_the_meter_counts_begun_minutes(far: Far) -> None:
 def test_a_job_that_reaches_its_limit_says_so_and_may_get_a_longer_one(far: Far) -> None:
     far.job.started = time.time() - 60
     far.says(BEGUN)
-    until(lambda: far.run.metrics.get("total") == 3, 60)
+    until(lambda: far.run.metrics.get("total") == 3, 120)
     run = far.ends("ERROR", "Job timeout")
     assert run.state is RunState.FAILED
     assert "time limit of 30 minutes" in run.error
     spent = far.workspace.remote.status(far.owner, "far")
     far.workspace.remote.resume(far.owner, "far", limit_minutes=90)
-    until(lambda: len(far.hub.jobs) == 2, 60)
-    until(lambda: far.run.state is RunState.RUNNING, 60)
+    until(lambda: len(far.hub.jobs) == 2, 120)
+    until(lambda: far.run.state is RunState.RUNNING, 120)
     assert far.job.order["timeoutSeconds"] == 90 * 60
     status = far.workspace.remote.status(far.owner, "far")
     assert status is not None
@@ -300,15 +300,15 @@ def test_a_failed_training_says_why_in_its_own_words(far: Far) -> None:
 
 
 def test_stop_cancels_and_a_token_that_is_refused_waits_for_another(far: Far) -> None:
-    until(lambda: far.run.state is RunState.RUNNING, 60)
+    until(lambda: far.run.state is RunState.RUNNING, 120)
     del far.hub.tokens[TOKEN]
     job_id = far.run.job_id
-    until(lambda: far.workspace.jobs.get(far.owner, job_id).state is JobState.NEEDS_KEY, 60)
+    until(lambda: far.workspace.jobs.get(far.owner, job_id).state is JobState.NEEDS_KEY, 120)
     assert far.run.state is RunState.RUNNING
     assert TOKEN not in far.run.error
     assert "its model cannot come back. Stop cancels it." in far.run.error
     far.workspace.hub.token(far.owner, far.hub.user("ann", "hf_another"))
-    until(lambda: far.workspace.jobs.get(far.owner, job_id).state is JobState.RUNNING, 60)
+    until(lambda: far.workspace.jobs.get(far.owner, job_id).state is JobState.RUNNING, 120)
     far.hub.fail("/cancel$", 503, times=7)  # more than are tried again at once
     far.workspace.distill.stop(far.owner, "far")
     assert far.over().state is RunState.STOPPED
@@ -325,7 +325,7 @@ def test_a_restart_finds_the_job_again_and_doubles_nothing(
     )
     far = Far(workspace, owner, hub)
     far.says(BEGUN, Step(step=1, total=3, loss=2.5, lr=0.1))
-    until(lambda: far.run.metrics.get("step") == 1, 60)
+    until(lambda: far.run.metrics.get("step") == 1, 120)
     first.close()
     events = settings.home / "workspaces" / "main" / "runs" / "far" / "events.jsonl"
     with events.open("ab") as file:  # the part that was being written when it was killed
@@ -350,7 +350,7 @@ def test_foreign_lines_are_checked_and_cut(far: Far) -> None:
         '{"kind": "step", "step": "<img>", "total": 3, "loss": 1, "lr": 1}',
         Note(message="<img src=x>"),
     )
-    until(lambda: far.run.metrics.get("total") == 3, 60)
+    until(lambda: far.run.metrics.get("total") == 3, 120)
     kinds = [one["kind"] for one in far.workspace.distill.events(far.owner, "far")]
     assert kinds == ["started", "note"]
     far.ends("CANCELED")
@@ -360,7 +360,7 @@ def test_what_is_too_large_is_not_downloaded(far: Far, monkeypatch: pytest.Monke
     monkeypatch.setattr("distill_studio.services.remote_events.MOST_PART_BYTES", 5000)
     far.says(Note(message="x" * 60_000))
     far.says(BEGUN, Step(step=1, total=3, loss=2.5, lr=0.1))
-    until(lambda: far.run.metrics.get("step") == 1, 60)
+    until(lambda: far.run.metrics.get("step") == 1, 120)
     assert far.job.stage == "SCHEDULING", "the Job goes on"
     put(next(iter(far.hub.repos.values())), {"model/model.safetensors": b"w" * 100_000})
     marks = {"model/model.safetensors": {"sha256": "0" * 64, "size_bytes": 7}}
@@ -403,7 +403,7 @@ def test_a_damaged_model_is_fetched_again_and_nothing_trains_twice(far: Far) -> 
     repo = next(iter(far.hub.repos.values()))
     put(repo, {"attempts/1/result.json": json.dumps({"files": attempt})})
     far.workspace.distill.resume(far.owner, "far")
-    until(lambda: far.run.state is RunState.DONE, 60)
+    until(lambda: far.run.state is RunState.DONE, 120)
     assert len(far.hub.jobs) == 1
     model = far.workspace.distill.student_folder("far")
     assert (model / "model.safetensors").read_bytes() == b"weights"
@@ -415,18 +415,18 @@ def test_a_model_that_never_comes_is_trained_anew(far: Far) -> None:
     assert run.state is RunState.FAILED
     assert "Resume trains it anew" in run.error
     far.workspace.distill.resume(far.owner, "far")
-    until(lambda: len(far.hub.jobs) == 2, 60)
-    until(lambda: far.run.state is RunState.RUNNING, 60)
+    until(lambda: len(far.hub.jobs) == 2, 120)
+    until(lambda: far.run.state is RunState.RUNNING, 120)
     far.parts = 0
     far.makes(MODEL, wrong="other bytes")
     assert "downloaded again" in far.ends().error
     for jobs in (2, 3):  # once it is fetched again, then trained anew
         far.workspace.distill.resume(far.owner, "far")
-        until(lambda: len(far.hub.jobs) == 3 or is_over(far.run), 60)
+        until(lambda: len(far.hub.jobs) == 3 or is_over(far.run), 120)
         assert len(far.hub.jobs) == jobs
         if jobs == 2:
             far.over()
-    until(lambda: far.run.state is RunState.RUNNING, 60)
+    until(lambda: far.run.state is RunState.RUNNING, 120)
     far.parts = 0
     far.makes(MODEL)
     assert far.ends().state is RunState.DONE
@@ -436,7 +436,7 @@ def test_another_machine_runs_the_copied_command(
     workspace: Workspace, owner: Actor, snapshot: str, tiny: str, hub: FakeHub
 ) -> None:
     workspace.remote.start_elsewhere(owner, spec(snapshot, tiny, name="far"))
-    until(lambda: workspace.distill.get(owner, "far").state is RunState.RUNNING, 60)
+    until(lambda: workspace.distill.get(owner, "far").state is RunState.RUNNING, 120)
     status = workspace.remote.status(owner, "far")
     assert status is not None
     assert f"hf download {status.repo} --revision " in status.command
@@ -446,7 +446,7 @@ def test_another_machine_runs_the_copied_command(
     with pytest.raises(Conflict, match="it is running"):
         workspace.distill.resume(owner, "far")
     workspace.distill.stop(owner, "far")
-    assert wait_for(workspace, owner, "far", is_over, 60).state is RunState.STOPPED
+    assert wait_for(workspace, owner, "far", is_over, 120).state is RunState.STOPPED
     assert not hub.jobs
 
 

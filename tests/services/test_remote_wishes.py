@@ -44,7 +44,7 @@ def ann(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
 def far(workspace: Workspace, owner: Actor, tiny: str, hub: FakeHub) -> Far:
     """A run that is followed."""
     far = begun(workspace, owner, tiny, hub)
-    until(lambda: far.run.state is RunState.RUNNING, 60)
+    until(lambda: far.run.state is RunState.RUNNING, 120)
     return far
 
 
@@ -67,7 +67,7 @@ def job_state(far: Far) -> JobState:
 def waits(far: Far) -> None:
     """The Hub does not know the token any more, and the app has seen it."""
     del far.hub.tokens[TOKEN]
-    until(lambda: job_state(far) is JobState.NEEDS_KEY, 60)
+    until(lambda: job_state(far) is JobState.NEEDS_KEY, 120)
 
 
 @pytest.mark.parametrize("row", [RunState.RUNNING, RunState.FAILED])
@@ -84,11 +84,11 @@ def test_a_restart_pays_for_no_attempt_that_nobody_asked_for(
     first.close()
     second = build_studio(settings)
     far.workspace = second.workspace("main")
-    until(lambda: job_state(far) is JobState.FAILED, 60)
+    until(lambda: job_state(far) is JobState.FAILED, 120)
     assert (len(hub.jobs), far.run.state) == (1, RunState.FAILED)
     assert "exit code: 1" in far.run.error
-    far.workspace.remote.resume(owner, "far", "cpu-basic", 60)
-    until(lambda: len(hub.jobs) == 2, 60)
+    far.workspace.remote.resume(owner, "far", "cpu-basic", 120)
+    until(lambda: len(hub.jobs) == 2, 120)
     assert far.job.order["flavor"] == "cpu-basic"
     second.close()
 
@@ -98,7 +98,7 @@ def test_no_bad_hour_of_the_hub_cancels_a_job(far: Far) -> None:
     far.hub.fail("/tree/", 407, times=3)
     far.hub.fail("/api/jobs/ann/", 404, times=1)
     far.says(BEGUN, Step(step=1, total=3, loss=2.5, lr=0.1))
-    until(lambda: far.run.metrics.get("step") == 1, 60)
+    until(lambda: far.run.metrics.get("step") == 1, 120)
     assert far.job.stage == "SCHEDULING"
     far.makes(MODEL)
     assert far.ends().state is RunState.DONE
@@ -107,12 +107,12 @@ def test_no_bad_hour_of_the_hub_cancels_a_job(far: Far) -> None:
 def test_a_repository_that_is_gone_ends_no_watching_of_a_job_and_a_stop_the_job(far: Far) -> None:
     kept = dict(far.hub.repos)
     far.hub.repos.clear()
-    until(lambda: "may still run" in far.run.error, 60)
+    until(lambda: "may still run" in far.run.error, 120)
     assert (far.run.state, far.job.stage) == (RunState.RUNNING, "SCHEDULING")
     with pytest.raises(Conflict, match="still runs"):
         far.workspace.distill.delete(far.owner, "far")
     far.hub.repos.update(kept)
-    until(lambda: not far.run.error, 60)
+    until(lambda: not far.run.error, 120)
     far.hub.repos.clear()
     far.workspace.distill.stop(far.owner, "far")
     assert far.over().state is RunState.STOPPED
@@ -132,7 +132,7 @@ def test_a_stop_ends_when_the_hub_shows_the_end_not_before(far: Far, status: int
 
 def test_a_job_that_is_not_found_is_watched_while_the_list_has_it(far: Far) -> None:
     looks = far.hub.fail("/api/jobs/ann/[0-9a-f]*$", 404, method="GET", times=8)
-    until(lambda: looks.hits == 8, 60)
+    until(lambda: looks.hits == 8, 120)
     assert (far.run.state, far.job.stage) == (RunState.RUNNING, "SCHEDULING")
     far.makes(MODEL)
     assert far.ends().state is RunState.DONE
@@ -160,7 +160,7 @@ def test_a_job_that_is_gone_is_paid_again_only_after_a_stop(far: Far) -> None:
     assert far.over().state is RunState.STOPPED
     assert far.job.stage == "CANCELED"
     far.workspace.distill.resume(far.owner, "far")
-    until(lambda: len(far.hub.jobs) == 2, 60)
+    until(lambda: len(far.hub.jobs) == 2, 120)
 
 
 @pytest.mark.parametrize("is_waiting", [True, False])
@@ -171,7 +171,7 @@ def test_a_stop_is_remembered_until_a_token_can_obey_it(far: Far, is_waiting: bo
     else:
         del far.hub.tokens[TOKEN]
         far.workspace.distill.stop(far.owner, "far")
-    until(lambda: job_state(far) is JobState.NEEDS_KEY, 60)
+    until(lambda: job_state(far) is JobState.NEEDS_KEY, 120)
     assert far.run.state is RunState.RUNNING
     with pytest.raises(Conflict, match="still"):
         far.workspace.distill.delete(far.owner, "far")
@@ -197,13 +197,13 @@ def test_a_job_too_many_is_cancelled(
 ) -> None:
     first = build_studio(settings)
     far = begun(first.workspace("main"), owner, tiny, hub)
-    until(lambda: far.run.state is RunState.RUNNING, 60)
+    until(lambda: far.run.state is RunState.RUNNING, 120)
     first.close()
     hub.jobs["f" * 24] = FakeJob("f" * 24, "ann", far.job.order, far.job.folder)
     hub.fail(f"/{'f' * 24}/cancel$", 409, times=refusals)
     second = build_studio(settings)
     second.workspace("main")
-    until(lambda: hub.jobs["f" * 24].stage == "CANCELED", 60)
+    until(lambda: hub.jobs["f" * 24].stage == "CANCELED", 120)
     assert next(iter(hub.jobs.values())).stage == "SCHEDULING"
     second.close()
 
@@ -215,15 +215,15 @@ def test_another_job_of_the_same_run_touches_nothing(far: Far) -> None:
     assert state_of(far).wanted == 1
     assert (len(far.hub.jobs), far.job.stage) == (1, "SCHEDULING")
     far.ends("CANCELED")
-    ended = jobs.wait(far.owner, other.id, 30)
+    ended = jobs.wait(far.owner, other.id, 120)
     assert "Another job" in ended.error
 
 
 def test_anothers_token_takes_over_nothing(far: Far) -> None:
     waits(far)
     far.workspace.hub.token(far.owner, far.hub.user("bob", "hf_bob"))
-    until(lambda: "token of bob" in far.run.error, 60)
-    until(lambda: job_state(far) is JobState.NEEDS_KEY, 60)
+    until(lambda: "token of bob" in far.run.error, 120)
+    until(lambda: job_state(far) is JobState.NEEDS_KEY, 120)
     assert not state_of(far).is_over
     assert far.job.stage == "SCHEDULING"
     far.workspace.hub.token(far.owner, far.hub.user("ann", "hf_another"))
@@ -265,13 +265,13 @@ def test_a_job_that_waits_for_a_token_is_tried_again_at_the_next_start(
 ) -> None:
     first = build_studio(settings)
     far = begun(first.workspace("main"), owner, tiny, hub)
-    until(lambda: far.run.state is RunState.RUNNING, 60)
+    until(lambda: far.run.state is RunState.RUNNING, 120)
     waits(far)
     first.close()
     hub.user("ann", TOKEN)
     second = build_studio(settings)
     far.workspace = second.workspace("main")
-    until(lambda: job_state(far) is JobState.RUNNING, 60)
+    until(lambda: job_state(far) is JobState.RUNNING, 120)
     second.close()
 
 

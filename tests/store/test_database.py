@@ -1,7 +1,6 @@
 """The open file: transactions, threads, migrations."""
 
 import threading
-import time
 from datetime import UTC, datetime
 
 import duckdb
@@ -176,12 +175,21 @@ def test_closing_waits_for_a_statement_of_another_thread(tmp_path):
     db.cursor().execute("SELECT 1")
     counted = []
 
+    runs, go_on = threading.Event(), threading.Event()
+
+    def held(number: int) -> int:
+        runs.set()
+        go_on.wait(60)
+        return number
+
     def count():
-        counted.append(db.value("SELECT count(*) FROM range(20_000_000) t(a) WHERE a % 7 = 3"))
+        db.cursor().create_function("held", held, [int], int)
+        counted.append(db.value("SELECT held(7)"))
 
     thread = threading.Thread(target=count)
     thread.start()
-    time.sleep(0.1)
+    assert runs.wait(60)
+    threading.Timer(0.2, go_on.set).start()
     db.close()
-    thread.join(10)
-    assert counted == [2_857_143]
+    thread.join(60)
+    assert counted == [7]

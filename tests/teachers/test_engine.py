@@ -99,7 +99,7 @@ def test_the_thread_ends_when_idle_and_starts_again(monkeypatch):
     monkeypatch.setattr("distill_studio.teachers.engine._IDLE_S", 0.05)
     engine = Engine(make("llama"), {2})
     first = run(engine, PROMPTS[:1])
-    for _ in range(100):
+    for _ in range(1200):  # a minute
         if engine._thread is None:
             break
         threading.Event().wait(0.05)

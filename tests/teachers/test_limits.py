@@ -47,7 +47,7 @@ def stub() -> Iterator[StubServer]:
 
 
 def teacher(url: str = "http://127.0.0.1:1/v1", model: str = "stub-1", **fields) -> TeacherConfig:
-    defaults = {"timeout_s": 5.0, "max_retries": 0, "concurrency": 16}
+    defaults = {"timeout_s": 60.0, "max_retries": 0, "concurrency": 16}
     return TeacherConfig(
         name="Stub", kind=TeacherKind.OPENAI, model=model, base_url=url, **defaults | fields
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 import time
 from collections.abc import Iterator
 
@@ -31,7 +32,7 @@ def stub() -> Iterator[StubServer]:
 
 
 def teacher(url: str, **fields) -> TeacherConfig:
-    defaults = {"timeout_s": 2.0, "max_retries": 0, "concurrency": 4}
+    defaults = {"timeout_s": 60.0, "max_retries": 0, "concurrency": 4}
     return TeacherConfig(
         name="Stub", kind=TeacherKind.OPENAI, model="stub-1", base_url=url, **defaults | fields
     )
@@ -115,14 +116,14 @@ def test_sends_no_key_of_the_environment(stub: StubServer, monkeypatch: pytest.M
         (Answer({"choices": [{"message": {"content": ["x"]}}]}), "malformed_reply", "no chat"),
         (Answer([1, 2]), "malformed_reply", "no chat completion"),
         (Answer(completion("x"), hangs_up=True), "unreachable", "cannot be reached"),
-        (Answer(completion("late"), delay_s=5), "unreachable", "within 0.3 s"),
+        (Answer(completion("late"), delay_s=60), "unreachable", "within 0.3 s"),
     ],
 )
 def test_each_failure_has_its_code_and_words(
     stub: StubServer, answer: Answer, code: str, said: str
 ) -> None:
     stub.behave = lambda body: answer
-    timeout_s = 0.3 if answer.delay_s else 2.0
+    timeout_s = 0.3 if answer.delay_s else 60.0
     reply = one(OpenAIChatModel(teacher(stub.url, timeout_s=timeout_s), KEY))
     assert (reply.error_code, reply.text) == (code, "")
     assert said in reply.error
@@ -187,7 +188,15 @@ def test_retry_after_reads_seconds_and_dates() -> None:
 
 
 def test_bounded_in_flight_and_lazy(stub: StubServer) -> None:
-    stub.behave = lambda body: Answer(completion("ok"), delay_s=0.02)
+    is_full = threading.Event()
+
+    def behave(body: dict) -> Answer:
+        if stub.in_flight == 4:
+            is_full.set()
+        is_full.wait(60)
+        return Answer(completion("ok"), delay_s=0.02)
+
+    stub.behave = behave
     pulled = 0
     furthest_ahead = 0
 

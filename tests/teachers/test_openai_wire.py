@@ -24,7 +24,7 @@ def stub() -> Iterator[StubServer]:
 
 
 def model_at(stub: StubServer, **fields: Any) -> OpenAIChatModel:
-    defaults = {"timeout_s": 5.0, "max_retries": 0, "concurrency": 4}
+    defaults = {"timeout_s": 60.0, "max_retries": 0, "concurrency": 4}
     return OpenAIChatModel(
         TeacherConfig(
             name="Stub", kind=TeacherKind.OPENAI, model="stub-1", base_url=stub.url,

@@ -15,7 +15,7 @@ from distill_studio.teachers import openai_compatible
 from distill_studio.teachers.openai_compatible import OpenAIChatModel
 from distill_studio.teachers.rate_limit import RateLimit
 from tests.stub_openai import Answer, StubServer, failure
-from tests.teachers.test_limits import ask, teacher
+from tests.teachers.test_limits import Clock, ask, teacher
 
 REQUEST = ChatRequest(
     key="k",
@@ -91,13 +91,13 @@ def test_streams_and_whole_answers_share_one_pace(stub: StubServer) -> None:
 def test_tokens_of_a_stream_count_for_the_pace_as_far_as_it_came(stub: StubServer) -> None:
     usage = {"prompt_tokens": 10, "completion_tokens": 90}
     stub.behave = lambda body: Answer(pieces=("one", "two"), usage=usage)
-    limit = RateLimit(0, 600)  # ten tokens a second
+    limit = RateLimit(0, 600, Clock())  # ten tokens a second
     streamed(OpenAIChatModel(teacher(stub.url, tokens_per_min=600), limit=limit))
-    assert limit.reserve(1) == pytest.approx(10, abs=1.5), "10 read and 90 written"
+    assert limit.reserve(1) == pytest.approx(10), "10 read and 90 written"
     stub.behave = lambda body: Answer(pieces=("w" * 40, "later"), pause_s=30)
-    limit = RateLimit(0, 600)
+    limit = RateLimit(0, 600, Clock())
     streamed(OpenAIChatModel(teacher(stub.url, tokens_per_min=600), limit=limit), most=1)
-    assert limit.reserve(1) == pytest.approx(2, abs=1), "10 read, 10 written before it was left"
+    assert limit.reserve(1) == pytest.approx(2), "10 read, 10 written before it was left"
 
 
 def test_a_stream_costs_what_the_server_counted(stub: StubServer) -> None:

@@ -58,7 +58,7 @@ def ask(visitor: Visitor, method: str, path: str, **more: Any) -> tuple[int, str
     headers = {"cookie": "; ".join(f"{n}={v}" for n, v in visitor.cookies.items())}
     headers |= {"host": "me-studio.hf.space", "x-forwarded-proto": "https"}
     headers |= more.pop("headers", {})
-    request = visitor._client.build_request(method, path, headers=headers, timeout=20, **more)
+    request = visitor._client.build_request(method, path, headers=headers, timeout=240, **more)
     answer = visitor._client.send(request, stream=True)
     answer.close()
     return answer.status_code, answer.headers.get("location", "")

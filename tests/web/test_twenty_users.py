@@ -14,7 +14,7 @@ from tests.stub_openai import Answer, StubServer
 
 PEOPLE, PASSWORD = 20, "correct horse battery"
 MODELS = ("one", "other")
-FIRST_AFTER_S, PIECES, PAUSE_S = 1.0, 20, 0.02
+FIRST_AFTER_S, PIECES, PAUSE_S = 5.0, 20, 0.02
 
 
 def streamed(body: dict[str, Any]) -> Answer:
@@ -40,7 +40,7 @@ def test_twenty_users_compare_at_once(start_app, tmp_path: Path, capsys):
         with httpx.Client(base_url=app.url, timeout=120, trust_env=False) as http:
             entered = http.post("/login", data={"user": name, "password": PASSWORD})
             assert entered.status_code == 303, entered.text
-            together.wait(60)
+            together.wait(120)
             began = time.monotonic()
             asked = {"models": list(MODELS), "prompt": f"a question of {name}"}
             made = http.post("/api/main/evaluate_compare", json=asked)
@@ -71,4 +71,4 @@ def test_twenty_users_compare_at_once(start_app, tmp_path: Path, capsys):
     )
     with capsys.disabled():
         sys.stdout.write(said)
-    assert max(firsts) < 30  # what is slow is for the output to say; this would be broken
+    assert max(firsts) < 60  # what is slow is for the output to say; this would be broken
