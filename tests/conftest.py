@@ -176,14 +176,14 @@ class RunningApp:
     def kill(self) -> None:
         """kill -9, as a crash or a power cut would."""
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=120)
 
     def stop(self) -> None:
         """Ask it to leave, as Ctrl+C or a supervisor would."""
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(timeout=30)
+                self.process.wait(timeout=120)
             except subprocess.TimeoutExpired:
                 self.kill()
 

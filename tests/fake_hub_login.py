@@ -104,7 +104,7 @@ class FakeHubLogin:
     def consent(self, url: str, person: Person) -> str:
         """Do as a browser would on the authorisation page; returns where it leads back to."""
         self.person = person
-        with httpx.Client(trust_env=False) as client:
+        with httpx.Client(timeout=60, trust_env=False) as client:
             page = client.get(url)
             assert page.status_code == 200, page.text
             assert "Authorize" in page.text

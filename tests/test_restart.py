@@ -131,7 +131,7 @@ def _upload(app: RunningApp, path: Path) -> str:
     import httpx
 
     answer = httpx.post(
-        f"{app.url}/api/uploads", params={"name": path.name}, content=path.read_bytes()
+        f"{app.url}/api/uploads", params={"name": path.name}, content=path.read_bytes(), timeout=60
     )
     return answer.raise_for_status().json()["upload_id"]
 

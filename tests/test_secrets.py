@@ -257,7 +257,7 @@ def _look_around(done: Pass) -> None:
 
 def _log_in_wrongly(done: Pass) -> None:
     password = SECRETS["DISTILL_STUDIO_PASSWORD"]
-    with httpx.Client(base_url=done.app.url, trust_env=False) as stranger:
+    with httpx.Client(base_url=done.app.url, timeout=60, trust_env=False) as stranger:
         for data in ({"user": "owner", "password": password + "x"}, {"password": "no"}):
             done.keep("a wrong log-in", stranger.post("/login", data=data))
         right = stranger.post("/login", data={"user": "owner", "password": password})

@@ -43,7 +43,7 @@ def place(
         return tmp_path / "home", "main"
     app = request.getfixturevalue("running_app")
     workspace = f"cli-{uuid.uuid4().hex}"
-    httpx.post(f"{app.url}/api/workspaces", json={"name": workspace}).raise_for_status()
+    httpx.post(f"{app.url}/api/workspaces", json={"name": workspace}, timeout=60).raise_for_status()
     return app.home, workspace
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -43,12 +44,15 @@ def space(
     app.stop()
 
 
+_ADDRESSES = itertools.count(1)  # each visitor comes from another: few tries are allowed of one
+
+
 @pytest.fixture
 def visitor(space: RunningApp) -> Iterator[NewVisitor]:
     made: list[Visitor] = []
 
     def new() -> Visitor:
-        made.append(Visitor(space.url, f"203.0.113.{len(made) + int(time.time()) % 200}"))
+        made.append(Visitor(space.url, f"203.0.113.{next(_ADDRESSES)}"))
         return made[-1]
 
     yield new

@@ -85,9 +85,9 @@ def test_a_space_is_locked_even_on_loopback(serve, monkeypatch):
 
 def test_the_real_process_on_all_addresses_is_locked_but_for_its_token(start_app, tmp_path: Path):
     app = start_app(tmp_path / "home", {"DISTILL_STUDIO_HOST": "0.0.0.0"})
-    assert httpx.get(app.url).text == LOCKED_PAGE
-    assert httpx.get(f"{app.url}/api/status").status_code == 403
-    assert httpx.post(f"{app.url}/api/main/overview_counts", json={}).status_code == 403
+    assert httpx.get(app.url, timeout=60).text == LOCKED_PAGE
+    assert httpx.get(f"{app.url}/api/status", timeout=60).status_code == 403
+    assert httpx.post(f"{app.url}/api/main/overview_counts", json={}, timeout=60).status_code == 403
     wrong = {"Authorization": "Bearer guess"}
-    assert httpx.get(f"{app.url}/api/status", headers=wrong).status_code == 403
+    assert httpx.get(f"{app.url}/api/status", headers=wrong, timeout=60).status_code == 403
     assert app.post("overview_counts").status_code == 200  # a command on this machine may

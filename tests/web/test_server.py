@@ -25,8 +25,8 @@ def test_server_json_is_private_and_tells_where_the_app_is(running_app):
 def test_the_token_is_neither_in_the_log_nor_on_a_page(running_app):
     token = running_app.server_file["token"]
     assert token not in running_app.log.read_text(errors="replace")
-    assert token not in httpx.get(running_app.url).text
-    assert token not in httpx.get(f"{running_app.url}/config").text
+    assert token not in httpx.get(running_app.url, timeout=60).text
+    assert token not in httpx.get(f"{running_app.url}/config", timeout=60).text
 
 
 def test_a_second_app_on_the_folder_leaves_and_names_the_first(running_app):
@@ -42,7 +42,7 @@ def test_a_second_app_on_the_folder_leaves_and_names_the_first(running_app):
     assert second.returncode == 1
     assert running_app.url in second.stderr
     assert "Traceback" not in second.stderr
-    assert httpx.get(f"{running_app.url}/api/status").status_code == 200
+    assert httpx.get(f"{running_app.url}/api/status", timeout=60).status_code == 200
 
 
 @pytest.mark.slow
@@ -53,7 +53,7 @@ def test_it_starts_again_after_a_crash_and_ends_cleanly(start_app, tmp_path: Pat
     assert (home / "server.json").exists()  # a crash tidies nothing up
     assert server_file.read(home) is None
     second = start_app(home)
-    assert httpx.get(f"{second.url}/api/status").status_code == 200
+    assert httpx.get(f"{second.url}/api/status", timeout=60).status_code == 200
     second.process.send_signal(signal.SIGTERM)
     assert second.process.wait(timeout=120) in (0, -signal.SIGTERM)
     assert not (home / "server.json").exists()

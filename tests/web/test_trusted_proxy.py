@@ -192,10 +192,11 @@ def test_the_real_process_believes_the_connection_not_what_is_forwarded(start_ap
     app = start_app(tmp_path / "home", env)
     forged = {"Remote-User": "olga", "X-Forwarded-For": "10.0.0.5"}
     url = f"{app.url}/api/main/users_me"
-    assert httpx.post(url, json={}, headers=forged, trust_env=False).status_code == 401
+    assert httpx.post(url, json={}, headers=forged, trust_env=False, timeout=60).status_code == 401
     app.stop()
     app = start_app(tmp_path / "home", env | {"DISTILL_STUDIO_PROXY_ADDRESSES": "127.0.0.1"})
     url = f"{app.url}/api/main/users_me"
     there = {"Remote-User": "olga", "X-Forwarded-For": "203.0.113.9"}
-    assert httpx.post(url, json={}, headers=there, trust_env=False).json()["role"] == "owner"
-    assert httpx.post(url, json={}, trust_env=False).status_code == 401
+    found = httpx.post(url, json={}, headers=there, trust_env=False, timeout=60)
+    assert found.json()["role"] == "owner"
+    assert httpx.post(url, json={}, trust_env=False, timeout=60).status_code == 401

@@ -263,7 +263,7 @@ def _files(served: Served) -> list[str]:
     """URLs of files: one that may be read, and ways to those that may not."""
     exports = served.workspace.folder / "exports"
     (exports / "pairs.jsonl").write_text('{"a": 1}\n')
-    with httpx.Client(base_url=served.url, trust_env=False) as client:
+    with httpx.Client(base_url=served.url, timeout=60, trust_env=False) as client:
         answer = client.post(
             "/gradio_api/upload",
             files={"files": ("sent.jsonl", b'{"prompt": "hidden"}\n')},
