@@ -1,5 +1,6 @@
 """Agreement with the teacher: who writes, who reads, what is refused, and the figures."""
 
+import copy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -127,9 +128,7 @@ def slow(teacher: Counted, student: Counted, prompt: str, text: str) -> tuple[fl
     before, ids = chat.prompt_ids([Message(role="user", content=prompt)]), chat.answer_ids(text)
     logits = []
     for model in (teacher, student):
-        weights = model.load().engine.model
-        exact = type(weights)(weights.config).double().eval()
-        exact.load_state_dict(weights.state_dict())
+        exact = copy.deepcopy(model.load().engine.model).double().eval()
         with torch.no_grad():
             logits.append(exact(torch.tensor([before + ids])).logits[0, len(before) - 1 : -1])
     log_p, log_q = (one.log_softmax(-1) for one in logits)
@@ -273,6 +272,7 @@ def test_agreement_is_no_verdict(workspace, owner, tmp_path, models):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_pruned_starter_model_is_farther_from_the_whole_one(workspace, owner, tmp_path):
     """The starter teacher agrees with itself; a copy with 26 of 30 layers does so less."""
     whole = workspace.studio.models.resolve("smollm2-135m-instruct")
