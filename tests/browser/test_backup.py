@@ -29,6 +29,7 @@ def test_what_the_lost_disk_had_is_sent_again_by_the_browser(
     workspace = make_workspace(home, make_pairs(6))
     app = launch_app(home, env, port)
     page = chromium.new_context(base_url=app.url).new_page()
+    page.set_default_timeout(120_000)
     try:
         deadline = time.monotonic() + 120
         while app.call("backup_state")["whole_at"] is None:
@@ -51,7 +52,7 @@ def test_what_the_lost_disk_had_is_sent_again_by_the_browser(
         assert {row["status"] for row in lost} == {"pending"}
         page.goto(f"/?tab=review&workspace={workspace}")
         expect(page.locator("#review-bench .ds-prompt")).to_be_visible(timeout=60_000)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while True:
             rows = app.call("review_page", workspace=workspace, query={"limit": 10})
             if rows[0]["status"] == "accepted":

@@ -9,6 +9,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 def test_a_started_demo_can_be_entered_and_stopped(chromium, start_app, tmp_path) -> None:
     app = start_app(tmp_path / "home")
     page = chromium.new_page(base_url=app.url)
+    page.set_default_timeout(120_000)
     page.goto("/")
     expect(page.locator("#home-demo-stop")).to_be_hidden()
     page.locator("#home-demo-start").click()
@@ -18,7 +19,8 @@ def test_a_started_demo_can_be_entered_and_stopped(chromium, start_app, tmp_path
     expect(page.get_by_role("option", name="demo", exact=True)).to_be_visible()
     page.keyboard.press("Escape")
     page.locator("#home-demo-stop").click()
-    expect(page.locator("#home-demo-start")).to_have_text("Resume the demo")
+    resume = page.locator("#home-demo-start")
+    expect(resume).to_have_text("Resume the demo", timeout=240_000)  # once the step in hand ends
     expect(page.locator("#home-demo-stop")).to_be_hidden()
     page.locator("#home-demo-enter").click()
     expect(page.locator("#ds-workspace input")).to_have_value("demo")

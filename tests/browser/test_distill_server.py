@@ -15,7 +15,7 @@ from tests.stub_openai import Answer, StubServer, failure
 
 pytestmark = pytest.mark.browser
 MODEL = "smollm2-135m-instruct"
-FOUND_MS = 60_000
+FOUND_MS = 120_000
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """The Evaluate tab in Chromium: teachers that answer at once, with hostile text, or stall."""
 
 import json
+import re
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -38,8 +38,8 @@ class Server(BaseHTTPRequestHandler):
             "fast": ([f"quick{i} " for i in range(8)], 0.03),
             "evil": ([EVIL], 0.0),
             "near": (["quick0 ", "swift1 ", "quick2 quick3 quick4 "], 0.0),
-            "slow": ([f"slow{i} " for i in range(1200)], 0.1),
-            "stalled": (["first ", "never"], 20.0),
+            "slow": ([f"slow{i} " for i in range(6000)], 0.1),
+            "stalled": (["first ", "never"], 600.0),
         }[body["model"]]
         try:
             for number, piece in enumerate(pieces):
@@ -68,7 +68,7 @@ def space(running_app) -> Iterator[str]:
     for model in ("fast", "evil", "near", "slow", "stalled"):
         teacher = {
             "name": model, "kind": "openai", "model": model,
-            "base_url": f"http://127.0.0.1:{server.server_port}/v1",
+            "base_url": f"http://127.0.0.1:{server.server_port}/v1", "timeout_s": 900,
             **({"price_in": 2.0, "price_out": 8.0} if model == "fast" else {}),
         }  # fmt: skip
         running_app.call("teachers_save", workspace=name, teacher=teacher)
@@ -125,14 +125,12 @@ def test_a_stalled_model_holds_up_nobody_and_hostile_text_is_only_text(tab):
     tab.on("pageerror", lambda error: errors.append(str(error)))
     tab.on("request", lambda request: asked.append(request.url))
     choose(tab, "stalled", "fast", "evil")
-    started = time.monotonic()
     ask(tab, "Answer <b>me</b> ${window.pwned='prompt'}")
-    pane(tab, 2).get_by_text("quick7").wait_for(timeout=60_000)
-    pane(tab, 3).get_by_text("bold").wait_for(timeout=60_000)
-    pane(tab, 2).get_by_text("pieces/s").wait_for(timeout=60_000)
-    assert time.monotonic() - started < 18  # the stalled one sleeps for 20 s
-    assert "first" in pane(tab, 1).inner_text()
-    assert pane(tab, 1).get_by_text("writing").is_visible()
+    pane(tab, 2).get_by_text("quick7").wait_for()
+    pane(tab, 3).get_by_text("bold").wait_for()
+    pane(tab, 2).get_by_text("pieces/s").wait_for()
+    expect(pane(tab, 1)).to_contain_text("first")
+    expect(pane(tab, 1).get_by_text("writing")).to_be_visible()  # for ten minutes
     assert pane(tab, 3).locator("strong", has_text="bold").is_visible()
     assert "<script>" in pane(tab, 3).inner_text()
     assert "https://tracker.example/p.png" in pane(tab, 3).inner_text()
@@ -141,11 +139,11 @@ def test_a_stalled_model_holds_up_nobody_and_hostile_text_is_only_text(tab):
     tab.wait_for_timeout(300)
     tab.locator("#ds-tab-evaluate-button").click()
     pane(tab, 2).get_by_text("quick7").wait_for()  # still there, and still running
-    assert pane(tab, 1).get_by_text("writing").is_visible()
+    expect(pane(tab, 1).get_by_text("writing")).to_be_visible()
     tab.locator("button#evaluate-stop").click()
-    pane(tab, 1).get_by_text("stopped").wait_for(timeout=30_000)
+    pane(tab, 1).get_by_text("stopped").wait_for()
     tab.locator("button#evaluate-vote-2").wait_for()
-    assert tab.locator("button#evaluate-vote-1").is_disabled()  # a stopped answer cannot win
+    expect(tab.locator("button#evaluate-vote-1")).to_be_disabled()  # a stopped answer cannot win
     assert tab.evaluate("window.pwned") is None
     assert errors == []
     assert all("127.0.0.1" in url for url in asked)
@@ -167,13 +165,13 @@ def test_a_vote_by_key_becomes_a_preference_and_the_link_shows_it(tab, space, ru
     assert get()["verdict"]["winner"] == "1"
     made = running_app.call("prefer_page", workspace=space, query={})
     assert [(p["source"], p["outcome"]) for p in made] == [("arena", "win")]
-    assert "leaves such votes out" in tab.locator("#evaluate-said").inner_text()
+    expect(tab.locator("#evaluate-said")).to_contain_text("leaves such votes out")
     blind_only = running_app.call("arena_standings", workspace=space)
     assert (blind_only["n"], blind_only["sighted_votes"]) == (0, 1)
     standings = running_app.call("arena_standings", workspace=space, sighted=True)
     rates = {(r["model"], r["against"]): r for r in standings["rates"]}
     assert rates["fast", "evil"]["wins"] == 1
-    assert f"comparison={comparison_id}" in tab.url
+    expect(tab).to_have_url(re.compile(f"comparison={comparison_id}"))
     open_tab(tab, space)
     tab.locator(f"#evaluate-history a[data-comparison='{comparison_id}']").click()
     pane(tab, 1).get_by_text("preferred").wait_for()
@@ -272,9 +270,10 @@ def test_on_a_phone_the_note_on_blind_has_a_row_of_its_own(tab):
 def test_a_reload_in_mid_stream_keeps_what_was_written(tab):
     choose(tab, "slow", "fast")
     ask(tab, "A long story")
-    pane(tab, 1).get_by_text("slow3").wait_for(timeout=60_000)
+    pane(tab, 1).get_by_text("slow3").wait_for()
+    pane(tab, 2).get_by_text("quick7").wait_for()
     tab.reload()
-    pane(tab, 1).get_by_text("stopped").wait_for(timeout=60_000)
+    pane(tab, 1).get_by_text("stopped").wait_for()
     assert "slow3" in pane(tab, 1).inner_text()
     assert "quick7" in pane(tab, 2).inner_text()
 
@@ -293,7 +292,7 @@ def test_run_can_be_pressed_again_after_it_was_refused(tab):
     expect(stop).to_be_hidden()
     choose(tab, "fast", "evil")
     ask(tab, "And now?")
-    pane(tab, 1).get_by_text("quick7").wait_for(timeout=60_000)
+    pane(tab, 1).get_by_text("quick7").wait_for()
     tab.locator("button#evaluate-vote-1").wait_for()
     expect(run).to_be_enabled()
     expect(stop).to_be_hidden()
@@ -301,19 +300,20 @@ def test_run_can_be_pressed_again_after_it_was_refused(tab):
 
 def test_two_pages_stream_at_the_same_time(tab, space, chromium, app_url):
     other_context = chromium.new_context(base_url=app_url)
+    other_context.set_default_timeout(120_000)
     other = other_context.new_page()
     open_tab(other, space)
     choose(other, "fast", "evil")
     tab.bring_to_front()
     choose(tab, "slow", "fast")
     ask(tab, "A long story")
-    pane(tab, 1).get_by_text("slow1").wait_for(timeout=60_000)
+    pane(tab, 1).get_by_text("slow1").wait_for()
     ask(other, "A short one")
-    other.locator("button#evaluate-vote-1").wait_for(timeout=30_000)
-    assert pane(tab, 1).get_by_text("writing").is_visible()
+    other.locator("button#evaluate-vote-1").wait_for()
+    expect(pane(tab, 1).get_by_text("writing")).to_be_visible()
     tab.bring_to_front()  # a page behind another draws about once a second, and clicks wait for it
     tab.locator("button#evaluate-stop").click()
-    pane(tab, 1).get_by_text("stopped").wait_for(timeout=30_000)
+    pane(tab, 1).get_by_text("stopped").wait_for()
     other_context.close()
 
 
@@ -330,7 +330,7 @@ def test_held_out_prompts_one_by_one_and_as_a_set(tab, space, running_app):
     expect(rows.filter(has_text="Held-out three?")).to_have_count(1, timeout=60_000)
     expect(rows.filter(has_text="Held-out")).to_have_count(3)
     rows.filter(has_text="Held-out two?").locator("a").click()
-    pane(tab, 1).get_by_text("quick7").wait_for(timeout=60_000)
+    pane(tab, 1).get_by_text("quick7").wait_for()
     assert "Held-out two?" in tab.locator("#evaluate-panes .ev-question").inner_text()
     tab.locator("button#evaluate-vote-1").click()
     expect(rows.filter(has_text="Held-out two?")).to_contain_text("fast", timeout=60_000)

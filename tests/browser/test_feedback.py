@@ -72,9 +72,11 @@ def test_losses_become_comparisons_and_seeds(
         page.locator("#evaluate-suite-file input[type=file]").set_input_files(file)
         page.locator("#evaluate-suite-scorer input").click()
         page.get_by_role("option", name="Exact").click()
+        expect(page.locator("#evaluate-suite-file")).to_contain_text("capitals")
         page.locator("#evaluate-suite-add").click()
         expect(page.locator("#evaluate-suite-said")).to_contain_text("capitals: 10 prompts.")
         models = page.locator("#evaluate-suite-models")
+        models.locator(".token").first.wait_for()
         while models.locator(".token").count():
             models.locator(".token .token-remove").first.click()
         for model in ("right", "wrong"):

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.bench_data import make_pairs, make_workspace
-from tests.browser.forms import await_filled, await_stored, stored
+from tests.browser.forms import await_filled, await_stored, enter, stored
 from tests.browser.test_recipes import choose, fill
 from tests.conftest import RunningApp
 
@@ -46,11 +46,10 @@ def test_generate(page: Page, running_app: RunningApp, workspace: str) -> None:
     fill(page, "generate-max-tokens", "77")
     page.locator("#generate-more > button").click()
     before = stored(page, "generate")
-    fill(page, "generate-system", "Be kind. ${x} <b>")
+    enter(page.locator("#generate-system textarea"), "Be kind. ${x} <b>")
     await_stored(page, "generate", before)
     page.locator("#generate-teacher-form > button").click()
-    page.locator("#generate-key input").fill("sk-never-kept")
-    page.locator("#generate-key input").blur()
+    enter(page.locator("#generate-key input"), "sk-never-kept")
     page.reload()
     expect(page.locator("#generate-max-tokens input")).to_have_value("77")
     expect(page.locator("#generate-recipe").get_by_label("Self-Instruct")).to_be_checked()
@@ -79,7 +78,7 @@ def test_distill(page: Page, workspace: str) -> None:
     await_filled(page, "distill", workspace)
     page.locator("#distill-preset label").last.click()
     page.get_by_role("button", name="Advanced").click()
-    fill(page, "distill-max-steps", "12")
+    enter(page.locator("#distill-max-steps").locator("input, textarea").first, "12")
     before = stored(page, "distill")
     page.locator("#distill-weights").get_by_label("full weights").check()
     await_stored(page, "distill", before)

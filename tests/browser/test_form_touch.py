@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.bench_data import make_pairs, make_workspace
-from tests.browser.forms import await_filled, await_stored, stored
+from tests.browser.forms import await_filled, await_stored, enter, stored
 from tests.browser.test_recipes import choose, fill
 from tests.conftest import RunningApp
 
@@ -79,10 +79,10 @@ def test_generate(page: Page, workspace: str) -> None:
         page.reload()
         until_asked(page, held)
         expect(tokens).to_have_value("256")  # nothing has come yet
-        fill(page, "generate-limit", "1")
+        enter(page.locator("#generate-limit input").first, "1")
         page.locator("#generate-unanswered input").uncheck()
         page.locator("#generate-more > button").click()
-        fill(page, "generate-system", "Be kind.")
+        enter(page.locator("#generate-system textarea"), "Be kind.")
         before = stored(page, "generate")
     expect(recipes.get_by_label("Self-Instruct")).to_be_checked()  # as kept
     expect(teachers.get_by_label("Far")).to_be_checked()
@@ -102,7 +102,9 @@ def test_generate(page: Page, workspace: str) -> None:
         teachers.get_by_label("Far").uncheck()
         choose(page, "Evol-Instruct")
         expect(page.locator("#generate-number-0")).to_contain_text("Rounds")
+        before = stored(page, "generate")
         fill(page, "generate-number-0", "3")
+        await_stored(page, "generate", before)
         filled = page.locator("#generate-form-filled textarea, #generate-form-filled input")
         filled_before = filled.input_value()
     expect(filled).not_to_have_value(filled_before)
@@ -127,7 +129,7 @@ def test_distill(page: Page, workspace: str) -> None:
     methods.get_by_label("Logit distillation").check()
     page.get_by_role("button", name="Advanced").click()
     before = stored(page, "distill")
-    fill(page, "distill-max-steps", "12")
+    enter(steps.first, "12")
     await_stored(page, "distill", before)
 
     with held_back(page, "Distill", workspace) as held:

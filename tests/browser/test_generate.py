@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.bench_data import make_workspace
+from tests.browser.forms import enter
 from tests.conftest import RunningApp
 from tests.stub_openai import Answer, StubServer, completion, echo, failure
 
@@ -32,8 +33,8 @@ def open_tab(page: Page, workspace: str) -> None:
 
 def add_teacher(page: Page, stub: StubServer) -> None:
     page.locator("#generate-teacher-form > button").click()
-    page.locator("#generate-url").get_by_role("textbox").fill(stub.url)
-    page.locator("#generate-key input").fill("sk-browser")
+    enter(page.locator("#generate-url").get_by_role("textbox"), stub.url)
+    enter(page.locator("#generate-key input"), "sk-browser")
     page.locator("#generate-fetch").click()
     expect(page.locator("#generate-test-result")).to_contain_text("offers 2 models")
     page.locator("#generate-test").click()

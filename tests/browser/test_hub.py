@@ -11,6 +11,7 @@ from distill_studio.core.records import Run, RunState
 from distill_studio.store import runs
 from distill_studio.store.database import Database
 from tests.browser.bench_data import make_pairs, make_workspace
+from tests.browser.forms import enter
 from tests.conftest import RunningApp, StartApp
 from tests.fake_hub import FakeHub
 
@@ -79,11 +80,12 @@ def test_a_snapshot_and_a_model_are_pushed(
     space = a_space(app)
     errors: list[str] = []
     page = chromium.new_page(viewport={"width": 1280, "height": 1000})
+    page.set_default_timeout(120_000)
     page.on("pageerror", lambda error: errors.append(str(error)))
     opened(page, app.url, space)
     expect(page.locator("#freeze-hub-account")).to_contain_text("No token for")
     expect(page.locator("button#freeze-hub-push")).to_be_disabled()
-    page.locator("#freeze-hub-token input").fill("hf_stranger")
+    enter(page.locator("#freeze-hub-token input"), "hf_stranger")
     page.locator("button#freeze-hub-give").click()
     expect(page.locator(".toast-body").first).to_contain_text("does not know this token")
     page.locator("#freeze-hub-token input").fill("hf_ann_0")

@@ -79,7 +79,7 @@ def test_paste_choose_look_import(tab: Page, app: RunningApp, hub: FakeHub, tmp_
     tab.goto("/?tab=seeds")
     expect(tab.locator("#seeds-list")).to_contain_text("No prompts yet")
     tab.get_by_text("From the Hugging Face Hub").click()
-    tab.locator("#seeds-hub-dataset input, #seeds-hub-dataset textarea").fill("ann/nothing")
+    enter(tab.locator("#seeds-hub-dataset input, #seeds-hub-dataset textarea"), "ann/nothing")
     tab.locator("button#seeds-hub-look").click()
     expect(tab.locator(".toast-body")).to_contain_text("no 'ann/nothing' that everybody may see")
     tab.locator("#seeds-hub-dataset input, #seeds-hub-dataset textarea").fill(

@@ -69,6 +69,7 @@ def test_add_check_and_judge(page: Page, running_app: RunningApp, tmp_path: Path
     page.locator("#curate-leaks-which").get_by_text("Word for word").click()
     expect(page.locator("#curate-leaks-position")).to_contain_text("1 of 2")
     expect(page.locator("#curate-leaks-pair mark").first).to_be_visible()
+    expect(page.locator("#curate-leaks-pair")).not_to_contain_text("said: a leak")
     if "Solve this" not in page.locator("#curate-leaks-pair").inner_text():
         page.locator("button#curate-leaks-next").click()
     expect(page.locator("#curate-leaks-pair")).to_contain_text("Solve this")

@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.bench_data import make_pairs, make_workspace
+from tests.browser.forms import enter
 
 if TYPE_CHECKING:
     from tests.conftest import RunningApp, StartApp
@@ -133,7 +134,7 @@ def test_a_log_in_in_another_tab_takes_the_bar_away_and_what_was_typed_stays(
     log_in(page)
     text = page.locator("#people-guidelines textarea")
     expect(text).to_be_visible()
-    text.fill("# Be fair")
+    enter(text, "# Be fair")
     expect(page.locator("#people-preview")).to_contain_text("Preview")
     expect(page.locator("#people-preview").get_by_role("heading", name="Be fair")).to_be_visible()
     log_out_elsewhere(window)
@@ -175,11 +176,12 @@ def test_on_a_phone_guidelines_and_preview_stand_in_one_column(
     chromium: Browser, app: RunningApp
 ) -> None:
     context = chromium.new_context(base_url=app.url, viewport={"width": 390, "height": 844})
+    context.set_default_timeout(120_000)
     page = context.new_page()
     page.goto("/?tab=people")
     text, preview = page.locator("#people-guidelines"), page.locator("#people-preview")
     expect(text).to_be_visible()
-    text.locator("textarea").fill("# Be fair")
+    enter(text.locator("textarea"), "# Be fair")
     expect(preview.get_by_role("heading", name="Be fair")).to_be_visible()
     above, below = text.bounding_box(), preview.bounding_box()
     assert above["y"] + above["height"] <= below["y"]

@@ -33,6 +33,7 @@ def test_two_people_share_a_workspace(
 
     def enter(name: str) -> Page:
         page = chromium.new_context(base_url=app.url).new_page()
+        page.set_default_timeout(120_000)
         page.goto(f"/?tab=review&workspace={workspace}")
         page.locator("#user").fill(name)
         page.locator("#password").fill(WORDS)
@@ -45,6 +46,7 @@ def test_two_people_share_a_workspace(
     seen: dict[str, list[str]] = {"ann": [], "bob": []}
     for key in "aaras1aaaaaaaaaaaaaaaaaaaaaa":  # past the first twenty: a second batch each
         for name, page in pages.items():
+            expect(page.locator(REVIEW)).to_be_visible()  # the second batch has come, too
             answer = page.locator("#review-bench .ds-record > .ds-text").inner_text()
             if answer not in seen[name][-1:]:
                 seen[name].append(answer)
@@ -62,6 +64,7 @@ def test_two_people_share_a_workspace(
         expect(page.locator("#prefer-bench .ds-guide h1")).to_be_hidden()  # remembered
         seen[name] = []
         for _ in range(8):
+            expect(page.locator(PREFER)).to_be_visible()
             seen[name].append(page.locator(PREFER).inner_text())
             page.keyboard.press("1")
         assert page.evaluate("window.pwned") is None

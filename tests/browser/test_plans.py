@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.bench_data import make_pairs, make_workspace
-from tests.browser.forms import await_filled
+from tests.browser.forms import await_filled, enter
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -59,7 +59,8 @@ def test_stages_and_a_grid_are_clicked_together(page: Page, running_app, space: 
     assert second["config"]["student"]["base_id"] == "run:two-1"
 
     page.get_by_role("tab", name="Grid").click()
-    fill(page, "plan-learning-rate", "1e-4, nonsense")
+    rates = page.locator("#plan-learning-rate").locator("input, textarea").first
+    enter(rates, "1e-4, nonsense")
     fill(page, "plan-name", "rates")
     page.locator("button#plan-grid").click()
     expect(page.locator(".toast-body").last).to_contain_text("nonsense")

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.bench_data import HOSTILE, make_pairs, make_workspace
+from tests.browser.forms import await_filled
 
 if TYPE_CHECKING:
     from tests.conftest import RunningApp
@@ -84,6 +85,7 @@ def test_how_clearly_and_why_after_the_vote(page: Page, running_app: RunningApp)
     expect(page.locator(f"{BENCH} .ds-left")).to_have_text("2 to compare")
 
     page.keyboard.press("2")
+    expect(told.get_by_role("button", name="Why?")).to_be_visible()  # not before who wrote which
     page.keyboard.press("w")
     page.keyboard.press("Control+z")  # with the reasons open: the digits vote again
     expect(page.locator(f"{BENCH} .ds-left")).to_have_text("2 to compare")
@@ -154,7 +156,7 @@ def test_the_order_is_chosen_and_remembered(page: Page, running_app: RunningApp)
     """What is at hand comes first, the rest of the batch is made in the new order."""
     workspace = make_workspace(running_app.home, make_pairs(200, candidates=2))
     open_bench(page, workspace)
-    page.wait_for_timeout(1000)  # the tab has filled for good
+    await_filled(page, "prefer", workspace)
     for _ in range(30):
         page.keyboard.press("3")
     expect_saved(page)

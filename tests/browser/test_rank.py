@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.bench_data import HOSTILE, make_pairs, make_workspace
+from tests.browser.forms import await_filled
 from tests.browser.test_prefer import BENCH, expect_saved, open_bench
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.browser
 
 def open_rankings(page: Page, workspace: str) -> None:
     open_bench(page, workspace)
-    page.wait_for_timeout(1000)  # the tab has filled for good
+    await_filled(page, "prefer", workspace)
     page.locator("#prefer-shows input").click()
     page.get_by_role("option", name="Three or more, ranked").click()
     expect(page.locator(f"{BENCH} .ds-ranked .ds-side").first).to_be_visible()

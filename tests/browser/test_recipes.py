@@ -27,9 +27,11 @@ SUBJECTS = (
 
 
 FAKE_VLLM = f"""#!{sys.executable}
-import http.server, sys, time
+import http.server, pathlib, sys, time
 print("Loading the weights", flush=True)
-time.sleep(4)
+go_on = pathlib.Path(sys.argv[0]).with_name("go-on")
+while not go_on.exists():
+    time.sleep(0.1)
 class Healthy(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
@@ -178,7 +180,7 @@ def edit_text(page: Page) -> None:
     version = page.locator("#generate-text-version")
     expect(version).to_contain_text("version 2 ")
     shipped = box.input_value()
-    box.fill("Write something new.")
+    enter(box, "Write something new.")
     page.locator("#generate-text-save").click()
     toast = page.locator("[data-testid=toast-body]").first
     expect(toast).to_contain_text("must hold")
@@ -253,6 +255,7 @@ def test_servers(page: Page, start_app: StartApp, tmp_path: Path) -> None:
     expect(view).to_contain_text("starting")
     expect(view).to_contain_text("<b>Fast</b>")
     expect(view.locator("pre")).to_contain_text("Loading the weights")
+    (tmp_path / "go-on").touch()
     expect(view.locator(".ds-chip")).to_have_text("ready")
     expect(page.locator("#generate-teachers").get_by_label("<b>Fast</b>")).to_be_checked()
     page.locator("#generate-server-stop").click()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from distill_studio.distill.events import Started, Step
 from tests.browser.bench_data import make_pairs, make_workspace
@@ -38,6 +38,15 @@ def app(hub: FakeHub, start_app: StartApp, tmp_path: Path) -> RunningApp:
     return start_app(tmp_path / "home", variables)
 
 
+def until_asked(page: Page, asked: list[str]) -> None:
+    """The page has asked, and had time to do what it was told not to do."""
+    for _ in range(2400):
+        if asked:
+            break
+        page.wait_for_timeout(50)
+    page.wait_for_timeout(1_000)
+
+
 def test_price_meter_curve_cancel(
     chromium: Browser, app: RunningApp, hub: FakeHub, tmp_path: Path
 ) -> None:
@@ -47,6 +56,7 @@ def test_price_meter_curve_cancel(
         app.call("review_decide", workspace=space, decisions=[decision])
     app.call("freeze_create", workspace=space, name="snap")
     page = chromium.new_page()
+    page.set_default_timeout(120_000)
     page.goto(f"{app.url}/?tab=distill&workspace={space}")
     student = page.locator("#distill-student input")
     student.click()
@@ -93,13 +103,13 @@ def test_price_meter_curve_cancel(
     asked: list[str] = []
     page.once("dialog", lambda one: (asked.append(one.message), one.dismiss()))
     page.locator("#distill-resume").click()
-    page.wait_for_timeout(1_500)
+    until_asked(page, asked)
     assert "Each begun minute is paid" in asked.pop()
     assert len(hub.jobs) == 1
     enter(page.locator(limit), "45")
     page.once("dialog", lambda one: (asked.append(one.message), one.dismiss()))
     page.locator("#distill-remote-again").click()
-    page.wait_for_timeout(1_500)
+    until_asked(page, asked)
     assert "45 minutes at most" in asked[0]
     assert len(hub.jobs) == 1  # who says no pays nothing
     page.once("dialog", lambda one: one.accept())

@@ -10,7 +10,7 @@ from distill_studio.distill.events import EventWriter, Note, Sample
 from distill_studio.store.database import Database
 from distill_studio.ui.panels.run_list import STEP
 from tests.browser.bench_data import HOSTILE, make_pairs, make_workspace
-from tests.browser.forms import await_filled
+from tests.browser.forms import await_filled, enter
 from tests.conftest import RunningApp
 from tests.services.test_runs import add_run
 
@@ -55,7 +55,7 @@ def test_answers_notes_settings_again_and_a_comparison(page: Page, space: str) -
     page.get_by_role("button", name="What the worker noted").click()
     expect(page.locator("#distill-worker")).to_contain_text("Rows like <img")
     page.locator("#distill-notes-box > button").click()
-    page.locator("#distill-note-text textarea").fill("Steadier than one.")
+    enter(page.locator("#distill-note-text textarea"), "Steadier than one.")
     page.locator("button#distill-note-add").click()
     expect(page.locator("#distill-notes")).to_contain_text("Steadier than one.")
     expect(page.locator("#distill-runs")).to_contain_text("Steadier than one.")

@@ -8,6 +8,8 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.forms import enter
+
 pytestmark = pytest.mark.browser
 SPACE = "files"
 EVIL = "<img src=x onerror=\"window.pwned='img'\"> ${window.pwned='template'} {{window.pwned}}"
@@ -77,10 +79,10 @@ def test_a_file_in_frozen_and_out_again(
     page.locator("#freeze-preview").get_by_role("button", name="Find near-duplicates").click()
     expect(page.locator("button#curate-find")).to_be_in_viewport()
     open_tab(page, "freeze")
-    page.locator("#freeze-name input, #freeze-name textarea").fill("first")
+    enter(page.locator("#freeze-name input, #freeze-name textarea"), "first")
     page.locator("button#freeze-create").click()
-    expect(page.locator("#freeze-facts h3")).to_have_text("first")
     expect(page.locator("[data-testid=toast-body]")).to_contain_text("first is frozen: 18 rows")
+    expect(page.locator("#freeze-facts h3")).to_have_text("first")
     expect(page.locator("#freeze-rows")).to_contain_text("onerror")
     field = page.locator("#freeze-page input")
     expect(page.locator("#freeze-page")).to_contain_text("Page, of 4")
@@ -93,7 +95,7 @@ def test_a_file_in_frozen_and_out_again(
     expect(page.locator("#freeze-rows article")).to_have_count(2)
     page.locator("button#freeze-download").click()
     with page.expect_download() as download:
-        page.locator("#freeze-link a").click(timeout=90_000)
+        page.locator("#freeze-link a").click()
     with zipfile.ZipFile(download.value.path()) as archive:
         manifest = json.loads(archive.read("first/manifest.json"))
     assert {s: facts["rows"] for s, facts in manifest["splits"].items()} == {
@@ -167,7 +169,7 @@ def test_each_part_of_export_counts_and_answers_for_itself(page: Page, running_a
     import_rows(running_app, space, answered)
 
     open_tab(page, "export", space)
-    page.locator("#export-search input, #export-search textarea").fill("Q")
+    enter(page.locator("#export-search input, #export-search textarea"), "Q")
     expect(page.locator("#export-count")).to_have_text("5 answers match.")
     expect(page.locator("#export-first li")).to_have_count(3)
     page.locator("button#export-pairs").click()

@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from distill_studio.web.cookies import IN_FRAME
+from tests.browser.forms import enter
 from tests.conftest import CHROMIUM, CHROMIUM_ARGS, RunningApp, launch_app
 from tests.fake_hub_login import SPACE_HOST, FakeHubLogin, Person
 from tests.fake_space_proxy import HUB_HOST, FakeSpaceProxy
@@ -67,7 +68,7 @@ def browser(proxy: FakeSpaceProxy) -> Iterator[Browser]:
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     made = browser.new_context(ignore_https_errors=True, viewport={"width": 1280, "height": 900})
-    made.set_default_timeout(60_000)
+    made.set_default_timeout(120_000)
     yield made
     made.close()
 
@@ -152,7 +153,7 @@ def test_an_owner_invites_somebody_of_hugging_face(context: BrowserContext, hub:
     page.get_by_role("link", name="Sign in with Hugging Face").click()
     consent(page, hub, Person(AUTHOR))
     expect(page.locator("#people-password")).to_be_hidden()
-    page.locator("#people-name textarea, #people-name input").first.fill("bob")
+    enter(page.locator("#people-name textarea, #people-name input").first, "bob")
     page.locator("#people-add").click()
     expect(page.locator("#people-list")).to_contain_text("hf:bob")
     expect(page.locator("#people-list")).to_contain_text("through Hugging Face, not seen yet")

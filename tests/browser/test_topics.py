@@ -50,10 +50,13 @@ def test_find_draw_set_aside_undo_rename_and_choose(page: Page, running_app: Run
     page.locator("button#curate-topics-find").click()
     topics = page.locator("#curate-topics-map .ds-map-list li")
     expect(topics).to_have_count(3, timeout=90_000)
-    page.wait_for_timeout(2000)  # the job's last tick, and what follows from it
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    page.wait_for_timeout(3000)
+    for _ in range(20):  # the job's last tick, and what follows from it, take their time
+        asked.clear()
+        page.wait_for_timeout(3000)
+        if not asked:
+            break
     assert asked == []  # a page at rest asks nothing
 
     canvas = page.locator("#curate-topics-map canvas")

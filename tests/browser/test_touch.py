@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser.bench_data import make_pairs, make_workspace
+from tests.browser.forms import await_filled
 
 if TYPE_CHECKING:
     from tests.conftest import RunningApp
@@ -95,7 +96,7 @@ def test_prefer_by_touch(phone: Page, running_app: RunningApp) -> None:
     bench.get_by_role("button", name="Tie", exact=True).tap()
     expect_saved(bench)
     assert running_app.call("prefer_count", workspace=workspace, query={}) == 2
-    phone.wait_for_timeout(1000)  # the tab has filled for good
+    await_filled(phone, "prefer", workspace)
     phone.locator("#prefer-shows input").tap()
     phone.get_by_role("option", name="Three or more, ranked").tap()
     answers = bench.locator(".ds-ranked .ds-side > button")

@@ -13,6 +13,7 @@ import psutil
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.forms import enter
 from tests.conftest import RunningApp, StartApp
 
 VLLM = Path(__file__).parents[2] / ".venv-vllm" / "bin" / "python"
@@ -60,7 +61,7 @@ def test_a_real_server_from_start_to_stop(page: Page, app: RunningApp) -> None:
     app.call("seeds_add", text="Name one colour of the rainbow.", one_per_line=True)
     page.goto(f"{app.url}/?tab=generate")
     page.locator("#generate-server > button").click()
-    page.locator("#generate-server-name input, #generate-server-name textarea").fill("Here")
+    enter(page.locator("#generate-server-name input, #generate-server-name textarea"), "Here")
     page.locator("#generate-server-max-length input").fill("1024")
     extra = page.locator("#generate-server-extra input, #generate-server-extra textarea")
     extra.fill("--max-num-seqs 16 --enforce-eager")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.forms import await_filled
+from tests.browser.forms import await_filled, enter
 from tests.conftest import RunningApp
 
 pytestmark = [pytest.mark.browser, pytest.mark.models, pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -217,7 +217,7 @@ def distill(page, app, snapshot, method, name):
     choose(page, "distill-snapshot", snapshot)
     page.locator("#distill-preset label", has_text="Quick").locator("input").check()
     page.get_by_role("button", name="Advanced").click()
-    fill(page, "distill-name", name)
+    enter(page.locator("#distill-name input, #distill-name textarea").first, name)
     expect(page.locator("button#distill-start")).to_be_enabled()
     page.locator("button#distill-start").click()
     expect(page.locator("#distill-runs")).to_contain_text(name)
@@ -245,7 +245,7 @@ def evaluate(page, app):
     expect(page.locator("#evaluate-panes")).to_contain_text("tokens/s")
     page.locator("button#evaluate-vote-2").click()
     expect(page.locator("#evaluate-said")).not_to_be_empty()
-    for _ in range(40):
+    for _ in range(240):
         if counts(app)["preferences"] > before:
             break
         page.wait_for_timeout(500)

@@ -127,7 +127,7 @@ def test_a_teacher_agrees_with_itself(models, used):
     twin = load(teacher._resolve(""))  # the same weights, read anew
     reader = FidelityReader(teacher.load(), twin.load(), used)
     for one in read(reader, questions(reader)).values():
-        assert one.kl == pytest.approx(0.0, abs=1e-9)
+        assert one.kl == pytest.approx(0.0, abs=1e-7)
         assert one.agreement == 1.0
     twin.unload()
 

@@ -219,7 +219,7 @@ def test_every_further_method_takes_real_steps_with_the_starter(
         }
         rows.append({"id": str(number), "prompt": prompt} | shapes[row_format])
     data = write_snapshot(tmp_path / "data", rows[4:], rows[:4])
-    short = {"max_steps": 3, "max_length": 96, "eval_every": 3, "eval_rows": 4}
+    short = {"max_steps": 3, "max_length": 96, "eval_every": 3, "eval_rows": 4, "dtype": "fp32"}
     found = train(tmp_path / "run", data, row_format, starter_cache, **short, **fields)
     assert found["steps"] == 3
     assert 0.0 < found["loss_after"] < 1000.0, found

@@ -1,5 +1,6 @@
 """Looking rows up in snapshots' files: across row groups, and in files that are replaced."""
 
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -39,6 +40,8 @@ def test_a_file_that_is_replaced_is_looked_at_again_at_once(tmp_path):
     finder = RowFinder()
     for n in range(20):
         file = write(tmp_path / "train.parquet", [f"x{n:02}"] * 3)
+        when = 10**18 + n * 10**6  # a millisecond apart: of a coarse clock's tick all could be
+        os.utime(file, ns=(when, when))
         assert finder.find(file, [f"x{n:02}"]) == {f"x{n:02}"}
         assert finder.find(file, [f"x{n - 1:02}"]) == set()
 

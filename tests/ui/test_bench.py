@@ -76,7 +76,7 @@ def test_the_session_counts_decisions_in_force() -> None:
     pace.unmark("r2", "skip"); look();   // a skip was never counted
     console.log(counts.join());"""
     done = subprocess.run(
-        ["node", "-e", pace + steps], capture_output=True, text=True, check=True, timeout=20
+        ["node", "-e", pace + steps], capture_output=True, text=True, check=True, timeout=120
     )
     assert done.stdout.strip() == "2,2,2,1,1,1"
 
@@ -115,7 +115,7 @@ def test_a_clock_that_is_set_back_keeps_the_order() -> None:
     isDown = false; after.retryNow();
     setTimeout(() => { console.log(sent.join()); process.exit(0); }, 900);"""
     done = subprocess.run(
-        ["node", "-e", outbox + steps], capture_output=True, text=True, check=True, timeout=20
+        ["node", "-e", outbox + steps], capture_output=True, text=True, check=True, timeout=120
     )
     assert done.stdout.split() == ["z-decision,y-decision,b-undo,a-undo"] * 2
 
@@ -129,7 +129,7 @@ def test_a_key_is_what_it_writes_and_a_digit_its_place() -> None:
       ["Numpad1", "End"], ["KeyA", "A"], ["Slash", "?"]];
     console.log(said.map(([code, key]) => keyOf({ code, key })).join(" "));"""
     done = subprocess.run(
-        ["node", "-e", key_of + steps], capture_output=True, text=True, check=True, timeout=20
+        ["node", "-e", key_of + steps], capture_output=True, text=True, check=True, timeout=120
     )
     assert done.stdout.split() == ["2", "1", "2", "ArrowDown", "End", "a", "?"]
 

@@ -53,7 +53,7 @@ def run(steps: str) -> Any:
     held = (STATIC / "held.js").read_text(encoding="utf-8")
     script = f"{held}{api}{SERVER}(async () => {{ {steps} ; process.exit(0); }})();"
     done = subprocess.run(
-        ["node", "-e", script], capture_output=True, text=True, check=False, timeout=30
+        ["node", "-e", script], capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

@@ -205,7 +205,7 @@ def test_hostile_repetition_takes_bounded_time(unit):
     text = (unit * LONGEST_PARSED)[:LONGEST_PARSED]
     started = time.process_time()
     assert_harmless(render(text))
-    assert time.process_time() - started < 10
+    assert time.process_time() - started < 30  # about one on a quick machine
 
 
 def drawn(tex: str) -> list[str]:

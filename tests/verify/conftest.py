@@ -9,5 +9,5 @@ from distill_studio.verify import VerifyPool
 
 @pytest.fixture(scope="session")
 def pool() -> Iterator[VerifyPool]:
-    with VerifyPool(workers=1, timeout_s=1.5) as shared:
+    with VerifyPool(workers=1, timeout_s=60.0) as shared:  # a busy machine is slow, not wrong
         yield shared
