@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from gguf import GGMLQuantizationType
 
-GgufType = Literal["bf16", "f16", "q8_0", "q4_1", "q4_0"]
+GgufType = Literal["f16", "bf16", "q8_0", "q4_1", "q4_0"]
 _TABLES = ("token_embd.weight", "output.weight")  # a row per token
 
 
@@ -18,25 +18,28 @@ class NumberFormat:
 
     Attributes:
         about: What it costs and saves.
-        file_type: Its name in `gguf.LlamaFileType`.
         layers: Format of the matrices of the layers, a name of `gguf.GGMLQuantizationType`.
         tables: Format of the token embeddings and the output layer. They stay at eight bits where
             the layers have four, as llama.cpp itself does: their rounding is heard in every token.
     """
 
     about: str
-    file_type: str
     layers: str
     tables: str
 
+    @property
+    def file_type(self) -> str:
+        """Its name in `gguf.LlamaFileType`."""
+        return f"MOSTLY_{self.layers}"
+
 
 NUMBER_FORMATS: dict[GgufType, NumberFormat] = {
-    "bf16": NumberFormat("as most students are kept: nothing is lost", "MOSTLY_BF16", "BF16", "BF16"),
-    "f16": NumberFormat("16 bits, for engines without bf16", "MOSTLY_F16", "F16", "F16"),
-    "q8_0": NumberFormat("8 bits, hardly a difference", "MOSTLY_Q8_0", "Q8_0", "Q8_0"),
-    "q4_1": NumberFormat("4 bits, answers change", "MOSTLY_Q4_1", "Q4_1", "Q8_0"),
-    "q4_0": NumberFormat("4 bits, the smallest, answers change most", "MOSTLY_Q4_0", "Q4_0", "Q8_0"),
-}  # fmt: skip
+    "f16": NumberFormat("16 bits: answers as here, fast everywhere", "F16", "F16"),
+    "bf16": NumberFormat("16 bits as most students are kept", "BF16", "BF16"),
+    "q8_0": NumberFormat("8 bits: a small student's answers can change", "Q8_0", "Q8_0"),
+    "q4_1": NumberFormat("4 bits: answers change", "Q4_1", "Q8_0"),
+    "q4_0": NumberFormat("4 bits, the smallest: answers change most", "Q4_0", "Q8_0"),
+}
 
 
 def format_of(kind: GgufType, name: str, shape: Sequence[int]) -> "GGMLQuantizationType":

@@ -1,4 +1,4 @@
-"""A student's tokenizer as GGUF says it: tokens, merges, the rule that cuts text, special tokens."""
+"""A student's tokenizer as GGUF says it: tokens, merges, how text is cut, special tokens."""
 
 import json
 import re
@@ -37,7 +37,9 @@ _RULES: dict[str, tuple[list[dict[str, Any]], bool]] = {
     "qwen2": ([_split(_WORDS % r"\p{N}"), _CUT], False),
     "llama-bpe": ([_split(_WORDS % r"\p{N}{1,3}"), _CUT], True),
 }
-_GENERATION = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")  # marks what is learned, in training
+_GENERATION = re.compile(
+    r"\{%-?\s*(?:end)?generation\s*-?%\}"
+)  # marks what is learned, in training
 _SPECIAL = {"bos": "bos_token", "eos": "eos_token", "pad": "pad_token", "unk": "unk_token"}
 
 
@@ -146,7 +148,9 @@ def _tokens(told: dict[str, Any], rows: int) -> tuple[list[str], list[int]]:
 def _special(folder: Path, chat: ChatTokenizer) -> dict[str, int]:
     """Ids of the special tokens: the tokenizer's word first, then the configurations'."""
     vocabulary = chat.vocabulary()
-    config, generation = (_json(folder / f"{name}.json") for name in ("config", "generation_config"))
+    config, generation = (
+        _json(folder / f"{name}.json") for name in ("config", "generation_config")
+    )
     found: dict[str, int] = {}
     for word, key in _SPECIAL.items():
         told = vocabulary.get(chat.special.get(key, ""))

@@ -1,13 +1,13 @@
 """Write a planned GGUF file, tensor by tensor and some rows at a time."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from distill_studio.core.errors import InvalidInput
 from distill_studio.core.progress import Progress, no_progress
+from distill_studio.distill.llama_cpp.about import About
 from distill_studio.distill.llama_cpp.number_formats import (
     NUMBER_FORMATS,
     GgufType,
@@ -24,31 +24,6 @@ if TYPE_CHECKING:
 
 _HUB = "https://huggingface.co"
 _ROPE_FACTORS = "rope_freqs.weight"
-
-
-@dataclass(frozen=True)
-class About:
-    """What the file says of the model beyond its weights.
-
-    Attributes:
-        name: Of the model.
-        description: In a sentence or two, terms included.
-        licence: Identifier of the Hub's list, or other.
-        licence_name: Of another licence.
-        licence_link: To its text.
-        base_model: Id on the Hub of what it comes from; may be empty.
-        datasets: Ids on the Hub.
-        tags: Words to be found by.
-    """
-
-    name: str
-    description: str = ""
-    licence: str = ""
-    licence_name: str = ""
-    licence_link: str = ""
-    base_model: str = ""
-    datasets: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
 
 
 def write_gguf(

@@ -41,7 +41,7 @@ def build(ui: Ui) -> TabView:
         with gr.Tab("Other trainers"):
             neighbours = NeighbourPart()
         with gr.Tab("Students"):
-            students = StudentPart()
+            students = StudentPart(ui)
     gr.HTML('<h3 class="ds-h3">Files</h3>')
     files = gr.HTML(elem_id="export-files", js_on_load=_DELETE, apply_default_css=False)
 
