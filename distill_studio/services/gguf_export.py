@@ -79,7 +79,7 @@ class GgufExports:
                 f"The file takes about {needed / _MB:,.0f} MB, the disk has {free / _MB:,.0f} MB.",
                 "Make room (Export lists earlier files), or take a smaller type.",
             )
-        title, params = f"Write {_file_name(run, kind)}", {"run": run, "type": kind}
+        title, params = f"Write {_file_name(run, kind)} (in MB)", {"run": run, "type": kind}
         return self._workspace.jobs.submit_once(actor_, JOB_KIND, title, params)
 
     # -- inside ---------------------------------------------------------------------------
@@ -93,7 +93,7 @@ class GgufExports:
 
         def progress(done: int, total: int | None = None, note: str = "") -> None:
             whole = None if total is None else -(-total // _MB)
-            context.progress(min(-(-done // _MB), whole or done), whole, f"MB written: {note}")
+            context.progress(min(-(-done // _MB), whole or done), whole, note)
 
         write_gguf(plan, kind, about, target, progress, context.cancel.raise_if_cancelled)
         return {"name": target.name, "size_bytes": target.stat().st_size}

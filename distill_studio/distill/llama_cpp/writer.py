@@ -61,7 +61,8 @@ def write_gguf(
         writer.write_header_to_file(unfinished)
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
-        file = writer.fout[0]
+        files: Any = writer.fout  # just one: nothing is split
+        file: IO[bytes] = files[0]
         writer.write_padding(file, file.tell())
         if plan.rope.kind == "llama3":
             factors = llama3_factors(plan.rope, plan.head_dim)

@@ -32,7 +32,13 @@ def build_gguf_panel(ui: Ui, chosen: Any, prefix: str) -> gr.Accordion:  # noqa:
     )
     with box:
         said = gr.HTML(elem_id=f"{prefix}-gguf-said")
-        kind = gr.Radio([], label="Type", visible=False, elem_id=f"{prefix}-gguf-type")
+        kind = gr.Radio(
+            [],
+            label="Type",
+            visible=False,
+            elem_id=f"{prefix}-gguf-type",
+            elem_classes="ds-one-a-line",
+        )
         write = gr.Button(
             "Write the file", variant="primary", visible=False, elem_id=f"{prefix}-gguf-write"
         )
