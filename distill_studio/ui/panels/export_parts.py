@@ -248,8 +248,8 @@ class StudentPart:
         hint = gr.HTML()
         self._button = gr.Button("Export student", variant="primary", elem_id="export-model")
         self.made = gr.HTML(elem_id="export-model-made")
-        self._gguf = build_gguf_panel(ui, self._run, "export")
-        self.outputs: list[Any] = [self._run, self._button, hint, self._gguf]
+        self.gguf = build_gguf_panel(ui, self._run, "export")
+        self.outputs: list[Any] = [self._run, self._button, hint, self.gguf.box]
 
     def connect(self, ui: Ui, done: Done, files: gr.HTML) -> None:
         """Let the button export."""
@@ -260,7 +260,7 @@ class StudentPart:
             return done(request, workspace, opened.export.student(actor, run or "", kind))  # type: ignore[arg-type]
 
         clear_on_change([self._run, self._kind], self.made)
-        self._run.change(lambda: gr.Accordion(open=False), None, self._gguf, **QUIET)
+        self._run.change(lambda: gr.Accordion(open=False), None, self.gguf.box, **QUIET)
         asked = [ui.workspace, self._run, self._kind]
         self._button.click(on_click, asked, [self.made, files], **_SLOW)
 

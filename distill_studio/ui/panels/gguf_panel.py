@@ -1,5 +1,6 @@
 """Download as GGUF: an accordion under a finished run and in Export. It fills when it is opened."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -22,11 +23,23 @@ _ABOUT = (
 )
 
 
-def build_gguf_panel(ui: Ui, chosen: Any, prefix: str) -> gr.Accordion:  # noqa: ANN401
-    """Make the accordion for the run whose name is the value of `chosen` (a state or a menu).
+@dataclass(frozen=True)
+class GgufPanel:
+    """The panel's components that others take part in.
 
-    Whoever shows another run closes it (`gr.Accordion(open=False)`): it fills when it opens.
+    Attributes:
+        box: The accordion; whoever shows another run closes it: it fills when it opens.
+        made: Links to the files of the run.
+        state: Changes when a file begins or ends to be written.
     """
+
+    box: gr.Accordion
+    made: gr.HTML
+    state: gr.State
+
+
+def build_gguf_panel(ui: Ui, chosen: Any, prefix: str) -> GgufPanel:  # noqa: ANN401
+    """Make the accordion for the run whose name is the value of `chosen` (a state or a menu)."""
     box = gr.Accordion(
         "Download as GGUF (llama.cpp, Ollama, LM Studio)", open=False, elem_id=f"{prefix}-gguf-box"
     )
@@ -78,7 +91,7 @@ def build_gguf_panel(ui: Ui, chosen: Any, prefix: str) -> gr.Accordion:  # noqa:
     box.expand(on_open, here, [said, kind, write, made, *jobs.outputs], **_SLOW)
     write.click(on_write, [*here, kind], [made, *jobs.outputs], **_SLOW)
     jobs.state.change(on_change, here, made, **QUIET)
-    return box
+    return GgufPanel(box, made, jobs.state)
 
 
 def _choice(one: GgufChoice) -> tuple[str, str]:

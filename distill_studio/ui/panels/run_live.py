@@ -103,7 +103,7 @@ def build_runs_panel(ui: Ui) -> RunsPanel:
             )
             samples = gr.HTML(elem_id="distill-samples", apply_default_css=False)
         known = gr.State([])  # evaluations among the choices
-        gguf_box = build_gguf_panel(ui, chosen, "distill")
+        gguf_box = build_gguf_panel(ui, chosen, "distill").box
         push_box = build_hub_panel(ui, "model", chosen, "distill")
         noted = build_notes_panel(ui, chosen, runs)
         with gr.Accordion("What the worker noted", open=False, elem_id="distill-worker-box"):
