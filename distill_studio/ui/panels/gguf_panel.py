@@ -40,9 +40,7 @@ class GgufPanel:
 
 def build_gguf_panel(ui: Ui, chosen: Any, prefix: str) -> GgufPanel:  # noqa: ANN401
     """Make the accordion for the run whose name is the value of `chosen` (a state or a menu)."""
-    box = gr.Accordion(
-        "Download as GGUF (llama.cpp, Ollama, LM Studio)", open=False, elem_id=f"{prefix}-gguf-box"
-    )
+    box = gr.Accordion("Download as GGUF", open=False, elem_id=f"{prefix}-gguf-box")
     with box:
         said = gr.HTML(elem_id=f"{prefix}-gguf-said")
         kind = gr.Radio(
