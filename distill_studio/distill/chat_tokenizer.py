@@ -82,6 +82,12 @@ class ChatTokenizer:
         """Token ids of a text, no special tokens added."""
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
+    def added_around(self) -> tuple[list[int], list[int]]:
+        """Ids that the tokenizer puts before and behind every text where it is left to itself."""
+        plain, whole = self.encode("a"), list(self._tokenizer.encode("a").ids)
+        at = next(i for i in range(len(whole)) if whole[i : i + len(plain)] == plain)
+        return whole[:at], whole[at + len(plain) :]
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids, special tokens shown."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))

@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,17 +15,22 @@ from pydantic import Field
 
 from distill_studio.core.actor import Actor, Role
 from distill_studio.core.errors import InvalidInput, NotFound
-from distill_studio.core.records import Pair, Preference, Record, RunState
+from distill_studio.core.records import Job, Pair, Preference, Record, RunState
 from distill_studio.core.records.base import utc_now
+from distill_studio.distill.llama_cpp.number_formats import GgufType
 from distill_studio.freeze.folder import read_manifest
 from distill_studio.freeze.formats import STYLES, preference
 from distill_studio.freeze.options import FreezeOptions
 from distill_studio.services.base import Service
+from distill_studio.services.gguf_export import GgufChoice, GgufExports
 from distill_studio.services.neighbour_export import NeighbourExport
 from distill_studio.store import pairs as pair_table
 from distill_studio.store import preferences as preference_table
 from distill_studio.store.pairs import PairQuery
 from distill_studio.store.preferences import PreferenceQuery
+
+if TYPE_CHECKING:
+    from distill_studio.services.workspace import Workspace
 
 FileFormat = Literal["jsonl", "parquet"]
 PairStyle = Literal["messages", "prompt_completion", "alpaca", "sharegpt"]
@@ -69,6 +74,10 @@ class ExportService(Service):
     """Export: pairs, preferences and snapshots as files."""
 
     word = "export"
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(workspace)
+        self._gguf = GgufExports(workspace)
 
     def pairs(
         self,
@@ -162,6 +171,19 @@ class ExportService(Service):
         actor.require(Role.VIEWER)
         name = self.workspace.distill.package(actor, run, kind)
         return _described(self._folder / name)
+
+    def gguf_types(self, actor: Actor, run: str) -> list[GgufChoice]:
+        """The number formats a student can be written in as GGUF, each with its size."""
+        actor.require(Role.VIEWER)
+        return self._gguf.choices(run)
+
+    def gguf(self, actor: Actor, run: str, type: GgufType = "f16") -> Job:
+        """Write a student as a GGUF file, for llama.cpp, Ollama and LM Studio.
+
+        A job; its result names the file among the exports.
+        """
+        actor.require(Role.VIEWER)
+        return self._gguf.submit(actor, run, type)
 
     def students(self, actor: Actor) -> list[str]:
         """Names of the runs that have a student, newest first."""

@@ -9,6 +9,7 @@ from distill_studio.bootstrap import build_studio
 from distill_studio.cli.session import Session
 from distill_studio.core.settings import Settings
 from tests.services.test_runs import add_run
+from tests.tiny_model import build_tiny_model
 
 pytestmark = pytest.mark.parametrize("place", ["stopped"], indirect=True)
 
@@ -58,3 +59,12 @@ def test_train_like_a_run_keeps_what_is_not_given(
     assert (second["learning_rate"], second["teacher"]) == (3e-4, "run:x")
     assert (second["max_steps"], second["epochs"]) == (None, 2)
     assert "No snapshot" in studio("train", "--check", code=1).err
+
+
+def test_a_student_as_gguf(studio, runs: None, home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "one.gguf"
+    build_tiny_model(home / "workspaces" / "main" / "runs" / "one" / "model")
+    assert str(file) in studio("export", "gguf", "one", "--type", "bf16", "-o", str(file)).out
+    assert file.read_bytes()[:4] == b"GGUF"
+    wrong = str(tmp_path / "one.zip")
+    assert ".gguf" in studio("export", "gguf", "one", "-o", wrong, code=1).err

@@ -8,6 +8,7 @@ import typer
 
 from distill_studio.cli import filters
 from distill_studio.cli.session import Session, session_of
+from distill_studio.cli.waiting import finish
 from distill_studio.core.errors import InvalidInput
 
 OutFile = Annotated[
@@ -30,6 +31,16 @@ class Tool(StrEnum):
     UNSLOTH = "unsloth"
 
 
+class GgufType(StrEnum):
+    """In which number format."""
+
+    F16 = "f16"
+    BF16 = "bf16"
+    Q8_0 = "q8_0"
+    Q4_1 = "q4_1"
+    Q4_0 = "q4_0"
+
+
 class Style(StrEnum):
     """How a pair is written."""
 
@@ -47,6 +58,7 @@ def add_to(app: typer.Typer) -> None:
     group.command("snapshot")(snapshot)
     group.command("trainer")(trainer)
     group.command("model")(model)
+    group.command("gguf")(gguf)
     app.add_typer(group, name="export")
 
 
@@ -134,6 +146,19 @@ def model(
     session = session_of(ctx)
     _kind(output, "zip")
     take(session, session.call("export_student", run=run, kind=form.value), output)
+
+
+def gguf(
+    ctx: typer.Context,
+    run: Annotated[str, typer.Argument(help="Name of a finished run.")],
+    output: OutFile,
+    type_: Annotated[GgufType, typer.Option("--type", help="Number format.")] = GgufType.F16,
+) -> None:
+    """A trained model as one .gguf file, for llama.cpp, Ollama and LM Studio."""
+    session = session_of(ctx)
+    _kind(output, "gguf")
+    job = finish(session, session.call("export_gguf", run=run, type=type_.value))
+    take(session, job["result"], output)
 
 
 def take(session: Session, made: dict[str, Any], output: Path) -> None:

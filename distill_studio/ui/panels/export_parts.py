@@ -18,6 +18,7 @@ from distill_studio.ui.errors import guarded
 from distill_studio.ui.events import QUIET
 from distill_studio.ui.html import note
 from distill_studio.ui.panels.export_html import preview_html
+from distill_studio.ui.panels.gguf_panel import build_gguf_panel
 from distill_studio.ui.panels.import_html import counted
 
 Done = Callable[[gr.Request, str, ExportFile], tuple[str, str]]  # HTML of the file, of all files
@@ -235,7 +236,7 @@ class SnapshotPart:
 class StudentPart:
     """Which trained student, merged or as an adapter."""
 
-    def __init__(self) -> None:
+    def __init__(self, ui: Ui) -> None:
         with gr.Row(elem_classes="ds-fields"):
             self._run = gr.Dropdown([], label="Student", elem_id="export-run")
             self._kind = gr.Radio(
@@ -247,7 +248,8 @@ class StudentPart:
         hint = gr.HTML()
         self._button = gr.Button("Export student", variant="primary", elem_id="export-model")
         self.made = gr.HTML(elem_id="export-model-made")
-        self.outputs: list[Any] = [self._run, self._button, hint]
+        self.gguf = build_gguf_panel(ui, self._run, "export")
+        self.outputs: list[Any] = [self._run, self._button, hint, self.gguf.box]
 
     def connect(self, ui: Ui, done: Done, files: gr.HTML) -> None:
         """Let the button export."""
@@ -258,15 +260,17 @@ class StudentPart:
             return done(request, workspace, opened.export.student(actor, run or "", kind))  # type: ignore[arg-type]
 
         clear_on_change([self._run, self._kind], self.made)
+        self._run.change(lambda: gr.Accordion(open=False), None, self.gguf.box, **QUIET)
         asked = [ui.workspace, self._run, self._kind]
         self._button.click(on_click, asked, [self.made, files], **_SLOW)
 
     @staticmethod
     def filled(names: list[str]) -> tuple[Any, ...]:
-        """Choices, button and what to do when there is none."""
+        """Choices, button, what to do when there is none, and the other form."""
         value = names[0] if names else None
         hint = "" if names else note("No student is trained yet. Train one in Distill.")
-        return gr.Dropdown(names, value=value), gr.Button(interactive=bool(names)), hint
+        button, gguf = gr.Button(interactive=bool(names)), gr.Accordion(visible=bool(names))
+        return gr.Dropdown(names, value=value), button, hint, gguf
 
 
 def _query(

@@ -21,6 +21,7 @@ from distill_studio.ui.panels import distill_html
 from distill_studio.ui.panels import run_parts_html as parts
 from distill_studio.ui.panels.compare_runs import build_compare_panel
 from distill_studio.ui.panels.export_html import file_url
+from distill_studio.ui.panels.gguf_panel import build_gguf_panel
 from distill_studio.ui.panels.hub_panel import build_hub_panel
 from distill_studio.ui.panels.lineage_html import lineage_html
 from distill_studio.ui.panels.remote_html import said_again, status_html
@@ -102,6 +103,7 @@ def build_runs_panel(ui: Ui) -> RunsPanel:
             )
             samples = gr.HTML(elem_id="distill-samples", apply_default_css=False)
         known = gr.State([])  # evaluations among the choices
+        gguf_box = build_gguf_panel(ui, chosen, "distill").box
         push_box = build_hub_panel(ui, "model", chosen, "distill")
         noted = build_notes_panel(ui, chosen, runs)
         with gr.Accordion("What the worker noted", open=False, elem_id="distill-worker-box"):
@@ -127,7 +129,7 @@ def build_runs_panel(ui: Ui) -> RunsPanel:
                 lines=6,
                 elem_id="distill-several",
             )
-    buttons = [stop, resume, lighter, compare, merged, adapter, delete, push_box]
+    buttons = [stop, resume, lighter, compare, merged, adapter, delete, gguf_box, push_box]
     said = [body, log, worker, samples_box, step, known, samples]
     live = [timer, runs.rows, runs.older, *said, *buttons]
     facts = [lineage, settings, command, several, link, confirm, *noted.outputs]
@@ -237,7 +239,7 @@ class _View:
         run, missing = self._wanted(opened, actor, wanted or request.query_params.get("run", ""))
         name = run.name if run else ""
         live = self._live(opened, actor, run, count)
-        push = gr.Accordion(open=False, visible=run is not None and run.state is RunState.DONE)
+        closed = gr.Accordion(open=False, visible=run is not None and run.state is RunState.DONE)
         return (
             name,
             gr.Column(visible=bool(name)),
@@ -248,7 +250,7 @@ class _View:
             missing,
             gr.Row(visible=False),
             *self._noted(opened, actor, name),
-            *live._replace(buttons=[*live.buttons[:-1], push]).values(),
+            *live._replace(buttons=[*live.buttons[:-2], closed, closed]).values(),
         )
 
     def _wanted(self, opened: Workspace, actor: Actor, name: str) -> tuple[Run | None, str]:
@@ -310,7 +312,7 @@ class _View:
         is_any_active = found.is_active or (run is not None and run.state in distill_html.ACTIVE)
         first = (gr.Timer(active=is_any_active), found.rows, found.older)
         if run is None:
-            hidden = [*[gr.Button(visible=False)] * 7, gr.Accordion(visible=False)]
+            hidden = [*[gr.Button(visible=False)] * 7, *[gr.Accordion(visible=False)] * 2]
             nothing = [gr.Column(visible=False), gr.skip(), [], ""]
             return _Live(*first, "", "", "", nothing, hidden)
         curve, events = opened.distill.follow(name)
@@ -333,7 +335,10 @@ class _View:
             f'<pre class="ds-log">{lines}</pre>',
             parts.worker_notes_html(events),
             _answers(events, step, known),
-            [*[gr.Button(visible=is_shown) for is_shown in shown], gr.Accordion(visible=is_done)],
+            [
+                *[gr.Button(visible=is_shown) for is_shown in shown],
+                *[gr.Accordion(visible=is_done)] * 2,
+            ],
         )
 
 

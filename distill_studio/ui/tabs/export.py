@@ -41,7 +41,7 @@ def build(ui: Ui) -> TabView:
         with gr.Tab("Other trainers"):
             neighbours = NeighbourPart()
         with gr.Tab("Students"):
-            students = StudentPart()
+            students = StudentPart(ui)
     gr.HTML('<h3 class="ds-h3">Files</h3>')
     files = gr.HTML(elem_id="export-files", js_on_load=_DELETE, apply_default_css=False)
 
@@ -54,10 +54,15 @@ def build(ui: Ui) -> TabView:
         opened.export.delete(actor, str(event.value))
         return ("",) * len(made) + (_files(ui, request, workspace),)
 
+    @guarded
+    def on_written(request: gr.Request, workspace: str) -> str:
+        return _files(ui, request, workspace)
+
     parts = (pairs, preferences, snapshots, neighbours, students)
-    made = [part.made for part in parts]
+    made = [*(part.made for part in parts), students.gguf.made]
     for part in parts:
         part.connect(ui, done, files)
+    students.gguf.state.change(on_written, ui.workspace, files, **QUIET)
     files.select(on_delete, ui.workspace, [*made, files], **QUIET)
     ui.workspace.change(lambda: ("",) * len(made), None, made, **QUIET)
 

@@ -1,0 +1,116 @@
+"""A trained student as a GGUF file among the exports, written by a job."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from pydantic import Field
+
+from distill_studio.core.actor import Actor
+from distill_studio.core.errors import Unavailable
+from distill_studio.core.records import Job, Record
+from distill_studio.distill.llama_cpp.about import about_student
+from distill_studio.distill.llama_cpp.number_formats import NUMBER_FORMATS, GgufType
+from distill_studio.distill.llama_cpp.plan import Plan, read_plan
+from distill_studio.distill.llama_cpp.writer import write_gguf
+from distill_studio.services.jobs import JobContext
+from distill_studio.services.model_facts import model_facts
+
+if TYPE_CHECKING:
+    from distill_studio.services.workspace import Workspace
+
+JOB_KIND = "gguf"
+_MB = 1_000_000
+
+
+class GgufChoice(Record):
+    """A number format, and the file it makes of a student."""
+
+    type: GgufType = Field(description="f16, bf16, q8_0, q4_1 or q4_0.")
+    about: str = Field(description="What it costs and saves.")
+    size_bytes: int = Field(description="About how large the file is.")
+    file: str = Field(default="", description="Its name among the exports; empty: not made yet.")
+
+
+class GgufExports:
+    """Looks at students and writes their files.
+
+    Args:
+        workspace: Whose students.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        workspace.jobs.register(JOB_KIND, self._run, lane="io")
+
+    def choices(self, run: str) -> list[GgufChoice]:
+        """Every number format with its size.
+
+        Raises:
+            NotFound: No such run.
+            Conflict: It has not finished.
+            InvalidInput: Its student cannot be written as GGUF.
+        """
+        plan = self._plan(run)
+        since = self._workspace.distill.finished(run, "merged")[0].created_at.timestamp()
+        made = {kind: self._folder / _file_name(run, kind) for kind in get_args(GgufType)}
+        return [
+            GgufChoice(
+                type=kind,
+                about=NUMBER_FORMATS[kind].about,
+                size_bytes=size,
+                file=made[kind].name if _is_of(made[kind], since) else "",
+            )
+            for kind, size in plan.sizes().items()
+        ]
+
+    def submit(self, actor_: Actor, run: str, kind: GgufType) -> Job:
+        """Refuse at once what cannot be written, then queue the job.
+
+        Raises:
+            Unavailable: The disk has no room for it.
+        """
+        needed = self._plan(run).size_bytes(kind)
+        free = shutil.disk_usage(self._folder).free
+        if needed > free:
+            raise Unavailable(
+                f"The file takes about {needed / _MB:,.0f} MB, the disk has {free / _MB:,.0f} MB.",
+                "Make room (Export lists earlier files), or take a smaller type.",
+            )
+        title, params = f"Write {_file_name(run, kind)} (in MB)", {"run": run, "type": kind}
+        return self._workspace.jobs.submit_once(actor_, JOB_KIND, title, params)
+
+    # -- inside ---------------------------------------------------------------------------
+
+    def _run(self, context: JobContext) -> dict[str, Any]:
+        run, kind = context.params["run"], context.params["type"]
+        plan = self._plan(run)
+        record, _, _ = self._workspace.distill.finished(run, "merged")
+        about = about_student(record, model_facts(self._workspace, context.actor, record))
+        target = self._folder / _file_name(run, kind)
+
+        def progress(done: int, total: int | None = None, note: str = "") -> None:
+            whole = None if total is None else -(-total // _MB)
+            context.progress(min(-(-done // _MB), whole or done), whole, note)
+
+        write_gguf(plan, kind, about, target, progress, context.cancel.raise_if_cancelled)
+        return {"name": target.name, "size_bytes": target.stat().st_size}
+
+    def _plan(self, run: str) -> Plan:
+        _, folder, _ = self._workspace.distill.finished(run, "merged")
+        return read_plan(folder / "model")
+
+    @property
+    def _folder(self) -> Path:
+        return self._workspace.folder / "exports"
+
+
+def _file_name(run: str, kind: GgufType) -> str:
+    return f"{run}-{kind}.gguf"
+
+
+def _is_of(file: Path, since: float) -> bool:
+    """Whether a file is there and no older than its run: names of deleted runs are used again."""
+    return file.is_file() and file.stat().st_mtime >= since
