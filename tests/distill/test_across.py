@@ -17,6 +17,8 @@ from distill_studio.distill.events import EVENTS_FILE, EventWriter, read_events
 from distill_studio.distill.pairing import check_pairing
 from distill_studio.distill.preflight import check
 from distill_studio.distill.shared_vocabulary import shared_ids
+from distill_studio.distill.trainers import setup
+from distill_studio.distill.trainers.across import ACROSS, AcrossCollator
 from tests.distill.losses import reference
 from tests.tiny_model import build_tiny_model, other_tokenizer
 
@@ -130,11 +132,12 @@ def stop_after(folder: Path, step: int) -> None:
 
 @pytest.mark.slow
 def test_with_one_tokenizer_the_hybrid_trains_as_the_plain_loss(
-    make_run: MakeRun, tiny_model: Path
+    make_run: MakeRun, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     student = {"base_folder": str(tiny_model), "base_id": "tiny", "keep_layers": 2}
     fields = {"student": student, "samples": 0, "max_steps": 3, "grad_accumulation": 2}
     plain = run_worker(make_run("logit", "plain", **fields))
+    monkeypatch.setattr(setup, "MAPPED_FROM", 1)  # and rows are read as those of a large snapshot
     hybrid = run_worker(make_run("logit", "hybrid", across_tokenizers="hybrid", **fields))
     for kind in ("step", "eval"):
         figures = [[(e.ce, e.kl) for e in kinds(events, kind)] for events in (plain, hybrid)]
@@ -227,3 +230,16 @@ def test_a_teacher_without_a_template_is_refused(make_config: MakeConfig, tmp_pa
     assert (
         "no chat template" in findings(make_config("logit", **following(folder)))["teacher"].message
     )
+
+
+def test_a_batch_whose_rows_cannot_be_learned_asks_nobody() -> None:
+    """Rows of a large snapshot are read before it is known that nothing of them is learned."""
+    import torch
+
+    def collate(examples: list[dict[str, Any]]) -> dict[str, Any]:
+        return {"row": torch.tensor([example["row"] for example in examples])}
+
+    found = AcrossCollator(collate)([{"row": 3, "input_ids": [0], "labels": [MASKED]}])[ACROSS]
+    assert found["spans"].shape == (0, 4)
+    assert found["input_ids"].shape == (0, 0)
+    assert len(found["targets"]) == 0

@@ -66,14 +66,14 @@ class AcrossCollator:
 
 
 def _teacher_batch(rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-    having = [row for row in rows if row[_SPANS]]
+    having = [row for row in rows if row.get(_SPANS)]  # one that cannot be learned lacks them
     shape = (len(having), max((len(row[_IDS]) for row in having), default=0))
     ids_BT, mask_BT = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
     where_BT = torch.zeros(shape, dtype=torch.bool)
     spans: list[list[int]] = []
     learned = asked = number = 0
     for row in rows:
-        if row[_SPANS]:
+        if row.get(_SPANS):
             tokens = len(row[_IDS])
             ids_BT[number, :tokens] = torch.tensor(row[_IDS])
             mask_BT[number, :tokens] = 1
