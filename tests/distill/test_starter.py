@@ -160,7 +160,7 @@ def test_logit_distillation_brings_a_pruned_starter_back_to_its_teacher(
         eval_every=12,
         eval_rows=12,
     )
-    assert found["kl_after"] < 0.9 * found["kl_before"], found
+    assert found["kl_after"] < 0.8 * found["kl_before"], found
 
 
 @pytest.mark.timeout(LIMIT_S)
