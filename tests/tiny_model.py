@@ -48,12 +48,54 @@ def tiny_tokenizer() -> Any:
     return fast
 
 
-def build_tiny_model(folder: Path, *, layers: int = 3) -> Path:
+OTHER_TEMPLATE = (
+    "<s>{% for message in messages %}{% if message['role'] == 'assistant' %}"
+    "{{ ' ' + message['content'] | trim + '</s>' }}{% else %}"
+    "{{ '[' + message['role'] + '] ' + message['content'] + ' [answer]' }}{% endif %}{% endfor %}"
+)
+
+
+def other_tokenizer() -> Any:
+    """SentencePiece's kind: blanks as marks, bytes for what it does not know, another template."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Sequence([
+        normalizers.Prepend("\u2581"),
+        normalizers.Replace(" ", "\u2581"),
+    ])
+    tokenizer.decoder = decoders.Sequence([
+        decoders.Replace("\u2581", " "),
+        decoders.ByteFallback(),
+        decoders.Fuse(),
+    ])
+    trainer = trainers.BpeTrainer(
+        vocab_size=330,
+        special_tokens=["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))],
+        initial_alphabet=list("abcdefghijklmnopqrstuvwxyz[]"),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(["\u2581".join(WORDS[::2]), "user answer undo gloom"], trainer)
+    # Bytes are ordinary tokens of such a vocabulary: only the trainer wants them told.
+    content = json.loads(tokenizer.to_str())
+    content["added_tokens"] = content["added_tokens"][:3]
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(content)),
+        eos_token="</s>",
+        bos_token="<s>",
+        pad_token="<unk>",
+    )
+    fast.chat_template = OTHER_TEMPLATE
+    return fast
+
+
+def build_tiny_model(folder: Path, *, layers: int = 3, fast: Any = None) -> Path:
     """Write the model and its tokenizer; fast enough for unit tests."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    fast = tiny_tokenizer()
+    fast = fast or tiny_tokenizer()
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(fast),

@@ -10,7 +10,7 @@ from distill_studio.distill.config import RUN_CONFIGS
 
 _OF_SPEED = (
     *("method", "device", "quantise", "dtype", "devices", "sharding", "packing"),
-    *("signal", "features", "reference", "answer_tokens"),
+    *("signal", "features", "reference", "answer_tokens", "across_tokenizers"),
 )
 _OF_AN_UPDATE = (
     *("batch_size", "grad_accumulation", "max_length", "over_length", "lora"),

@@ -6,6 +6,7 @@ the same class, so both see the same tokens. A test compares it with transformer
 """
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,12 @@ from tokenizers import Tokenizer
 from distill_studio.core.errors import InvalidInput, NotFound
 
 ChatMessage = dict[str, str]
+_BYTE = re.compile("<0x([0-9A-F]{2})>")
+# The characters by which byte-level vocabularies write bytes (GPT-2, encoder.py): printable ones
+# stand for themselves, the others for those from 256 on, in order.
+_PRINTABLE = [*range(33, 127), *range(161, 173), *range(174, 256)]
+_REST = [byte for byte in range(256) if byte not in _PRINTABLE]
+_BYTE_LEVEL = {chr(b): b for b in _PRINTABLE} | {chr(256 + n): b for n, b in enumerate(_REST)}
 
 
 class _Generation(Extension):
@@ -41,6 +48,8 @@ class ChatTokenizer:
         self._tokenizer = tokenizer
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        # It would add special tokens, which are never asked for, and move places past blanks.
+        self._tokenizer.post_processor = None
         self.special = special
         self.template = template
         self._render = _environment().from_string(template) if template else None
@@ -88,6 +97,33 @@ class ChatTokenizer:
         at = next(i for i in range(len(whole)) if whole[i : i + len(plain)] == plain)
         return whole[:at], whole[at + len(plain) :]
 
+    def encode_with_places(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """Token ids, and first character and last + 1 of each token; of one character that several
+        tokens share, all have its place."""
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        return list(encoding.ids), list(encoding.offsets)
+
+    def writings(self) -> dict[tuple[str, bytes], int]:
+        """What a token writes -> its id: ("text", bytes), or ("special", its name).
+
+        Of two that write the same the first one, bytes that stand in for unknown characters last.
+        Known are byte-level alphabets and SentencePiece's blanks and bytes; a token of another kind
+        of vocabulary is taken to write its name.
+        """
+        added = self._tokenizer.get_added_tokens_decoder()
+        kind = repr(self._tokenizer.decoder)
+        found: dict[tuple[str, bytes], int] = {}
+        stand_ins: dict[tuple[str, bytes], int] = {}
+        for name, token in sorted(self.vocabulary().items(), key=lambda pair: pair[1]):
+            if token in added:
+                is_special = added[token].special
+                found.setdefault(("special" if is_special else "text", name.encode()), token)
+            elif "ByteFallback" in kind and (byte := _BYTE.fullmatch(name)):
+                stand_ins[("text", bytes.fromhex(byte[1]))] = token
+            else:
+                found.setdefault(("text", _written(name, kind)), token)
+        return stand_ins | found
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids, special tokens shown."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
@@ -124,6 +160,14 @@ class ChatTokenizer:
                 f"The model's chat template refuses a conversation: {err}",
                 "Check the order of its roles (system, user, assistant, ...).",
             ) from err
+
+
+def _written(name: str, kind: str) -> bytes:
+    """The bytes that a token of this name writes, by the kind of its vocabulary's decoder."""
+    if "ByteLevel" in kind and all(character in _BYTE_LEVEL for character in name):
+        return bytes(_BYTE_LEVEL[character] for character in name)
+    is_marked = "Metaspace" in kind or "\u2581" in kind
+    return (name.replace("\u2581", " ") if is_marked else name).encode()
 
 
 def _content(value: str | dict[str, Any]) -> str:

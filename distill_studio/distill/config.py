@@ -16,6 +16,7 @@ from distill_studio.core.records.base import Record
 Method = Literal["sft", "dpo", "kto", "logit", "on_policy"]
 DivergenceName = Literal["forward_kl", "reverse_kl", "jsd", "skewed_kl", "skewed_reverse_kl"]
 FeatureLoss = Literal["cosine", "mse"]
+AcrossTokenizers = Literal["answers", "uld", "hybrid"]
 METHOD_LABELS = {
     "sft": "SFT",
     "dpo": "DPO",
@@ -177,7 +178,7 @@ class KtoRun(BaseRun):
 
 
 class TeacherConfig(Record):
-    """The model that is learned from; it has the student's tokenizer."""
+    """The model that is learned from; with the student's tokenizer, or `across_tokenizers`."""
 
     folder: str = Field(
         description="Folder of a transformers model, resolved; '' where only a server has it."
@@ -249,7 +250,8 @@ class LogitRun(AnswerRun, TeacherRun):
     """Logit distillation: alpha * CE + beta * T^2 * divergence, on the rows' own answers.
 
     Hinton et al. 2015 (arXiv:1503.02531). From a cache only forward KL can be learned: all others
-    need the teacher's probability of what the student finds likely.
+    need the teacher's probability of what the student finds likely. Across tokenizers a
+    distance of `losses/unlike.py` stands in its place, where both models' tokens end together.
     """
 
     method: Literal["logit"] = Field(default="logit", description="Tag.")
@@ -262,6 +264,12 @@ class LogitRun(AnswerRun, TeacherRun):
         default="top_k", description="In a cache: the likeliest ids and their tail, or draws."
     )
     top_k: int = Field(default=64, ge=1, le=65535, description="Ids, or draws, per token.")
+    across_tokenizers: AcrossTokenizers = Field(
+        default="answers",
+        description="What of a teacher with another tokenizer is learned: answers (logits are for"
+        " teachers with the student's alone), uld (sorted probabilities), hybrid (KL of the tokens"
+        " that both have, the others sorted).",
+    )
     cache_folder: str = Field(default="", description="Of all caches; '' = beside run.json.")
     features: FeatureConfig | None = Field(
         default=None, description="Hidden states beside the logits; None = logits alone."

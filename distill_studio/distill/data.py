@@ -91,30 +91,37 @@ def encode_sft(
         InvalidInput: The template cannot render the row, or renders turns in a way that gives no
             certain mask.
     """
-    if "completion" in row:
-        messages = [*_messages(row["prompt"]), *_messages(row["completion"])]
-        first = len(row["prompt"])
-    else:
-        messages, first = _messages(row["messages"]), 0
+    input_ids: list[int] = []
+    labels: list[int] = []
+    for context, answer in answer_turns(tokenizer, row, learn):
+        context_ids, answer_ids = tokenizer.encode(context), tokenizer.encode(answer)
+        answer_ids, after_ids = end_turn(tokenizer, answer_ids)
+        input_ids += context_ids + answer_ids + after_ids
+        labels += [MASKED] * len(context_ids) + answer_ids + [MASKED] * len(after_ids)
+    if not input_ids:
+        input_ids = tokenizer.encode(tokenizer.render(_turns(row)[0]))
+        labels = [MASKED] * len(input_ids)
+    return _without_tail(Encoded(input_ids, labels))
+
+
+def answer_turns(
+    tokenizer: ChatTokenizer, row: Row, learn: Literal["last", "all"] = "all"
+) -> Iterator[tuple[str, str]]:
+    """(what stands before a learned answer, the answer and what its template writes after it).
+
+    Raises:
+        InvalidInput: As `encode_sft`.
+    """
+    messages, first = _turns(row)
     turns = [i for i, m in enumerate(messages) if m["role"] == "assistant" and i >= first]
     if learn == "last" and "completion" not in row:
         turns = turns[-1:]
-    input_ids: list[int] = []
-    labels: list[int] = []
     text = ""  # rendered so far
     for turn in turns:
         before = tokenizer.render(messages[:turn], answer_next=True)
         context = before[len(_prefix(text, before)) :]
         text = tokenizer.render(messages[: turn + 1])
-        answer = text[len(_prefix(before, text)) :]
-        context_ids, answer_ids = tokenizer.encode(context), tokenizer.encode(answer)
-        answer_ids, after_ids = _end_turn(tokenizer, answer_ids)
-        input_ids += context_ids + answer_ids + after_ids
-        labels += [MASKED] * len(context_ids) + answer_ids + [MASKED] * len(after_ids)
-    if not turns:
-        input_ids = tokenizer.encode(tokenizer.render(messages))
-        labels = [MASKED] * len(input_ids)
-    return _without_tail(Encoded(input_ids, labels))
+        yield context, text[len(_prefix(before, text)) :]
 
 
 def encode_preference(tokenizer: ChatTokenizer, row: Row) -> EncodedPreference:
@@ -159,6 +166,13 @@ def prompt_messages(row: Row) -> list[ChatMessage]:
     return messages
 
 
+def _turns(row: Row) -> tuple[list[ChatMessage], int]:
+    """The whole conversation, and the first message that may be learned."""
+    if "completion" in row:
+        return [*_messages(row["prompt"]), *_messages(row["completion"])], len(row["prompt"])
+    return _messages(row["messages"]), 0
+
+
 def _messages(value: Sequence[Any]) -> list[ChatMessage]:
     return [{"role": m["role"], "content": m["content"] or ""} for m in value]
 
@@ -174,7 +188,7 @@ def _prefix(start: str, text: str) -> str:
     return start
 
 
-def _end_turn(tokenizer: ChatTokenizer, answer_ids: list[int]) -> tuple[list[int], list[int]]:
+def end_turn(tokenizer: ChatTokenizer, answer_ids: list[int]) -> tuple[list[int], list[int]]:
     """(answer with its end-of-turn token, what the template writes after it)."""
     for i in range(len(answer_ids) - 1, -1, -1):
         if tokenizer.is_special(answer_ids[i]):

@@ -9,12 +9,34 @@ from typing import Any, NamedTuple
 
 from distill_studio.distill.settings_text import SETTINGS, settings_of
 
+
+class KlWords(NamedTuple):
+    """How a run's held-out divergence is called, and what it is."""
+
+    label: str
+    about: str
+
+
 _NAMES = {
     "forward_kl": "KL to the teacher",
     "reverse_kl": "reverse KL to the teacher",
     "jsd": "JSD to the teacher",
     "skewed_kl": "skewed KL to the teacher",
     "skewed_reverse_kl": "skewed reverse KL to the teacher",
+}
+# What stands in the place of the KL where teacher and student have other tokenizers.
+_ACROSS = {
+    "uld": KlWords(
+        "ULD to the teacher",
+        "L1 distance of both models' sorted probabilities (0 to 2), summed over the stretches of"
+        " tokens that write the same text, per learned token of the held-out rows.",
+    ),
+    "hybrid": KlWords(
+        "hybrid distance to the teacher",
+        "KL of the tokens that both vocabularies have and L1 distance of the others, sorted; summed"
+        " over the stretches of tokens that write the same text, per learned token of the held-out"
+        " rows.",
+    ),
 }
 # What every held-out figure is measured on.
 _ROWS = (
@@ -33,6 +55,7 @@ _TEACHER = (
     "more_teachers",
     "divergence",
     "mixture",
+    "across_tokenizers",
     "temperature",
     "signal",
     "kept",
@@ -72,13 +95,6 @@ NOT_MEASURED = frozenset((
 ))
 
 
-class KlWords(NamedTuple):
-    """How a run's held-out divergence is called, and what it is."""
-
-    label: str
-    about: str
-
-
 def kl_words(config: Mapping[str, Any]) -> KlWords:
     """The words for `kl` of a run's evaluations.
 
@@ -86,6 +102,8 @@ def kl_words(config: Mapping[str, Any]) -> KlWords:
     never above the KL over the vocabulary; draws give an estimate. Both differ from the figure of a
     teacher that is asked at each update.
     """
+    if (across := config.get("across_tokenizers")) in _ACROSS:
+        return _ACROSS[across]
     name = _NAMES.get(str(config.get("divergence", "forward_kl")), _NAMES["forward_kl"])
     about = "Over the whole vocabulary, per learned token of the held-out rows."
     if config.get("method") == "on_policy":

@@ -2,7 +2,8 @@
 
 Both must give the same text the same ids. Their embeddings may be padded to different widths
 (Qwen2.5 has 151,936 rows in small models and 152,064 in large ones, with one tokenizer): then the
-ids that both have, and that the tokenizer uses, are compared.
+ids that both have, and that the tokenizer uses, are compared. A run that says `across_tokenizers`
+asks for neither: each model has its own ids then.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from distill_studio.core.errors import InvalidInput
 from distill_studio.distill.chat_tokenizer import ChatTokenizer
-from distill_studio.distill.config import LogitRun, TeacherConfig, TeacherRun
+from distill_studio.distill.config import BaseRun, LogitRun, TeacherConfig, TeacherRun
 from distill_studio.distill.estimate import ModelFacts, model_facts
 
 PROBES = (
@@ -21,17 +22,19 @@ WAY_OUT = (
     "Choose a teacher of the student's family, or let the teacher write answers and train on them"
     " with SFT: that works across tokenizers."
 )
+_OR_ACROSS = " Or follow it by sorted probabilities: set Across tokenizers to uld or hybrid."
 
 
 @dataclass(frozen=True)
 class Pairing:
     """Teachers and a student that fit, and the teachers that do not."""
 
-    width: int  # ids that all have
+    width: int  # ids that all have; of the student alone where the teacher has others
     teachers: tuple[TeacherConfig, ...]
     facts: tuple[ModelFacts, ...]  # of those
     student: ModelFacts
     unlike: tuple[tuple[TeacherConfig, str], ...] = ()  # and why; they teach by answers alone
+    teacher_width: int | None = None  # its own ids, where it is followed across tokenizers
 
     @property
     def teacher(self) -> ModelFacts:
@@ -41,7 +44,8 @@ class Pairing:
     @property
     def is_padded_unlike(self) -> bool:
         """True when embeddings have different widths."""
-        return any(facts.vocab != self.student.vocab for facts in self.facts)
+        is_one = self.teacher_width is None
+        return is_one and any(facts.vocab != self.student.vocab for facts in self.facts)
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -61,6 +65,8 @@ def check_pairing(config: TeacherRun) -> Pairing:
     check_served(config)
     base = Path(config.student.base_folder)
     student, ours = model_facts(base), ChatTokenizer.load(base)
+    if is_across(config):
+        return _across(config, student, ours)
     fitting, facts, unlike = [], [], []
     for teacher in config.teachers:
         if not teacher.folder:  # its server will be asked
@@ -77,11 +83,51 @@ def check_pairing(config: TeacherRun) -> Pairing:
         fitting.append(teacher)
         facts.append(found)
     if not fitting:
-        raise InvalidInput(unlike[0][1], WAY_OUT)
+        can_across = isinstance(config, LogitRun) and len(config.teachers) == 1
+        raise InvalidInput(unlike[0][1], WAY_OUT + (_OR_ACROSS if can_across else ""))
     if isinstance(config, LogitRun):
         _check_stored(config)
     width = min(student.vocab, used_ids(ours), *(found.vocab for found in facts))
     return Pairing(width, tuple(fitting), tuple(facts), student, tuple(unlike))
+
+
+def is_across(config: BaseRun) -> bool:
+    """True where a teacher is followed by its own tokenizer's ids, whatever these are."""
+    return isinstance(config, LogitRun) and config.across_tokenizers != "answers"
+
+
+def _across(config: TeacherRun, student: ModelFacts, ours: ChatTokenizer) -> Pairing:
+    """The pairing of a run across tokenizers.
+
+    Raises:
+        InvalidInput: What has no meaning across tokenizers, or is not there for them.
+    """
+    assert isinstance(config, LogitRun)
+    wrong = {
+        "follows one teacher, not a mixture": len(config.teachers) > 1,
+        "asks a teacher on this machine at each update": config.signal != "online",
+        "has a loss of its own, in the place of other divergences": config.divergence
+        != "forward_kl",
+        "is at temperature 1: T^2 keeps the gradient of a divergence alone": config.temperature
+        != 1.0,
+        "compares no hidden states, which stand at other places": config.features is not None,
+    }
+    for what, is_so in wrong.items():
+        if is_so:
+            raise InvalidInput(
+                f"Distillation across tokenizers ({config.across_tokenizers}) {what}.",
+                "Change that setting, or set Across tokenizers to answers.",
+            )
+    folder = Path(config.teacher.folder)
+    facts, theirs = model_facts(folder), ChatTokenizer.load(folder)
+    if not theirs.has_template:
+        raise InvalidInput(
+            f"The teacher {config.teacher.id} has no chat template to read the rows by.",
+            "Choose an instruct model as the teacher.",
+        )
+    _check_context(config, config.teacher, facts)
+    width, other = (min(m.vocab, used_ids(c)) for m, c in ((student, ours), (facts, theirs)))
+    return Pairing(width, (config.teacher,), (facts,), student, teacher_width=other)
 
 
 def check_served(config: TeacherRun) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distill_studio.core.errors import InvalidInput, StudioError
+from distill_studio.distill.alignment_checks import alignment_findings
 from distill_studio.distill.chat_tokenizer import ChatTokenizer
 from distill_studio.distill.config import (
     FORMATS_OF_METHOD,
@@ -114,6 +115,7 @@ def check(
         findings += _held_out_findings(tokenizer, config)
     findings += reasoning_findings(tokenizer, config, readable)
     findings += length_findings(config, shapes, train)
+    findings += alignment_findings(config, tokenizer, readable)
     usable = [s for s in shapes if is_usable(config, s)]
     if not usable or any(f.level == "error" for f in findings):
         return Report(findings, None)

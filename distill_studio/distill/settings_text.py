@@ -47,6 +47,7 @@ SETTINGS: dict[str, str] = {
     "temperature": "Temperature of the distillation",
     "divergence": "Divergence",
     "mixture": "Mixture of the divergence",
+    "across_tokenizers": "Across tokenizers",
     "signal": "The teacher is asked",
     "kept": "Kept of the teacher",
     "top_k": "Kept per token",

@@ -14,6 +14,7 @@ from distill_studio.core.records.base import Record
 from distill_studio.distill.config import (
     MOST_SEED,
     RUN_CONFIGS,
+    AcrossTokenizers,
     DivergenceName,
     DpoLoss,
     FeatureLoss,
@@ -127,6 +128,9 @@ class TrainSpec(Record):
     divergence: DivergenceName | None = Field(default=None, description="What is minimised.")
     mixture: float | None = Field(
         default=None, gt=0.0, lt=1.0, description="Logit: beta of jsd, skew of skewed_*."
+    )
+    across_tokenizers: AcrossTokenizers | None = Field(
+        default=None, description="Logit: a teacher with another tokenizer by uld or hybrid."
     )
     signal: Literal["online", "cache"] | None = Field(default=None, description="Logit only.")
     kept: Literal["top_k", "draws"] | None = Field(default=None, description="Logit, in a cache.")

@@ -3,7 +3,8 @@
 `python -m tests.benchmarks.losses --json`
 
 Cases: `kl` is what a run computes, 0.1 CE + 0.9 T^2 KL at T = 2, with a frozen head (LoRA) and one
-that trains; `jsd` is the one divergence that TRL and Liger have too. Forward and backward, fp32,
+that trains; `jsd` is the one divergence that TRL and Liger have too; `uld` sorts both vocabularies,
+in spans of one token. Forward and backward, fp32,
 every position learned. Memory: the peak of resident memory above what the inputs take, each side
 in a process of its own. Time: one process, sides alternate, medians of at least five rounds. Liger
 takes part where it is installed (`liger-kernel` with `triton`; it runs on a CPU uncompiled).
@@ -27,16 +28,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from distill_studio.distill.head import Head, Projection
+from distill_studio.distill.losses.aligned_term import AlignedTerm
 from distill_studio.distill.losses.cross_entropy import CrossEntropy
 from distill_studio.distill.losses.distill_term import DistillTerm
 from distill_studio.distill.losses.forward_kl import ForwardKl
 from distill_studio.distill.losses.jsd import Jsd
 from distill_studio.distill.losses.tiled import Term, tiled_loss
+from distill_studio.distill.losses.unlike import UldDistance
 from distill_studio.distill.signals.online import DenseTeacher
 
 ALPHA, BETA, TEMPERATURE = 0.1, 0.9, 2.0
 MOST_MEMORY, MOST_TIME, MOST_ERROR = 0.25, 1.1, 1e-4
-CASES = ("kl_frozen_head", "kl", "jsd")
+CASES = ("kl_frozen_head", "kl", "jsd", "uld")
 
 
 @dataclass
@@ -72,6 +75,10 @@ def naive(x: Inputs, case: str) -> Tensor:
     logits_NV = x.student_NH @ x.weight_VH.T
     with torch.no_grad():
         teacher_NV = x.teacher_NH @ x.teacher_weight_VH.T
+    if case == "uld":
+        q_NV, p_NV = logits_NV.softmax(-1), teacher_NV.softmax(-1)
+        gap_NV = q_NV.sort(descending=True).values - p_NV.sort(descending=True).values
+        return gap_NV.abs().sum()
     if case == "jsd":
         log_q, log_p = logits_NV.log_softmax(-1), teacher_NV.log_softmax(-1)
         log_m = torch.logaddexp(log_q, log_p) - torch.log(torch.tensor(2.0))
@@ -96,6 +103,12 @@ def ours(x: Inputs, case: str) -> Tensor:
     terms: list[Term]
     if case == "jsd":
         terms = [DistillTerm(Jsd(), DenseTeacher(teacher_NH, head))]
+    elif case == "uld":
+        at_N = torch.arange(len(x.targets_N))
+        spans_G4 = torch.stack([at_N, at_N + 1, at_N, at_N + 1], 1)
+        ids, vocab = x.targets_N, len(x.weight_VH)
+        teacher = DenseTeacher(teacher_NH, head)
+        terms = [AlignedTerm(UldDistance(), teacher, spans_G4, ids, ids, vocab, vocab)]
     else:
         teacher = DenseTeacher(teacher_NH, head, TEMPERATURE)
         terms = [

@@ -162,6 +162,9 @@ def test_a_stored_signal_is_not_called_by_the_name_of_the_exact_figure() -> None
         "At temperature 2, times its square" in kl_words(replaced(config, "temperature", 2)).about
     )
     assert kl_words({"divergence": "jsd"}).label == "JSD to the teacher"
+    across = kl_words({"divergence": "forward_kl", "across_tokenizers": "uld"})
+    assert across.label == "ULD to the teacher"
+    assert "sorted" in across.about
     own = kl_words(config_of("on_policy").model_dump(mode="json"))
     assert own.label == "reverse KL to the teacher"
     assert "the student's own answers" in own.about

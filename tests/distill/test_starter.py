@@ -1,6 +1,7 @@
 """The starter model learns from real answers: the figures the README quotes. Minutes on a CPU."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ LIMIT_S = 1800
 def train(folder: Path, data: Path, row_format: str, cache: Path, **fields: Any) -> dict[str, Any]:
     """Final figures of a run of the worker in this process."""
     base = resolve_model("smollm2-135m-instruct", cache)
+    teacher = fields.pop("teacher", TeacherConfig(folder=str(base), id="smollm2-135m-instruct"))
     student = StudentConfig(
         base_folder=str(base), base_id="smollm2-135m-instruct", keep_layers=fields.pop("keep", None)
     )
@@ -29,7 +31,7 @@ def train(folder: Path, data: Path, row_format: str, cache: Path, **fields: Any)
         "r",
         student,
         DataConfig(folder=str(data), name="s", format=row_format),
-        teachers=[TeacherConfig(folder=str(base), id="smollm2-135m-instruct")],
+        teachers=[teacher],
     )
     folder.mkdir()
     (folder / "run.json").write_text(config.model_dump_json(), encoding="utf-8")
@@ -227,3 +229,64 @@ def test_every_further_method_takes_real_steps_with_the_starter(
         assert found["margin_after"] > found["margin_before"], found
     elif fields["method"] == "sft":
         assert found["loss_after"] < found["loss_before"], found
+
+
+@pytest.mark.timeout(LIMIT_S)
+def test_a_pruned_starter_follows_a_teacher_that_cuts_text_into_other_tokens(
+    starter_cache: Path, tmp_path: Path
+) -> None:
+    """The teacher: the starter model with the first 16,384 of its tokens and their merges."""
+    from transformers import AutoModelForCausalLM
+
+    base, kept = resolve_model("smollm2-135m-instruct", starter_cache), 16_384
+    teacher = tmp_path / "teacher"
+    model = AutoModelForCausalLM.from_pretrained(base, dtype="float32")
+    model.resize_token_embeddings(kept, mean_resizing=False)
+    model.save_pretrained(teacher)
+    for name in ("tokenizer_config.json", "chat_template.jinja"):
+        if (base / name).exists():
+            shutil.copy(base / name, teacher / name)
+    content = json.loads((base / "tokenizer.json").read_text(encoding="utf-8"))
+    bpe = content["model"]
+    bpe["vocab"] = {name: token for name, token in bpe["vocab"].items() if token < kept}
+    pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in bpe["merges"]]
+    bpe["merges"] = [pair for pair in pairs if {*pair, "".join(pair)} <= set(bpe["vocab"])]
+    (teacher / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+
+    rows = [
+        {"id": f"r{n}", "prompt": [user(ask)], "completion": [assistant(answer)]}
+        for n, (ask, answer) in enumerate(_ANSWERS)
+    ]
+    data = write_snapshot(tmp_path / "data", rows[2:], rows[:2])
+    found = train(
+        tmp_path / "run",
+        data,
+        "prompt_completion",
+        starter_cache,
+        keep=24,
+        teacher=TeacherConfig(folder=str(teacher), id="other-tokens"),
+        method="logit",
+        across_tokenizers="hybrid",
+        max_steps=6,
+        batch_size=2,
+        max_length=96,
+        eval_every=6,
+        learning_rate=5e-4,
+        samples=0,
+    )
+    assert found["kl_after"] < 0.9 * found["kl_before"], found
+    assert found["ce_after"] < found["ce_before"], found
+
+
+_ANSWERS = (
+    ("What is photosynthesis?", "Photosynthesis is how plants turn sunlight into sugar."),
+    ("Why is the sky blue?", "Air scatters blue sunlight more strongly than red sunlight."),
+    ("What is the capital of France?", "The capital of France is Paris."),
+    ("Why do leaves fall?", "Trees drop their leaves in autumn to save water in winter."),
+    ("What is chlorophyll?", "Chlorophyll is the green pigment that catches sunlight."),
+    ("How do magnets work?", "Magnets attract iron because their electrons are aligned."),
+    ("What is a metaphor?", "A metaphor describes one thing by the name of another."),
+    ("Who wrote Hamlet?", "William Shakespeare wrote the tragedy of Hamlet."),
+    ("What is evaporation?", "Evaporation is how a liquid slowly turns into a gas."),
+    ("Why is sleep important?", "Sleep restores the body and strengthens what was learned."),
+)

@@ -136,6 +136,10 @@ def test_what_belongs_to_logit_distillation_reaches_only_its_spec() -> None:
     assert (online.signal, online.kept) == ("online", None)
     assert (online.feature_weight, online.feature_loss) == (2.0, "cosine")
     assert online.feature_layers == "8:10"
+    assert online.across_tokenizers is None
+    across = distill_form.spec_of(*form_values(method="logit", across_tokenizers="hybrid"))
+    assert across
+    assert across.across_tokenizers == "hybrid"
 
 
 def test_dpo_and_kto_get_what_is_theirs() -> None:

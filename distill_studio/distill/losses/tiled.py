@@ -20,6 +20,11 @@ _TILE_ELEMENTS = {"cuda": 2**26, "cpu": 2**23}  # of one fp32 array of logits: 2
 _LEAST_TOKENS = 16
 
 
+def tile_tokens(vocab: int, device: str) -> int:
+    """Positions whose logits over `vocab` ids fill one tile."""
+    return max(_LEAST_TOKENS, _TILE_ELEMENTS.get(device, 2**23) // vocab)
+
+
 class Tile:
     """The student's logits (N, V) of a stretch of tokens; log-probabilities are made once."""
 
@@ -39,7 +44,7 @@ class Tile:
 
 
 class Term(Protocol):
-    """One summand of a loss."""
+    """One summand of a loss. One that needs stretches of tokens whole names them as `uncut`."""
 
     @property
     def name(self) -> str:
@@ -99,12 +104,20 @@ class _Job:
     is_learning: bool
 
     def tiles(self, tokens: int, device: str) -> list[slice]:
-        """Equal stretches of tokens."""
-        most = _TILE_ELEMENTS.get(device, 2**23) // self.head.vocab
-        size = self.tile_tokens or max(_LEAST_TOKENS, most)
+        """Equal stretches of tokens, but for those that may not be cut (`uncut` of a term)."""
+        size = self.tile_tokens or tile_tokens(self.head.vocab, device)
         count = max(1, -(-tokens // size))
-        size = -(-tokens // count)
-        return [slice(i, min(i + size, tokens)) for i in range(0, tokens, max(size, 1))]
+        size = max(1, -(-tokens // count))
+        whole = [pair for term in self.terms for pair in getattr(term, "uncut", ())]
+        inside = {place for start, stop in whole for place in range(start + 1, stop)}
+        found, start = [], 0
+        while start < tokens:
+            stop = min(start + size, tokens)
+            while stop in inside:
+                stop += 1
+            found.append(slice(start, stop))
+            start = stop
+        return found
 
 
 class _Gradients:

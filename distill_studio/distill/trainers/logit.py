@@ -5,6 +5,7 @@ cross-entropy and no T^2).
 """
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ from torch import Tensor
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from distill_studio.distill.config import LogitRun
+from distill_studio.distill.data import Row
 from distill_studio.distill.layer_pairs import pairs_text
 from distill_studio.distill.losses.cross_entropy import CrossEntropy
 from distill_studio.distill.losses.mask import learned_targets
 from distill_studio.distill.losses.tiled import LossSums, Term
+from distill_studio.distill.pairing import is_across
+from distill_studio.distill.trainers.across import AcrossCollator, AcrossRows
 from distill_studio.distill.trainers.answers import AnswerTrainer, trainer_fields
 from distill_studio.distill.trainers.features import FeatureMatcher
 from distill_studio.distill.trainers.mapped import ROW
@@ -104,7 +108,9 @@ def build(setup: Setup) -> LogitTrainer:
     config = setup.config
     assert isinstance(config, LogitRun)
 
-    encode = functools.partial(answer_tokens, setup, config)
+    encode: Callable[[Row], dict[str, Any] | None] = functools.partial(answer_tokens, setup, config)
+    if is_across(config):
+        encode = AcrossRows(setup, config)
     train, validation = encode_splits(setup, encode, may_map=True)
     signal = make_signal(setup, config, [train] if validation is None else [train, validation])
     if ROW not in train[0]:
@@ -116,6 +122,8 @@ def build(setup: Setup) -> LogitTrainer:
     if config.packing:
         teachers = signal.models if isinstance(signal, OnlineSignal) else []
         collator = packed_collator(setup, train, teachers)
+    if is_across(config):
+        collator = AcrossCollator(collator)
     trainer = LogitTrainer(
         **trainer_fields(setup),
         data_collator=collator,

@@ -89,18 +89,16 @@ class _Transform:
         self._nothing = {"input_ids": [pad_id], "labels": [MASKED]}
 
     def __call__(self, columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        """Lists of ids and labels, and the numbers of the rows."""
+        """Lists of what `encode` gives of each row, and the numbers of the rows."""
         names = [name for name in columns if name != ROW]
         rows = [
             dict(zip(names, values, strict=True))
             for values in zip(*(columns[name] for name in names), strict=True)
         ]
         made = [self._encode(row) or self._nothing for row in rows]
-        return {
-            "input_ids": [row["input_ids"] for row in made],
-            "labels": [row["labels"] for row in made],
-            ROW: list(columns[ROW]),
-        }
+        fields = dict.fromkeys(name for row in made for name in row)
+        found = {name: [row.get(name, []) for row in made] for name in fields}
+        return found | {ROW: list(columns[ROW])}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For the library's fingerprint, which pickles: the model behind `encode` is not told."""

@@ -15,6 +15,7 @@ from distill_studio.distill.losses import DIVERGENCES
 from distill_studio.distill.losses.distill_term import DistillTerm
 from distill_studio.distill.losses.sampled_kl import Draws, SampledKl
 from distill_studio.distill.losses.sparse_kl import SparseKl, TopK
+from distill_studio.distill.losses.tiled import Term
 from distill_studio.distill.pairing import Pairing, check_pairing
 from distill_studio.distill.signals import base
 from distill_studio.distill.signals.base import CacheMismatch, SignalKey
@@ -23,6 +24,7 @@ from distill_studio.distill.signals.capture import AnyTeacher, capture
 from distill_studio.distill.signals.ensemble import EnsembleTeacher
 from distill_studio.distill.signals.online import OnlineTeacher
 from distill_studio.distill.student import load_model
+from distill_studio.distill.trainers.across import AcrossSignal
 from distill_studio.distill.trainers.mapped import EncodedRows
 from distill_studio.distill.trainers.served_signal import served_cache
 from distill_studio.distill.trainers.setup import Setup
@@ -34,7 +36,7 @@ _MIXTURE = {"jsd": "beta", "skewed_kl": "skew", "skewed_reverse_kl": "skew"}
 class TeacherSignal(Protocol):
     """Makes the teacher's part of the loss of a batch."""
 
-    def term(self, batch: dict[str, Any], where_BT: Tensor) -> DistillTerm:
+    def term(self, batch: dict[str, Any], where_BT: Tensor) -> Term:
         """For the learned positions `where_BT`, row after row."""
         ...
 
@@ -116,7 +118,7 @@ def load_teacher(setup: Setup, pairing: Pairing) -> AnyTeacher:
     for teacher in pairing.teachers:
         setup.say(f"Loading the teacher {teacher.id}.")
         model = load_model(Path(teacher.folder), dtype, setup.device)
-        loaded.append(OnlineTeacher(model, pairing.width))
+        loaded.append(OnlineTeacher(model, pairing.teacher_width or pairing.width))
     return loaded[0] if len(loaded) == 1 else EnsembleTeacher(loaded, pairing.weights)
 
 
@@ -137,6 +139,8 @@ def make_signal(setup: Setup, config: LogitRun, splits: Sequence[Any]) -> Teache
     if config.teacher.server is not None:
         return StoredSignal(config, _served(setup, config, EncodedRows(splits), pairing), width)
     teacher = load_teacher(setup, pairing)
+    if pairing.teacher_width is not None:
+        return AcrossSignal(setup, config, teacher, pairing)
     if config.signal == "online":
         return OnlineSignal(config, teacher, width, config.beta)
     rows = EncodedRows(splits)

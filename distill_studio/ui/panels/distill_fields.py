@@ -25,6 +25,11 @@ SIGNALS = [
     ("once: store the top-k and their tail", "top_k"),
     ("once: store random draws", "draws"),
 ]
+ACROSS = [
+    ("answers alone", "answers"),
+    ("sorted probabilities (ULD)", "uld"),
+    ("KL of shared tokens, others sorted (hybrid)", "hybrid"),
+]
 DPO_LOSSES = [
     ("sigmoid: plain DPO", "sigmoid"),
     ("IPO: a margin to reach, not to exceed", "ipo"),
@@ -113,6 +118,7 @@ FIELD_NAMES = (
     "more_teachers",
     "divergence",
     "signal",
+    "across_tokenizers",
     "feature_loss",
     "feature_layers",
     "dpo_loss",

@@ -15,6 +15,7 @@ from distill_studio.distill.students import SERVER_PREFIX, StudentChoice
 from distill_studio.ui.panels import distill_fields as fields
 from distill_studio.ui.panels.distill_fields import FIELD_NAMES, GROUPS, NUMBERS
 
+_NEVER_EMPTY = ("scheduler", "dtype", "quantise", "sharding", "across_tokenizers")
 PRUNED = "::"  # between a student's id and the layers to keep
 
 
@@ -78,9 +79,7 @@ def build_form() -> DistillForm:
 def _teacher_group() -> dict[str, Any]:
     made: dict[str, Any] = {}
     with gr.Row(elem_classes="ds-fields"):
-        made["teacher"] = gr.Dropdown(
-            label="Teacher (same tokenizer)", elem_id="distill-teacher", scale=2
-        )
+        made["teacher"] = gr.Dropdown(label="Teacher", elem_id="distill-teacher", scale=2)
         made["divergence"] = gr.Dropdown(
             fields.DIVERGENCES,
             value="forward_kl",
@@ -115,6 +114,14 @@ def _logit_group() -> dict[str, Any]:
         info="Stored, it serves every later run on the same rows and needs no memory beside"
         " the student.",
         elem_id="distill-signal",
+    )
+    made["across_tokenizers"] = gr.Radio(
+        fields.ACROSS,
+        value="answers",
+        label="Across tokenizers",
+        info="A teacher with another tokenizer than the student's is compared where tokens of both"
+        " end together. Answers alone: only teachers with the student's own are followed.",
+        elem_id="distill-across-tokenizers",
     )
     with gr.Row(elem_classes="ds-fields"):
         made |= {name: _number(name) for name in fields.LOGIT_NUMBERS}
@@ -335,7 +342,7 @@ def spec_of(*values: Any) -> TrainSpec | None:  # noqa: ANN401  (values of the w
         "reference": chosen["reference"] or None,
         "kept": chosen["signal"] if chosen["signal"] in ("top_k", "draws") else None,
         "packing": bool(chosen["packing"]),
-        **{name: chosen[name] or None for name in ("scheduler", "dtype", "quantise", "sharding")},
+        **{name: chosen[name] or None for name in _NEVER_EMPTY},
     }
     if chosen["divergence"] not in fields.MIXED:
         numbers.pop("mixture", None)  # the others have none

@@ -83,3 +83,35 @@ DENSE: dict[str, Callable[..., Tensor]] = {
     "skewed_kl": skewed_kl,
     "skewed_reverse_kl": skewed_reverse_kl,
 }
+
+
+def uld(m: Tensor, t: Tensor) -> Tensor:
+    """|m_(i) - t_(i)| of two rows of weights, sorted from the largest down, filled with zeros."""
+    longest = max(len(m), len(t))
+    heights = m.tolist()
+    ours = m[sorted(range(len(m)), key=lambda v: -heights[v])] if heights else m
+    theirs = sorted(t.tolist(), reverse=True)
+    found = torch.zeros((), dtype=m.dtype)
+    for i in range(longest):
+        a = ours[i] if i < len(m) else torch.zeros((), dtype=m.dtype)
+        b = theirs[i] if i < len(t) else 0.0
+        found = found + (a - b).abs()
+    return found
+
+
+def hybrid(m: Tensor, t: Tensor, shared: list[tuple[int, int]]) -> Tensor:
+    """KL of the shared (student's id, teacher's id) with both masses, `uld` of the others."""
+    found = torch.zeros((), dtype=m.dtype)
+    for v, u in shared:
+        found = found + t[u] * (t[u].log() - m[v].log()) - t[u] + m[v]
+    ours = [v for v in range(len(m)) if v not in {a for a, _ in shared}]
+    theirs = [u for u in range(len(t)) if u not in {b for _, b in shared}]
+    return found + uld(m[ours], t[theirs])
+
+
+def merged(logits: Tensor, ids: Tensor, start: int, stop: int) -> Tensor:
+    """Probabilities in place `start`, times those of the tokens that follow up to `stop`."""
+    found = logits[start].softmax(-1)
+    for place in range(start + 1, stop):
+        found = found * logits[place].softmax(-1)[ids[place]]
+    return found
