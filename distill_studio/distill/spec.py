@@ -5,7 +5,7 @@ that sets them is refused. A choice belongs to the methods whose run.json has a 
 only what run.json calls otherwise is written down.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -90,7 +90,9 @@ class TrainSpec(Record):
     beta: float | None = Field(
         default=None, gt=0.0, le=10.0, description="DPO, KTO: pull to the start; logit: KL."
     )
-    dpo_loss: DpoLoss | None = Field(default=None, description="DPO: sigmoid, ipo or robust.")
+    dpo_loss: DpoLoss | None = Field(
+        default=None, description=f"DPO: {', '.join(get_args(DpoLoss))}; docs/distillation.md."
+    )
     label_smoothing: float | None = Field(
         default=None, ge=0.0, lt=0.5, description="DPO, robust: share of wrong preferences."
     )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from distill_studio.distill.config import RUN_CONFIGS, LoraConfig, TeacherConfig
-from distill_studio.distill.presets import PRESETS, preset_values
+from distill_studio.distill.presets import LOSS_DEFAULTS, PRESETS, preset_values
 
 METHODS = [
     ("SFT: learn the answers", "sft"),
@@ -26,9 +26,14 @@ SIGNALS = [
     ("once: store random draws", "draws"),
 ]
 DPO_LOSSES = [
-    ("sigmoid: plain DPO", "sigmoid"),
-    ("IPO: a margin to reach, not to exceed", "ipo"),
-    ("robust: some preferences are wrong", "robust"),
+    ("nothing special: plain DPO", "sigmoid"),
+    ("pairs apart by a margin shall not drift further: IPO", "ipo"),
+    ("pairs apart by a margin shall be left alone: hinge (SLiC)", "hinge"),
+    ("some preferences are wrong: robust DPO", "robust"),
+    ("chosen answers are longer: DPO per token", "sigmoid_norm"),
+    ("chosen answers beat the student's own, as a teacher's do: APO zero", "apo_zero"),
+    ("the student's own answers beat even the chosen: APO down", "apo_down"),
+    ("chosen answers shall not become less likely: NCA", "nca_pair"),
 ]
 REFERENCES = [
     ("by what is trained", ""),
@@ -144,10 +149,15 @@ _ELSEWHERE: dict[str, float] = {
 _FOLLOWS_ANOTHER = {"epochs", "max_steps", "label_smoothing"}  # its default depends on a choice
 
 
-def placeholder(field: str, method: str, preset: str, weights: str) -> str:
+def placeholder(
+    field: str, method: str, preset: str, weights: str, dpo_loss: str = "sigmoid"
+) -> str:
     """What a field is worth when it is left empty."""
     found = PRESETS[method].get(preset)
-    value = (preset_values(found, weights) if found else {}).get(field, _default(field, method))
+    values = preset_values(found, weights) if found else {}
+    if method == "dpo":
+        values |= LOSS_DEFAULTS.get(dpo_loss, {})
+    value = values.get(field, _default(field, method))
     return f"{value:g}" if isinstance(value, int | float) else ""
 
 

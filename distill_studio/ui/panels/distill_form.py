@@ -141,8 +141,12 @@ def _logit_group() -> dict[str, Any]:
 def _dpo_group() -> dict[str, Any]:
     made: dict[str, Any] = {}
     with gr.Row(elem_classes="ds-fields"):
-        made["dpo_loss"] = gr.Radio(
-            fields.DPO_LOSSES, value="sigmoid", label="Loss", elem_id="distill-dpo-loss"
+        made["dpo_loss"] = gr.Dropdown(
+            fields.DPO_LOSSES,
+            value="sigmoid",
+            label="What is special about the pairs",
+            info="Chooses the loss.",
+            elem_id="distill-dpo-loss",
         )
     with gr.Row(elem_classes="ds-fields"):
         made |= {name: _number(name) for name in fields.DPO_NUMBERS}
@@ -298,10 +302,10 @@ def _text(field: str, label: str, info: str, placeholder: str) -> gr.Textbox:
     )
 
 
-def placeholders(method: str, preset: str, weights: str) -> list[gr.Textbox]:
+def placeholders(method: str, preset: str, weights: str, dpo_loss: str) -> list[gr.Textbox]:
     """The number fields with what the preset says."""
     return [
-        gr.Textbox(placeholder=fields.placeholder(field, method, preset, weights))
+        gr.Textbox(placeholder=fields.placeholder(field, method, preset, weights, dpo_loss))
         for field in NUMBERS
     ]
 
