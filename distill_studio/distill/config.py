@@ -29,6 +29,7 @@ DpoLoss = Literal[
     "sigmoid", "ipo", "hinge", "robust", "sigmoid_norm", "apo_zero", "apo_down", "nca_pair"
 ]
 Reference = Literal["adapter_off", "stored"]
+Tracker = Literal["none", "tensorboard", "trackio", "wandb"]
 FORMATS_OF_METHOD: dict[str, tuple[str, ...]] = {
     "sft": ("messages", "prompt_completion"),
     "dpo": ("preference",),
@@ -116,6 +117,9 @@ class BaseRun(Record):
     resume: bool = Field(default=True, description="Go on from the last checkpoint, if any.")
     samples: int = Field(default=1, ge=0, le=8, description="Held-out prompts to answer.")
     sample_tokens: int = Field(default=48, ge=1, le=512, description="Longest such answer.")
+    tracker: Tracker = Field(
+        default="none", description="Where else its curves go; its package is installed apart."
+    )
 
 
 class AnswerRun(BaseRun):

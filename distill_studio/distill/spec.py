@@ -19,6 +19,7 @@ from distill_studio.distill.config import (
     FeatureLoss,
     Method,
     Reference,
+    Tracker,
 )
 
 
@@ -65,6 +66,9 @@ class TrainSpec(Record):
     )
     samples: int | None = Field(
         default=None, ge=0, le=8, description="Held-out prompts to answer at each evaluation."
+    )
+    tracker: Tracker | None = Field(
+        default=None, description="Curves also to tensorboard, trackio or wandb; None = nowhere."
     )
     seed: int | None = Field(default=None, ge=0, le=MOST_SEED, description="Order of rows.")
     dtype: Literal["auto", "bf16", "fp32"] | None = Field(default=None, description="Numbers.")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from distill_studio.distill import trackers
 from distill_studio.distill.config import RUN_CONFIGS, LoraConfig, TeacherConfig
 from distill_studio.distill.presets import LOSS_DEFAULTS, PRESETS, preset_values
 
@@ -48,6 +49,7 @@ SCHEDULERS = [
 DTYPES = [("measured: the quicker", "auto"), ("bf16", "bf16"), ("fp32", "fp32")]
 QUANTISE = [("as they are", "none"), ("in four bits (QLoRA)", "nf4")]
 SHARDINGS = [("whole on each device", "none"), ("spread over all (FSDP)", "fsdp")]
+TRACKERS = [("nowhere else", "none"), *((label, name) for name, label in trackers.TRACKERS.items())]
 FEATURE_LOSSES = [("direction (cosine)", "cosine"), ("squared error", "mse")]
 
 # field, label, what it is, kind of number
@@ -114,6 +116,7 @@ FIELD_NAMES = (
     "dtype",
     "quantise",
     "sharding",
+    "tracker",
     "teacher",
     "more_teachers",
     "divergence",

@@ -238,6 +238,13 @@ def _schedule() -> dict[str, Any]:
         made |= {name: _number(name) for name in fields.SCHEDULE_NUMBERS}
     with gr.Row(elem_classes="ds-fields"):
         made |= {name: _number(name) for name in fields.RHYTHM_NUMBERS}
+    made["tracker"] = gr.Radio(
+        fields.TRACKERS,
+        value="none",
+        label="The curves also go to",
+        info="Its package is installed apart; where it is missing the run says so and goes on.",
+        elem_id="distill-tracker",
+    )
     return made
 
 
@@ -339,7 +346,10 @@ def spec_of(*values: Any) -> TrainSpec | None:  # noqa: ANN401  (values of the w
         "reference": chosen["reference"] or None,
         "kept": chosen["signal"] if chosen["signal"] in ("top_k", "draws") else None,
         "packing": bool(chosen["packing"]),
-        **{name: chosen[name] or None for name in ("scheduler", "dtype", "quantise", "sharding")},
+        **{
+            name: chosen[name] or None
+            for name in ("scheduler", "dtype", "quantise", "sharding", "tracker")
+        },
     }
     if chosen["divergence"] not in fields.MIXED:
         numbers.pop("mixture", None)  # the others have none
