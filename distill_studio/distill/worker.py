@@ -55,7 +55,10 @@ if TYPE_CHECKING:
     from distill_studio.distill.trainers.callback import EventCallback
 
 logger = logging.getLogger(__name__)
-_RESUMING = ("optimizer*", "scheduler.pt", "scaler.pt", "rng_state*.pth")
+_RESUMING = (
+    *("optimizer*", "scheduler.pt", "scaler.pt", "rng_state*.pth"),
+    *("global_step*", "latest", "zero_to_fp32.py"),  # of DeepSpeed
+)
 _LOCK_WAIT_S = 1.0  # the app holds it for an instant when it looks whether somebody trains
 
 
@@ -244,8 +247,8 @@ def leave_checkpoints(folder: Path, kept: int) -> None:
     found = sorted((folder / "checkpoints").glob("checkpoint-*"), key=step_of, reverse=True)
     for path in found[kept:]:
         shutil.rmtree(path, ignore_errors=True)
-    for file in (file for path in found[:kept] for name in _RESUMING for file in path.glob(name)):
-        file.unlink()
+    for item in (item for path in found[:kept] for name in _RESUMING for item in path.glob(name)):
+        shutil.rmtree(item) if item.is_dir() else item.unlink()
 
 
 def last_checkpoint(folder: Path) -> Path | None:

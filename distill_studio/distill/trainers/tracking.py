@@ -13,7 +13,7 @@ from typing import Any
 
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 from transformers import TrainerCallback
-from transformers.integrations import rewrite_logs
+from transformers.integrations import rewrite_logs  # type: ignore[attr-defined]
 
 from distill_studio.core.ids import content_hash
 from distill_studio.distill.events import EVENTS_FILE, read_events
