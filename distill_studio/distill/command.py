@@ -36,10 +36,10 @@ def launch_argv(
     Args:
         run_folder: Of the run; on a file system that all hosts see.
         devices: Processes in all.
-        sharding: none or fsdp.
+        sharding: none or fsdp; zero2 spreads gradients and optimiser states alone (DeepSpeed).
         hosts: Machines; the command is typed on each of them.
     """
-    preset = "fsdp.yaml" if sharding == "fsdp" else "several.yaml"
+    preset = "several.yaml" if sharding == "none" else f"{sharding}.yaml"
     where = ["--main_process_port", "0"]  # any that is free
     if hosts > 1:
         where = ["--num_machines", str(hosts), "--machine_rank", "RANK"]
@@ -76,6 +76,8 @@ def several_commands(run_folder: Path) -> str:
         _line(launch_argv(run_folder, 2)),
         "# the same, the student spread over them (FSDP)",
         _line(launch_argv(run_folder, 2, "fsdp")),
+        "# whole students, gradients and optimiser states spread (ZeRO-2; pip install deepspeed)",
+        _line(launch_argv(run_folder, 2, "zero2")),
         "# on 2 hosts of 8 GPUs that see the same folder: on each, RANK 0 or 1; HOST is the first",
         _line(launch_argv(run_folder, 16, "fsdp", hosts=2)),
     ]

@@ -26,8 +26,11 @@ METHOD_LABELS = {
 }
 MOST_SEED = 2**32 - 1  # numpy takes no larger one
 DataFormat = Literal["messages", "prompt_completion", "preference", "unpaired"]
-DpoLoss = Literal["sigmoid", "ipo", "robust"]
+DpoLoss = Literal[
+    "sigmoid", "ipo", "hinge", "robust", "sigmoid_norm", "apo_zero", "apo_down", "nca_pair"
+]
 Reference = Literal["adapter_off", "stored"]
+Tracker = Literal["none", "tensorboard", "trackio", "wandb"]
 FORMATS_OF_METHOD: dict[str, tuple[str, ...]] = {
     "sft": ("messages", "prompt_completion"),
     "dpo": ("preference",),
@@ -115,6 +118,9 @@ class BaseRun(Record):
     resume: bool = Field(default=True, description="Go on from the last checkpoint, if any.")
     samples: int = Field(default=1, ge=0, le=8, description="Held-out prompts to answer.")
     sample_tokens: int = Field(default=48, ge=1, le=512, description="Longest such answer.")
+    tracker: Tracker = Field(
+        default="none", description="Where else its curves go; its package is installed apart."
+    )
 
 
 class AnswerRun(BaseRun):
@@ -153,7 +159,7 @@ class DpoRun(BaseRun):
     beta: float = Field(
         default=0.1, gt=0.0, le=10.0, description="Pull towards the start; tau of ipo."
     )
-    loss: DpoLoss = Field(default="sigmoid", description="sigmoid, ipo or robust.")
+    loss: DpoLoss = Field(default="sigmoid", description="Its variant, as TRL names it.")
     label_smoothing: float = Field(
         default=0.0, ge=0.0, lt=0.5, description="robust: share of preferences that are wrong."
     )

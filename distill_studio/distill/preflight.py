@@ -40,6 +40,7 @@ from distill_studio.distill.reasoning import encode_answer, reasoning_findings
 from distill_studio.distill.rows import TolerantReader
 from distill_studio.distill.student_checks import student_findings
 from distill_studio.distill.teacher_checks import store_findings, teacher_findings
+from distill_studio.distill.trackers import tracker_findings
 
 LOOKED_AT = 1000  # rows that pre-flight tokenises; it says so when there are more
 
@@ -87,6 +88,7 @@ def check(
         gpus: NVIDIA GPUs it may use; None where it will train on another machine.
     """
     findings = _format_findings(config) + machine_findings(config, gpus)
+    findings += tracker_findings(config, is_elsewhere=gpus is None)
     train, held_out = _counts(config)
     findings += _split_findings(train, held_out)
     folder = Path(config.student.base_folder)

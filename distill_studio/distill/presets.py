@@ -255,7 +255,11 @@ _PRESETS = (
 PRESETS: dict[str, dict[str, Preset]] = {
     method: {p.name: p for p in _PRESETS if p.method == method} for method in RUN_CONFIGS
 }
-ROBUST_SMOOTHING = 0.1  # where nothing is said: one preference in ten is wrong
+# What a variant of DPO wants where nothing is said.
+LOSS_DEFAULTS: dict[str, dict[str, float]] = {
+    "robust": {"label_smoothing": 0.1},  # one preference in ten is wrong
+    "sigmoid_norm": {"beta": 5.0},  # of means per token: Tulu 3 (arXiv:2411.15124)
+}
 # Fields of a choice that run.json has under the same name, as they were chosen.
 COPIED = tuple(name for name in SHARED if name not in ("teacher", "more_teachers"))
 
@@ -306,11 +310,9 @@ def build_config(
         rank = spec.lora_r or 16
         names = tuple((spec.lora_layers or "").replace(",", " ").split())
         lora = LoraConfig(r=rank, alpha=spec.lora_alpha or 2 * rank, target_modules=names)
-    fields = values | chosen
+    fields = values | LOSS_DEFAULTS.get(spec.dpo_loss or "", {}) | chosen
     if spec.dpo_loss is not None:
         fields["loss"] = spec.dpo_loss
-        if spec.dpo_loss == "robust":
-            fields.setdefault("label_smoothing", ROBUST_SMOOTHING)
     if spec.method == "logit":
         fields |= {"cache_folder": cache_folder, "features": _features(spec)}
     if teachers and spec.method in OWNERS["teacher"]:

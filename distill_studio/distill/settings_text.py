@@ -82,6 +82,7 @@ LEFT_OUT: dict[str, str] = {
     "resume": "how it is started again",
     "samples": "what is shown while it trains",
     "sample_tokens": "what is shown while it trains",
+    "tracker": "where else its curves are shown",
 }
 # What other settings leave without a meaning: path -> (another path, its values that give it one).
 _ONLY_WITH: dict[str, tuple[str, tuple[Any, ...]]] = {

@@ -5,7 +5,7 @@ that sets them is refused. A choice belongs to the methods whose run.json has a 
 only what run.json calls otherwise is written down.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -20,6 +20,7 @@ from distill_studio.distill.config import (
     FeatureLoss,
     Method,
     Reference,
+    Tracker,
 )
 
 
@@ -67,6 +68,9 @@ class TrainSpec(Record):
     samples: int | None = Field(
         default=None, ge=0, le=8, description="Held-out prompts to answer at each evaluation."
     )
+    tracker: Tracker | None = Field(
+        default=None, description="Curves also to tensorboard, trackio or wandb; None = nowhere."
+    )
     seed: int | None = Field(default=None, ge=0, le=MOST_SEED, description="Order of rows.")
     dtype: Literal["auto", "bf16", "fp32"] | None = Field(default=None, description="Numbers.")
     quantise: Literal["none", "nf4"] | None = Field(
@@ -91,7 +95,9 @@ class TrainSpec(Record):
     beta: float | None = Field(
         default=None, gt=0.0, le=10.0, description="DPO, KTO: pull to the start; logit: KL."
     )
-    dpo_loss: DpoLoss | None = Field(default=None, description="DPO: sigmoid, ipo or robust.")
+    dpo_loss: DpoLoss | None = Field(
+        default=None, description=f"DPO: {', '.join(get_args(DpoLoss))}; docs/distillation.md."
+    )
     label_smoothing: float | None = Field(
         default=None, ge=0.0, lt=0.5, description="DPO, robust: share of wrong preferences."
     )

@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 from filelock import FileLock, Timeout
@@ -51,8 +51,14 @@ from distill_studio.distill.student import (
 )
 from distill_studio.distill.trainers.setup import ROWS_FILE, Setup
 
+if TYPE_CHECKING:
+    from distill_studio.distill.trainers.callback import EventCallback
+
 logger = logging.getLogger(__name__)
-_RESUMING = ("optimizer*", "scheduler.pt", "scaler.pt", "rng_state*.pth")
+_RESUMING = (
+    *("optimizer*", "scheduler.pt", "scaler.pt", "rng_state*.pth"),
+    *("global_step*", "latest", "zero_to_fp32.py"),  # of DeepSpeed
+)
 _LOCK_WAIT_S = 1.0  # the app holds it for an instant when it looks whether somebody trains
 
 
@@ -128,8 +134,8 @@ def train(
         pick_dtype,
         quantisation,
     )
-    from distill_studio.distill.trainers import build_trainer
     from distill_studio.distill.trainers.callback import EventCallback
+    from distill_studio.distill.trainers.tracking import tracked
 
     torch.manual_seed(config.seed)
     ranks = ranks or Ranks()
@@ -162,6 +168,33 @@ def train(
         writer, stop, device, prompts, config.sample_tokens, setup.tokenizer, ranks
     )
     setup.callbacks.append(callback)
+    with tracked(setup):
+        _fit(setup, callback, base, kept_in, writer, stop)
+
+
+def _fit(
+    setup: Setup,
+    callback: "EventCallback",
+    base: Path,
+    kept_in: Any,  # noqa: ANN401  (a torch.dtype)
+    writer: EventWriter,
+    stop: threading.Event,
+) -> None:
+    """All updates that are left, the last held-out figures, and the saved student.
+
+    Args:
+        setup: Model, tokenizers and choices.
+        callback: Has heard the losses at the end.
+        base: Folder of the student before training.
+        kept_in: Number format of its weights there.
+        writer: Where events go.
+        stop: Set when somebody asked to stop.
+    """
+    import torch
+
+    from distill_studio.distill.trainers import build_trainer
+
+    config, folder, ranks = setup.config, setup.folder, setup.ranks
     torch.manual_seed(config.seed)  # adapters start alike, whatever was drawn before
     trainer = build_trainer(setup)
     checkpoint = last_checkpoint(folder) if config.resume else None
@@ -173,8 +206,8 @@ def train(
             train_rows=setup.train_rows,
             validation_rows=setup.validation_rows,
             left_out=setup.left_out,
-            device=device,
-            dtype=str(dtype).removeprefix("torch."),
+            device=setup.device,
+            dtype="bfloat16" if setup.is_bf16 else "float32",
             parameters=parameters,
             trainable=trainable,
         )
@@ -214,8 +247,8 @@ def leave_checkpoints(folder: Path, kept: int) -> None:
     found = sorted((folder / "checkpoints").glob("checkpoint-*"), key=step_of, reverse=True)
     for path in found[kept:]:
         shutil.rmtree(path, ignore_errors=True)
-    for file in (file for path in found[:kept] for name in _RESUMING for file in path.glob(name)):
-        file.unlink()
+    for item in (item for path in found[:kept] for name in _RESUMING for item in path.glob(name)):
+        shutil.rmtree(item) if item.is_dir() else item.unlink()
 
 
 def last_checkpoint(folder: Path) -> Path | None:

@@ -184,9 +184,16 @@ def test_the_presets_are_what_accelerate_understands(make_run: MakeRun) -> None:
     args, _, _ = _validate_launch_command(launch_command_parser().parse_args(several[3:]))
     assert (args.multi_gpu, args.use_fsdp) == (True, False)
     assert (args.num_processes, args.num_machines, args.machine_rank) == (16, 2, 1)
+    zero = launch_argv(folder, 4, "zero2")[3:]
+    args, defaults, _ = _validate_launch_command(launch_command_parser().parse_args(zero))
+    assert (args.use_deepspeed, args.use_fsdp, args.multi_gpu) == (True, False, False)
+    assert (args.zero_stage, args.offload_optimizer_device, args.num_processes) == (2, "none", 4)
+    assert (args.deepspeed_multinode_launcher, args.mixed_precision) == ("standard", "no")
+    assert defaults.deepspeed_config["zero3_init_flag"] is False
     shown = several_commands(folder)
     assert "fsdp.yaml" in shown
-    assert shown.count(" && TORCH_ELASTIC_SHUTDOWN_TIMEOUT=86400 ") == 3
+    assert "zero2.yaml" in shown
+    assert shown.count(" && TORCH_ELASTIC_SHUTDOWN_TIMEOUT=86400 ") == 4
     assert " && TORCH_ELASTIC_SHUTDOWN_TIMEOUT=86400 " in shell_command(folder)
     assert "several.yaml" in shown
     assert "TORCH" not in shell_command(make_run(folder="single"))

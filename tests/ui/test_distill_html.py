@@ -302,6 +302,7 @@ def test_every_setting_of_a_training_has_a_field() -> None:
         dtype="auto",
         quantise="none",
         sharding="none",
+        tracker="none",
         over_length="cut",
         learn="all",
         packing=False,
@@ -316,6 +317,7 @@ def _with(form: distill_form.DistillForm, **values: str) -> list[object]:
 
 def test_what_was_for_the_shell_alone_reaches_the_spec() -> None:
     chosen = {"scheduler": "linear", "dtype": "bf16", "quantise": "nf4", "sharding": "fsdp"}
+    chosen["tracker"] = "trackio"
     numbers = {"devices": "2", "keep_layers": "7", "lora_alpha": "64", "warmup_ratio": "0.1"}
     more = {"eval_rows": "9", "save_every": "11", "weight_decay": "0.1", "max_grad_norm": "2"}
     spec = distill_form.spec_of(*form_values(packing=True, **chosen, **numbers, **more))

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from distill_studio.distill import trackers
 from distill_studio.distill.config import RUN_CONFIGS, LoraConfig, TeacherConfig
-from distill_studio.distill.presets import PRESETS, preset_values
+from distill_studio.distill.presets import LOSS_DEFAULTS, PRESETS, preset_values
 
 METHODS = [
     ("SFT: learn the answers", "sft"),
@@ -31,9 +32,14 @@ ACROSS = [
     ("KL of shared tokens, others sorted (hybrid)", "hybrid"),
 ]
 DPO_LOSSES = [
-    ("sigmoid: plain DPO", "sigmoid"),
-    ("IPO: a margin to reach, not to exceed", "ipo"),
-    ("robust: some preferences are wrong", "robust"),
+    ("nothing special: plain DPO", "sigmoid"),
+    ("pairs apart by a margin shall not drift further: IPO", "ipo"),
+    ("pairs apart by a margin shall be left alone: hinge (SLiC)", "hinge"),
+    ("some preferences are wrong: robust DPO", "robust"),
+    ("chosen answers are longer: DPO per token", "sigmoid_norm"),
+    ("chosen answers beat the student's own, as a teacher's do: APO zero", "apo_zero"),
+    ("the student's own answers beat even the chosen: APO down", "apo_down"),
+    ("chosen answers shall not become less likely: NCA", "nca_pair"),
 ]
 REFERENCES = [
     ("by what is trained", ""),
@@ -48,6 +54,7 @@ SCHEDULERS = [
 DTYPES = [("measured: the quicker", "auto"), ("bf16", "bf16"), ("fp32", "fp32")]
 QUANTISE = [("as they are", "none"), ("in four bits (QLoRA)", "nf4")]
 SHARDINGS = [("whole on each device", "none"), ("spread over all (FSDP)", "fsdp")]
+TRACKERS = [("nowhere else", "none"), *((label, name) for name, label in trackers.TRACKERS.items())]
 FEATURE_LOSSES = [("direction (cosine)", "cosine"), ("squared error", "mse")]
 
 # field, label, what it is, kind of number
@@ -114,6 +121,7 @@ FIELD_NAMES = (
     "dtype",
     "quantise",
     "sharding",
+    "tracker",
     "teacher",
     "more_teachers",
     "divergence",
@@ -150,10 +158,15 @@ _ELSEWHERE: dict[str, float] = {
 _FOLLOWS_ANOTHER = {"epochs", "max_steps", "label_smoothing"}  # its default depends on a choice
 
 
-def placeholder(field: str, method: str, preset: str, weights: str) -> str:
+def placeholder(
+    field: str, method: str, preset: str, weights: str, dpo_loss: str = "sigmoid"
+) -> str:
     """What a field is worth when it is left empty."""
     found = PRESETS[method].get(preset)
-    value = (preset_values(found, weights) if found else {}).get(field, _default(field, method))
+    values = preset_values(found, weights) if found else {}
+    if method == "dpo":
+        values |= LOSS_DEFAULTS.get(dpo_loss, {})
+    value = values.get(field, _default(field, method))
     return f"{value:g}" if isinstance(value, int | float) else ""
 
 

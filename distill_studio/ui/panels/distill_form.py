@@ -15,7 +15,7 @@ from distill_studio.distill.students import SERVER_PREFIX, StudentChoice
 from distill_studio.ui.panels import distill_fields as fields
 from distill_studio.ui.panels.distill_fields import FIELD_NAMES, GROUPS, NUMBERS
 
-_NEVER_EMPTY = ("scheduler", "dtype", "quantise", "sharding", "across_tokenizers")
+_NEVER_EMPTY = ("scheduler", "dtype", "quantise", "sharding", "across_tokenizers", "tracker")
 PRUNED = "::"  # between a student's id and the layers to keep
 
 
@@ -148,8 +148,12 @@ def _logit_group() -> dict[str, Any]:
 def _dpo_group() -> dict[str, Any]:
     made: dict[str, Any] = {}
     with gr.Row(elem_classes="ds-fields"):
-        made["dpo_loss"] = gr.Radio(
-            fields.DPO_LOSSES, value="sigmoid", label="Loss", elem_id="distill-dpo-loss"
+        made["dpo_loss"] = gr.Dropdown(
+            fields.DPO_LOSSES,
+            value="sigmoid",
+            label="What is special about the pairs",
+            info="Chooses the loss.",
+            elem_id="distill-dpo-loss",
         )
     with gr.Row(elem_classes="ds-fields"):
         made |= {name: _number(name) for name in fields.DPO_NUMBERS}
@@ -241,6 +245,13 @@ def _schedule() -> dict[str, Any]:
         made |= {name: _number(name) for name in fields.SCHEDULE_NUMBERS}
     with gr.Row(elem_classes="ds-fields"):
         made |= {name: _number(name) for name in fields.RHYTHM_NUMBERS}
+    made["tracker"] = gr.Radio(
+        fields.TRACKERS,
+        value="none",
+        label="The curves also go to",
+        info="Its package is installed apart; where it is missing the run says so and goes on.",
+        elem_id="distill-tracker",
+    )
     return made
 
 
@@ -305,10 +316,10 @@ def _text(field: str, label: str, info: str, placeholder: str) -> gr.Textbox:
     )
 
 
-def placeholders(method: str, preset: str, weights: str) -> list[gr.Textbox]:
+def placeholders(method: str, preset: str, weights: str, dpo_loss: str) -> list[gr.Textbox]:
     """The number fields with what the preset says."""
     return [
-        gr.Textbox(placeholder=fields.placeholder(field, method, preset, weights))
+        gr.Textbox(placeholder=fields.placeholder(field, method, preset, weights, dpo_loss))
         for field in NUMBERS
     ]
 

@@ -75,7 +75,7 @@ def build(ui: Ui) -> TabView:
         control.change(guarded(view.check), checked, answers, **SAYING)
     for text in form.texts:
         text.blur(guarded(view.check), checked, answers, **SAYING)
-    said = [method, preset, fields["weights"]]
+    said = [method, preset, fields["weights"], fields["dpo_loss"]]
     for control in said:
         control.change(distill_form.placeholders, said, form.numbers, **QUIET)
     for control in (fields["snapshot"], fields["student"], row):
