@@ -32,14 +32,14 @@ ACROSS = [
     ("KL of shared tokens, others sorted (hybrid)", "hybrid"),
 ]
 DPO_LOSSES = [
-    ("nothing special: plain DPO", "sigmoid"),
-    ("pairs apart by a margin shall not drift further: IPO", "ipo"),
-    ("pairs apart by a margin shall be left alone: hinge (SLiC)", "hinge"),
-    ("some preferences are wrong: robust DPO", "robust"),
-    ("chosen answers are longer: DPO per token", "sigmoid_norm"),
-    ("chosen answers beat the student's own, as a teacher's do: APO zero", "apo_zero"),
-    ("the student's own answers beat even the chosen: APO down", "apo_down"),
-    ("chosen answers shall not become less likely: NCA", "nca_pair"),
+    ("DPO (sigmoid)", "sigmoid"),
+    ("IPO: pairs apart by a margin shall not drift further", "ipo"),
+    ("hinge (SLiC): pairs apart by a margin shall be left alone", "hinge"),
+    ("robust DPO: some preferences are wrong", "robust"),
+    ("DPO per token: chosen answers are longer", "sigmoid_norm"),
+    ("APO zero: chosen answers beat the student's own, as a teacher's do", "apo_zero"),
+    ("APO down: the student's own answers beat even the chosen", "apo_down"),
+    ("NCA: chosen answers shall not become less likely", "nca_pair"),
 ]
 REFERENCES = [
     ("by what is trained", ""),

@@ -151,8 +151,8 @@ def _dpo_group() -> dict[str, Any]:
         made["dpo_loss"] = gr.Dropdown(
             fields.DPO_LOSSES,
             value="sigmoid",
-            label="What is special about the pairs",
-            info="Chooses the loss.",
+            label="Loss",
+            info="By what is special about the pairs.",
             elem_id="distill-dpo-loss",
         )
     with gr.Row(elem_classes="ds-fields"):
