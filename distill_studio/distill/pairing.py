@@ -60,7 +60,7 @@ def check_pairing(config: TeacherRun) -> Pairing:
     """
     check_served(config)
     base = Path(config.student.base_folder)
-    student, ours = model_facts(base), ChatTokenizer.load(base)
+    student, ours = model_facts(base, config.student), ChatTokenizer.load(base)
     fitting, facts, unlike = [], [], []
     for teacher in config.teachers:
         if not teacher.folder:  # its server will be asked

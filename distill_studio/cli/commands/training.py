@@ -14,6 +14,7 @@ from distill_studio.cli.show import clean, clean_lines
 from distill_studio.cli.waiting import Detach, check_detach, finish
 from distill_studio.core.errors import InvalidInput
 from distill_studio.core.records import Curation, PairStatus
+from distill_studio.distill.config import PRUNING
 
 ELSEWHERE = "elsewhere"
 _LOOK_S = 0.5
@@ -108,7 +109,8 @@ def train(
     student: Annotated[
         str,
         typer.Option(
-            help="A model id, or run:NAME to go on from; with :24 behind, pruned to 24 layers."
+            help="A model id, or run:NAME to go on from; with :24 behind, pruned to 24 layers"
+            " (narrower layers: --set keep_mlp=0.75, keep_groups, keep_hidden)."
         ),
     ] = "smollm2-135m-instruct",
     teacher: Annotated[
@@ -153,7 +155,7 @@ def train(
     chosen: dict[str, dict[str, Any]] = {  # by the option that says so
         "snapshot": {"snapshot": snapshot},
         "method": {"method": method.value},
-        "student": {"student": model, "keep_layers": layers},
+        "student": {"student": model, **dict.fromkeys(PRUNING), "keep_layers": layers},
         "preset": {"preset": preset},
         "steps": {"max_steps": steps, "epochs": None},
         "full": {"weights": "full" if full else "lora", "lora_r": None, "lora_alpha": None},
