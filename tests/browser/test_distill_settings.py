@@ -56,7 +56,7 @@ def test_settings_are_said_refused_and_remembered(page: Page, space: str) -> Non
     expect(findings).to_contain_text("23 of 30 layers are dropped", timeout=FOUND_MS)
     enter(box(page, "distill-keep-mlp"), "0.75")
     expect(findings).to_contain_text("1,152 of 1,536 neurons", timeout=FOUND_MS)
-    expect(findings).to_contain_text("of 134.5 M weights", timeout=FOUND_MS)
+    expect(findings).to_contain_text("of 134.5 M weights are left", timeout=FOUND_MS)
     before = stored(page, "distill")
     enter(box(page, "distill-devices"), "2")
     expect(findings).to_contain_text("2 processes share its CPUs", timeout=FOUND_MS)

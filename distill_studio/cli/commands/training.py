@@ -14,10 +14,10 @@ from distill_studio.cli.show import clean, clean_lines
 from distill_studio.cli.waiting import Detach, check_detach, finish
 from distill_studio.core.errors import InvalidInput
 from distill_studio.core.records import Curation, PairStatus
-from distill_studio.distill.config import PRUNING
 
 ELSEWHERE = "elsewhere"
 _LOOK_S = 0.5
+_WHOLE = dict.fromkeys(("keep_layers", "keep_mlp", "keep_groups", "keep_hidden"))  # no pruning
 
 
 class Method(StrEnum):
@@ -155,7 +155,7 @@ def train(
     chosen: dict[str, dict[str, Any]] = {  # by the option that says so
         "snapshot": {"snapshot": snapshot},
         "method": {"method": method.value},
-        "student": {"student": model, **dict.fromkeys(PRUNING), "keep_layers": layers},
+        "student": {"student": model, **_WHOLE, "keep_layers": layers},
         "preset": {"preset": preset},
         "steps": {"max_steps": steps, "epochs": None},
         "full": {"weights": "full" if full else "lora", "lora_r": None, "lora_alpha": None},

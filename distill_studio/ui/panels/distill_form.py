@@ -15,7 +15,7 @@ from distill_studio.distill.students import SERVER_PREFIX, StudentChoice
 from distill_studio.ui.panels import distill_fields as fields
 from distill_studio.ui.panels.distill_fields import FIELD_NAMES, GROUPS, NUMBERS
 
-_PRUNING_TITLE = "Prune the student: fewer layers, or narrower ones"
+_PRUNING_TITLE = "Prune the student: layers and width"
 PRUNED = "::"  # between a student's id and the layers to keep
 
 
