@@ -62,8 +62,8 @@ def _pruning_findings(config: RunConfig, facts: ModelFacts) -> list[Finding]:
             level="info",
             code="pruned",
             message=f"Before the training {changes_text(facts.shape, kept.shape)}:"
-            f" {weights_text(kept.parameters)} of {weights_text(facts.parameters)} weights are left."
-            " The student speaks badly until it has trained for a while.",
+            f" {weights_text(kept.parameters)} of {weights_text(facts.parameters)} weights are"
+            " left. The student speaks badly until it has trained for a while.",
             hint="Expect to need more steps than with all of it.",
         )
     ]

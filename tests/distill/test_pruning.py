@@ -111,7 +111,8 @@ def test_pre_flight_says_what_goes_and_how_many_weights_are_left(
         assert [f.code for f in found] == ["pruned", "estimate"]
         assert found[0].message.startswith(
             "Before the training 1 of 3 layers are dropped, each MLP keeps 32 of 64 neurons, each"
-            f" attention keeps 1 of 2 key/value groups (2 of 4 heads): {left:,} of {facts.parameters:,} weights"
+            f" attention keeps 1 of 2 key/value groups (2 of 4 heads):"
+            f" {left:,} of {facts.parameters:,} weights"
         )
     same = make_config("logit", student=student(tiny_model, keep_mlp=1.0), teacher=teacher)
     assert "own_teacher" in [f.code for f in check(same).findings]
