@@ -23,6 +23,10 @@ from tests.tiny_architectures import ARCHITECTURES, build
 MakeConfig = Callable[..., RunConfig]
 NARROWED = ("llama", "qwen3", "gemma2", "gemma3", "smollm3")
 CHANNELS = ("llama", "qwen3", "smollm3")
+OTHERS = {  # beside those of `tiny_architectures`
+    name: (kind, ARCHITECTURES["llama"][1])
+    for name, kind in {"qwen2": "Qwen2Config", "mistral": "MistralConfig"}.items()
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +35,9 @@ def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
 
     def of(name: str) -> Path:
         if name not in made:
-            made[name] = build(tmp_path_factory.mktemp("architectures") / name, name)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setitem(ARCHITECTURES, name, (ARCHITECTURES | OTHERS)[name])
+                made[name] = build(tmp_path_factory.mktemp("architectures") / name, name)
         return made[name]
 
     return of
@@ -120,7 +126,7 @@ def test_the_highest_stay_in_order_and_the_earlier_wins_a_tie() -> None:
     assert most_important(torch.tensor([0.5, 0.1, 0.4, 0.4]), 2) == [0, 2]
 
 
-@pytest.mark.parametrize("name", NARROWED)
+@pytest.mark.parametrize("name", [*NARROWED, *OTHERS])
 def test_nothing_pruned_says_the_same(folder_of: Callable[[str], Path], name: str) -> None:
     folder = folder_of(name)
     model, torch = load(folder)
@@ -131,7 +137,7 @@ def test_nothing_pruned_says_the_same(folder_of: Callable[[str], Path], name: st
     assert torch.equal(said(model, ids), before)
 
 
-@pytest.mark.parametrize("name", NARROWED)
+@pytest.mark.parametrize("name", [*NARROWED, *OTHERS])
 def test_what_is_dead_goes_first_and_is_not_missed(
     folder_of: Callable[[str], Path], name: str
 ) -> None:
@@ -152,7 +158,7 @@ def test_what_is_dead_goes_first_and_is_not_missed(
     assert torch.allclose(said(model, batches[0]), before, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", CHANNELS)
+@pytest.mark.parametrize("name", [*CHANNELS, *OTHERS])
 def test_channels_that_are_always_zero_are_not_missed(
     folder_of: Callable[[str], Path], name: str
 ) -> None:
@@ -174,15 +180,11 @@ def test_channels_that_are_always_zero_are_not_missed(
     assert torch.allclose(said(model, batches[0]), before, rtol=1e-3, atol=1e-3)
 
 
-def test_biases_of_heads_that_go_go_with_them(tmp_path: Path) -> None:
-    """As Qwen2 has them."""
-    import transformers
-
-    _, fields = ARCHITECTURES["llama"]
-    config = transformers.Qwen2Config(vocab_size=90, dtype="float32", **fields)
-    made = transformers.AutoModelForCausalLM.from_config(config)
-    made.save_pretrained(tmp_path / "base")
-    model, torch = load(tmp_path / "base")
+def test_biases_of_heads_that_go_go_with_them(
+    folder_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = folder_of("qwen2")
+    model, torch = load(folder)
     with torch.no_grad():
         for layer in decoder_layers(model):
             layer.self_attn.k_proj.bias.normal_()
@@ -190,8 +192,8 @@ def test_biases_of_heads_that_go_go_with_them(tmp_path: Path) -> None:
             layer.self_attn.v_proj.bias[:8] = 0
     batches = rows(torch)
     before = said(model, batches[0])
-    scores = width_importance(model, batches, model_facts(tmp_path / "base").shape)
-    pruned(tmp_path / "base", model, scores, keep_groups=1)
+    scores = width_importance(model, batches, model_facts(folder).shape)
+    pruned(folder, model, scores, keep_groups=1)
     assert torch.allclose(said(model, batches[0]), before, atol=1e-9)
     model.save_pretrained(tmp_path / "again")
     again, _ = load(tmp_path / "again")
