@@ -9,6 +9,7 @@ from typing import Any
 
 from distill_studio.core.errors import InvalidInput
 from distill_studio.distill.config import (
+    PRUNING,
     DpoRun,
     LogitRun,
     RunConfig,
@@ -34,7 +35,7 @@ def spec_like(config: RunConfig) -> TrainSpec:
         "snapshot": config.data.name,
         "method": config.method,
         "student": config.student.base_id,
-        "keep_layers": config.student.keep_layers,
+        **{name: getattr(config.student, name) for name in PRUNING},
         "preset": _nearest_preset(config.method, values),
         "weights": "lora" if config.lora else "full",
     }

@@ -6,7 +6,7 @@ Torch-free. Reads `run.json` as stored with a run, also of older versions that l
 from collections.abc import Mapping
 from typing import Any
 
-from distill_studio.distill.config import RUN_CONFIGS
+from distill_studio.distill.config import PRUNING, RUN_CONFIGS
 
 _OF_SPEED = (
     *("method", "device", "quantise", "dtype", "devices", "sharding", "packing"),
@@ -35,7 +35,8 @@ def speed_shape(config: Mapping[str, Any]) -> list[object]:
     teachers = [(one["id"], one["folder"]) for one in followed if one]
     values = [_value(config, name) for name in _OF_SPEED]
     is_full = config.get("lora") is None
-    return [*values, is_full, student["base_id"], student.get("keep_layers"), *teachers]
+    kept = [student.get(name) for name in PRUNING]
+    return [*values, is_full, student["base_id"], *kept, *teachers]
 
 
 def update_shape(config: Mapping[str, Any]) -> list[object]:

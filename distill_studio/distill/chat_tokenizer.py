@@ -49,6 +49,7 @@ class ChatTokenizer:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         # It would add special tokens, which are never asked for, and move places past blanks.
+        self._around = tokenizer.post_processor
         self._tokenizer.post_processor = None
         self.special = special
         self.template = template
@@ -93,7 +94,9 @@ class ChatTokenizer:
 
     def added_around(self) -> tuple[list[int], list[int]]:
         """Ids that the tokenizer puts before and behind every text where it is left to itself."""
-        plain, whole = self.encode("a"), list(self._tokenizer.encode("a").ids)
+        encoding = self._tokenizer.encode("a", add_special_tokens=False)
+        plain = list(encoding.ids)
+        whole = list(self._around.process(encoding).ids) if self._around else plain
         at = next(i for i in range(len(whole)) if whole[i : i + len(plain)] == plain)
         return whole[:at], whole[at + len(plain) :]
 

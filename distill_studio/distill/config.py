@@ -31,6 +31,8 @@ DpoLoss = Literal[
 ]
 Reference = Literal["adapter_off", "stored"]
 Tracker = Literal["none", "tensorboard", "trackio", "wandb"]
+# What a student keeps of its base, in `StudentConfig` and `TrainSpec`; None = all.
+PRUNING = ("keep_layers", "keep_mlp", "keep_groups", "keep_hidden")
 FORMATS_OF_METHOD: dict[str, tuple[str, ...]] = {
     "sft": ("messages", "prompt_completion"),
     "dpo": ("preference",),
@@ -48,6 +50,26 @@ class StudentConfig(Record):
     keep_layers: int | None = Field(
         default=None, ge=1, description="Prune to so many layers before training; None = all."
     )
+    keep_mlp: float | None = Field(
+        default=None, gt=0.0, le=1.0, description="Share of each MLP's neurons to keep; None = all."
+    )
+    keep_groups: int | None = Field(
+        default=None,
+        ge=1,
+        description="Key/value heads to keep in each layer, with the query heads that share them;"
+        " None = all.",
+    )
+    keep_hidden: float | None = Field(
+        default=None,
+        gt=0.0,
+        le=1.0,
+        description="Share of the hidden states' channels to keep; None = all.",
+    )
+
+    @property
+    def is_pruned(self) -> bool:
+        """Whether something of the base is dropped before training."""
+        return any(getattr(self, name) is not None for name in PRUNING)
 
 
 class DataConfig(Record):

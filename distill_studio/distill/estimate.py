@@ -1,6 +1,7 @@
 """Size, memory and time of a training before it starts. Rough on purpose, torch-free."""
 
 import json
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from pydantic import Field
 
 from distill_studio.core.errors import NotFound
 from distill_studio.core.records.base import Record
-from distill_studio.distill.config import LogitRun, RunConfig
+from distill_studio.distill.config import LogitRun, RunConfig, StudentConfig
+from distill_studio.distill.pruning import Shape, kept_shape
 
 # SFT of SmolLM2-135M with LoRA on two cores, rows of 256 tokens: in bf16 on AVX512-BF16, in fp32
 # on AVX2.
@@ -30,6 +32,15 @@ class ModelFacts(Record):
     vocab: int = Field(description="Rows of the embedding.")
     context: int = Field(description="Longest input it was made for; 0 = unknown.")
     parameters: int = Field(description="Weights, from the shapes.")
+    neurons: int = Field(default=0, description="Of each layer's MLP.")
+    heads: int = Field(default=0, description="Of each layer's attention.")
+    groups: int = Field(default=0, description="Of heads that share a key/value head.")
+    head_dim: int = Field(default=0, description="Width of a head.")
+
+    @property
+    def shape(self) -> Shape:
+        """Its numbers that pruning changes."""
+        return Shape(**{name: getattr(self, name) for name in Shape.__annotations__})
 
 
 class Estimate(Record):
@@ -42,8 +53,12 @@ class Estimate(Record):
     is_measured: bool = Field(description="True when an earlier run gave the speed.")
 
 
-def model_facts(folder: Path, keep_layers: int | None = None) -> ModelFacts:
+def model_facts(folder: Path, student: StudentConfig | None = None) -> ModelFacts:
     """Read `config.json`; parameters are counted from the shapes of a Llama-like model.
+
+    Args:
+        folder: Of the model.
+        student: Of a run, whose pruning is counted in.
 
     Raises:
         NotFound: No config.json.
@@ -59,21 +74,25 @@ def model_facts(folder: Path, keep_layers: int | None = None) -> ModelFacts:
         return int(max(found) if isinstance(found, list) else found)  # one for each layer
 
     hidden = first("hidden_size", "n_embd")  # the second names are GPT-2's
-    layers = min(keep_layers or 10**9, first("num_hidden_layers", "n_layer"))
     vocab = first("vocab_size")
     heads = first("num_attention_heads", "n_head") or 1
-    head_dim = first("head_dim") or hidden // heads
-    kv_heads = first("num_key_value_heads") or heads
-    inner = first("intermediate_size", "n_inner") or 4 * hidden
-    per_layer = hidden * head_dim * (2 * heads + 2 * kv_heads) + 3 * hidden * inner + 2 * hidden
-    embeddings = vocab * hidden * (1 if config.get("tie_word_embeddings") else 2)
+    shape = Shape(
+        layers=first("num_hidden_layers", "n_layer"),
+        hidden=hidden,
+        neurons=first("intermediate_size", "n_inner") or 4 * hidden,
+        heads=heads,
+        groups=first("num_key_value_heads") or heads,
+        head_dim=first("head_dim") or hidden // heads,
+    )
+    if student is not None:
+        shape = kept_shape(shape, student)
+    embeddings = vocab * shape.hidden * (1 if config.get("tie_word_embeddings") else 2)
     return ModelFacts(
         model_type=str(config.get("model_type", "")),
-        layers=layers,
-        hidden=hidden,
         vocab=vocab,
         context=first("max_position_embeddings", "n_positions"),
-        parameters=layers * per_layer + embeddings + hidden,
+        parameters=shape.layers * shape.layer_weights + embeddings + shape.hidden,
+        **asdict(shape),
     )
 
 

@@ -45,12 +45,18 @@ class Note(_Event):
 
 
 class Pruned(_Event):
-    """Layers were dropped from the student."""
+    """Layers were dropped from the student, or made narrower."""
 
     kind: Literal["pruned"] = Field(default="pruned", description="Tag.")
     kept: list[int] = Field(description="Layers that stay, numbered from 0.")
     of: int = Field(description="Layers before.")
-    influence: list[float] = Field(description="Block influence of each layer.")
+    influence: list[float] = Field(
+        description="Block influence of each layer; none where all stay."
+    )
+    neurons: int = Field(default=0, description="Of each MLP that stay; 0 = not said.")
+    groups: int = Field(default=0, description="Key/value heads of each layer that stay.")
+    channels: int = Field(default=0, description="Of the hidden states that stay.")
+    parameters: int = Field(default=0, description="Weights of the pruned student.")
 
 
 class Step(_Event):

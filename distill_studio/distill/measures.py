@@ -7,6 +7,7 @@ figure of one run from being compared with another's.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from distill_studio.distill.config import PRUNING
 from distill_studio.distill.settings_text import SETTINGS, settings_of
 
 
@@ -86,7 +87,8 @@ _DEPENDS: dict[str, tuple[str, ...]] = {
 # Settings that no held-out figure depends on but through the student that they make; a test demands
 # that every other one keeps some figure from being compared.
 NOT_MEASURED = frozenset((
-    *("student.base_id", "student.keep_layers", "data.format"),  # of the rows, the hash says it
+    *("student.base_id", *(f"student.{name}" for name in PRUNING)),
+    "data.format",  # of the rows, the hash says it
     *("lora.r", "lora.alpha", "lora.dropout", "lora.target_modules"),
     *("learning_rate", "scheduler", "warmup_ratio", "weight_decay", "max_grad_norm", "seed"),
     *("max_steps", "epochs", "grad_accumulation", "sharding", "packing", "reference"),

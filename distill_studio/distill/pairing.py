@@ -64,7 +64,7 @@ def check_pairing(config: TeacherRun) -> Pairing:
     """
     check_served(config)
     base = Path(config.student.base_folder)
-    student, ours = model_facts(base), ChatTokenizer.load(base)
+    student, ours = model_facts(base, config.student), ChatTokenizer.load(base)
     if is_across(config):
         return _across(config, student, ours)
     fitting, facts, unlike = [], [], []

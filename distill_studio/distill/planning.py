@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 
 from distill_studio.core.errors import InvalidInput
 from distill_studio.core.records.base import Record
+from distill_studio.distill.config import PRUNING
 from distill_studio.distill.spec import OWNERS, TrainSpec
 from distill_studio.distill.students import RUN_PREFIX
 
@@ -60,7 +61,7 @@ def stage_specs(name: str, stages: Sequence[TrainSpec]) -> list[TrainSpec]:
                     f"Stage {index + 1} names the student {stage.student}.",
                     "Only the first stage chooses a student; the others go on from it.",
                 )
-            changes |= {"student": f"{RUN_PREFIX}{name}-{index}", "keep_layers": None}
+            changes |= {"student": f"{RUN_PREFIX}{name}-{index}", **dict.fromkeys(PRUNING)}
         if stage.method in OWNERS["teacher"] and stage.teacher is None:
             changes["teacher"] = first.student
         made.append(stage.model_copy(update=changes))

@@ -121,7 +121,7 @@ def check(
     usable = [s for s in shapes if is_usable(config, s)]
     if not usable or any(f.level == "error" for f in findings):
         return Report(findings, None)
-    facts = model_facts(folder, config.student.keep_layers)
+    facts = model_facts(folder, config.student)
     findings += packing_findings(config, [s.cost for s in usable], facts.hidden)
     if any(f.level == "error" for f in findings):
         return Report(findings, None)

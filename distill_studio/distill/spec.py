@@ -33,6 +33,15 @@ class TrainSpec(Record):
         default="smollm2-135m-instruct", description="A model id, or run:<name of a run>."
     )
     keep_layers: int | None = Field(default=None, ge=1, description="Prune to so many layers.")
+    keep_mlp: float | None = Field(
+        default=None, gt=0.0, le=1.0, description="Prune each MLP to this share of its neurons."
+    )
+    keep_groups: int | None = Field(
+        default=None, ge=1, description="Prune attention to so many key/value heads a layer."
+    )
+    keep_hidden: float | None = Field(
+        default=None, gt=0.0, le=1.0, description="Prune hidden states to this share of channels."
+    )
     preset: str = Field(default="balanced", description="quick, balanced or thorough.")
     name: str = Field(default="", max_length=60, description="Of the run; '' makes one.")
     weights: Literal["lora", "full"] = Field(default="lora", description="What is trained.")

@@ -13,12 +13,15 @@ from distill_studio.distill.chat_tokenizer import ChatTokenizer
 from distill_studio.distill.config import RunConfig
 from distill_studio.distill.data import iter_rows
 from distill_studio.distill.device import pick_attention
+from distill_studio.distill.estimate import model_facts
 from distill_studio.distill.events import EventWriter, Note, Pruned
 from distill_studio.distill.layer_pairs import MAPS
+from distill_studio.distill.pruning import Shape, changes_text, is_narrowed, refuse_layout
 from distill_studio.distill.rows import TolerantReader, read_ids
 from distill_studio.distill.trainers.setup import Setup
 
-_PRUNE_ROWS = 8
+_DEPTH_ROWS = 8
+_WIDTH_ROWS = 32  # thousands of neurons are told apart, not some dozens of layers
 _PRUNE_TOKENS = 256
 
 
@@ -56,8 +59,7 @@ def student_folder(
 ) -> Path:
     """The base model, or its pruned copy `student/`, made once."""
     base = Path(config.student.base_folder)
-    keep = config.student.keep_layers
-    if keep is None:
+    if not config.student.is_pruned:
         return base
     target = folder / "student"
     if target.exists():
@@ -65,15 +67,19 @@ def student_folder(
     import torch
     from transformers import AutoTokenizer
 
-    from distill_studio.distill.prune import prune, refuse_rewired
+    from distill_studio.distill.prune import refuse_rewired
 
-    writer.write(Note(message=f"Dropping layers until {keep} are left."))
+    before, after = model_facts(base).shape, model_facts(base, config.student).shape
+    writer.write(
+        Note(message=f"Pruning the student: {changes_text(before, after) or 'all stays'}.")
+    )
     model = load_model(base, dtype, device)
     chat = ChatTokenizer.load(base)
+    count = _WIDTH_ROWS if is_narrowed(before, after) else _DEPTH_ROWS
     batches_BT = [
-        torch.tensor([ids[:_PRUNE_TOKENS]], device=device) for ids in some_rows(config, chat)
+        torch.tensor([ids[:_PRUNE_TOKENS]], device=device) for ids in some_rows(config, chat, count)
     ]
-    report = prune(model, batches_BT, keep)
+    pruned = _prune(model, batches_BT, config.student.keep_layers, before, after)
     unfinished = folder / "student.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
     said = _logits(model, batches_BT[0])
@@ -83,19 +89,51 @@ def student_folder(
     del model  # one of them at a time
     refuse_rewired(said, _logits(load_model(unfinished, dtype, device), batches_BT[0]), model_type)
     unfinished.rename(target)
-    writer.write(Pruned(kept=report.kept, of=report.of, influence=report.influence))
+    writer.write(pruned)
     return target
 
 
-def some_rows(config: RunConfig, chat: ChatTokenizer) -> list[list[int]]:
-    """Tokens of the first rows that can be read.
+def _prune(
+    model: Any,  # noqa: ANN401
+    batches_BT: list[Any],
+    keep: int | None,
+    before: Shape,
+    after: Shape,
+) -> Pruned:
+    """Drop layers, then narrow those that are left; both by what the whole model does."""
+    from distill_studio.distill.prune import PruneReport, prune
+    from distill_studio.distill.prune_width import narrow, width_importance
+
+    report = PruneReport(list(range(before.layers)), before.layers, [])
+    importance = None
+    if is_narrowed(before, after):
+        sizes = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
+        refuse_layout(sizes, model.config.get_text_config().model_type, before, after)
+        importance = width_importance(model, batches_BT, before)
+    if keep is not None:
+        report = prune(model, batches_BT[:_DEPTH_ROWS], keep)
+    if importance is not None:
+        narrow(model, importance.of_layers(report.kept), before, after)
+    return Pruned(
+        kept=report.kept,
+        of=report.of,
+        influence=report.influence,
+        neurons=after.neurons,
+        groups=after.groups,
+        channels=after.hidden,
+        parameters=count_weights(model)[0],
+    )
+
+
+def some_rows(config: RunConfig, chat: ChatTokenizer, count: int = _DEPTH_ROWS) -> list[list[int]]:
+    """Tokens of the first `count` rows that can be read.
 
     Raises:
         InvalidInput: There is none.
     """
     reader = TolerantReader(functools.partial(read_ids, chat, config))
     rows = reader.all_of(iter_rows(Path(config.data.folder), "train"))
-    found = list(itertools.islice((ids for _, ids in rows if ids), _PRUNE_ROWS))
+    found = list(itertools.islice((ids for _, ids in rows if ids), count))
     if not found:
         nothing = InvalidInput("No row has any text.", "Freeze rows that have an answer.")
         raise nothing if reader.first is None else reader.first.error

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from distill_studio.core.errors import InvalidInput
 from distill_studio.distill.config import LogitRun, RunConfig
-from distill_studio.distill.estimate import ModelFacts
+from distill_studio.distill.estimate import ModelFacts, model_facts
 from distill_studio.distill.findings import Finding
 from distill_studio.distill.layer_names import (
     OUTPUT_LAYERS,
@@ -12,12 +12,19 @@ from distill_studio.distill.layer_names import (
     matrix_names,
     output_names,
     refuse_layers,
+    weight_shapes,
+)
+from distill_studio.distill.pruning import (
+    changes_text,
+    is_narrowed,
+    refuse_layout,
+    weights_text,
 )
 
 
 def student_findings(config: RunConfig, facts: ModelFacts) -> list[Finding]:
     """What the student cannot do, and what pruning means for it."""
-    findings = _layer_findings(config, facts) + _adapter_findings(config)
+    findings = _pruning_findings(config, facts) + _adapter_findings(config)
     if facts.context and config.max_length > facts.context:
         message = f"The student reads at most {facts.context} tokens."
         hint = f"Set the longest length to {facts.context} or less."
@@ -25,25 +32,39 @@ def student_findings(config: RunConfig, facts: ModelFacts) -> list[Finding]:
     return findings
 
 
-def _layer_findings(config: RunConfig, facts: ModelFacts) -> list[Finding]:
-    keep = config.student.keep_layers
-    if keep is None:
+def _pruning_findings(config: RunConfig, facts: ModelFacts) -> list[Finding]:
+    """What cannot be dropped, or what is, with the weights that are left."""
+    student, folder = config.student, Path(config.student.base_folder)
+    if not student.is_pruned:
         return []
-    if keep > facts.layers:
-        message = f"The student has {facts.layers} layers; {keep} cannot be kept."
-        hint = f"Choose at most {facts.layers}."
-        return [Finding(level="error", code="too_many_layers", message=message, hint=hint)]
-    if not has_layer_list(Path(config.student.base_folder)):
+    for what, keep, of in (
+        ("layers", student.keep_layers, facts.layers),
+        ("key/value groups", student.keep_groups, facts.groups),
+    ):
+        if (keep or 0) > of:
+            message = f"The student has {of} {what}; {keep} cannot be kept."
+            hint = f"Choose at most {of}."
+            code = f"too_many_{what.split('/')[0]}"
+            return [Finding(level="error", code=code, message=message, hint=hint)]
+    if student.keep_layers is not None and not has_layer_list(folder):
         return [out_of_reach("student", facts.model_type)]
-    if keep == facts.layers:
+    kept = model_facts(folder, student)
+    try:
+        if is_narrowed(facts.shape, kept.shape):
+            refuse_layout(weight_shapes(folder), facts.model_type, facts.shape, kept.shape)
+    except InvalidInput as err:
+        code, hint = "cannot_narrow", err.hint
+        return [Finding(level="error", code=code, message=err.user_message, hint=hint)]
+    if kept.shape == facts.shape:
         return []
     return [
         Finding(
             level="info",
             code="pruned",
-            message=f"{facts.layers - keep} of {facts.layers} layers are dropped first; the"
-            " student speaks badly until it has trained for a while.",
-            hint="Expect to need more steps than with all layers.",
+            message=f"Before the training {changes_text(facts.shape, kept.shape)}:"
+            f" {weights_text(kept.parameters)} of {weights_text(facts.parameters)} weights are"
+            " left. The student speaks badly until it has trained for a while.",
+            hint="Expect to need more steps than with all of it.",
         )
     ]
 

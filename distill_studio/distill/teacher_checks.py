@@ -46,7 +46,7 @@ def teacher_findings(
         ], None
     folders = {teacher.folder for teacher in pairing.teachers}
     is_same = folders == {config.student.base_folder}
-    if is_same and config.student.keep_layers in (None, pairing.student.layers):
+    if is_same and pairing.student.shape == pairing.teacher.shape:
         findings.append(
             Finding(
                 level="warning",
@@ -86,9 +86,7 @@ def _ensemble_findings(pairing: Pairing) -> list[Finding]:
 
 def _on_policy_findings(config: OnPolicyRun, runs_folder: Path | None) -> list[Finding]:
     student = config.student
-    if student.keep_layers is None and run_behind(
-        student.base_id, student.base_folder, runs_folder
-    ):
+    if not student.is_pruned and run_behind(student.base_id, student.base_folder, runs_folder):
         return []
     return [
         Finding(
@@ -110,8 +108,7 @@ def _feature_findings(config: LogitRun, pairing: Pairing) -> list[Finding]:
     unreachable = feature_layer_findings(config, ours, theirs)
     if unreachable:
         return unreachable
-    layers = config.student.keep_layers or ours.layers
-    pairs = chosen_pairs(config.features.pairs, layers, theirs.layers)
+    pairs = chosen_pairs(config.features.pairs, ours.layers, theirs.layers)
     how = "cosine" if config.features.loss == "cosine" else "mean squared error"
     through = (
         f"through {len(pairs)} linear maps from {ours.hidden} to {theirs.hidden} dimensions that"
@@ -120,7 +117,7 @@ def _feature_findings(config: LogitRun, pairing: Pairing) -> list[Finding]:
         else f"directly: both are {ours.hidden} wide"
     )
     message = (
-        f"Hidden states (student:teacher layers of {layers} and {theirs.layers}):"
+        f"Hidden states (student:teacher layers of {ours.layers} and {theirs.layers}):"
         f" {pairs_text(pairs)}, by {how}, {through}."
     )
     return [Finding(level="info", code="layers", message=message)]

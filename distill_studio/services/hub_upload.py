@@ -25,6 +25,7 @@ from distill_studio.distill.package import (
     public_adapter_settings,
     public_settings,
 )
+from distill_studio.distill.pruning import pruning_text
 from distill_studio.freeze.folder import CARD, MANIFEST, read_manifest
 from distill_studio.hub.checks import PushWarning, dataset_warnings, model_warnings
 from distill_studio.hub.licences import family_of
@@ -220,7 +221,7 @@ def _of_adapter(run: Run, form: PackageKind, facts: ModelFacts) -> list[PushWarn
     """An adapter that nobody else can put on its base."""
     if form != "adapter":
         return []
-    student = run.config.get("student", {})
+    kept = pruning_text(run.config.get("student", {}))
     base = short_id(facts.trainings[-1].base)
     if facts.base_model and not facts.has_own_base:
         return []
@@ -229,7 +230,7 @@ def _of_adapter(run: Run, form: PackageKind, facts: ModelFacts) -> list[PushWarn
             code="base_missing",
             level="warn",
             message=f"The adapter belongs on {base}"
-            + (f" with {student['keep_layers']} layers kept" if student.get("keep_layers") else "")
+            + (f" with {kept} kept" if kept else "")
             + ", which is on this machine only: nobody else can use it.",
             hint="Push the whole model instead.",
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from distill_studio.core.records import Run
 from distill_studio.distill.model_names import short_id
+from distill_studio.distill.pruning import pruning_text
 from distill_studio.distill.students import RUN_PREFIX, run_behind
 from distill_studio.services.checkpoints import parse_name
 from distill_studio.store import runs
@@ -70,8 +71,7 @@ def has_own_base(workspace: Workspace, run: Run) -> bool:
 
     On the model that this base comes from it would load as well, and answer wrongly.
     """
-    is_pruned = bool(run.config.get("student", {}).get("keep_layers"))
-    return is_pruned or bool(origin(workspace, run))
+    return bool(pruning_text(run.config.get("student", {}))) or bool(origin(workspace, run))
 
 
 def named_with_root(workspace: Workspace, student: str, label: str) -> str:

@@ -24,7 +24,7 @@ from distill_studio.core.errors import (
     Unavailable,
 )
 from distill_studio.core.records import JobState, Plan, PlanKind, Record, Run, RunState
-from distill_studio.distill.config import METHOD_LABELS
+from distill_studio.distill.config import METHOD_LABELS, PRUNING
 from distill_studio.distill.failures import is_diverged
 from distill_studio.distill.findings import Finding
 from distill_studio.distill.planning import Measure, grid_specs, measure_of, rank, stage_specs
@@ -88,7 +88,7 @@ class PlansService(Service):
         actor.require(Role.VIEWER)
         found = []
         for index, stage in enumerate(stage_specs("plan", stages)):
-            start = {"student": stages[0].student, "keep_layers": stages[0].keep_layers}
+            start = {name: getattr(stages[0], name) for name in ("student", *PRUNING)}
             findings = self.workspace.distill.preflight(actor, stage.model_copy(update=start))
             found.append([f for f in findings if not index or f.code not in _OF_THE_FIRST])
         return found

@@ -12,7 +12,13 @@ from distill_studio.core.errors import NotAllowed
 from distill_studio.core.gpus import nvidia_gpus
 from distill_studio.core.records import RunState
 from distill_studio.distill.alike import speed_shape
-from distill_studio.distill.config import DataConfig, RunConfig, StudentConfig, TeacherConfig
+from distill_studio.distill.config import (
+    PRUNING,
+    DataConfig,
+    RunConfig,
+    StudentConfig,
+    TeacherConfig,
+)
 from distill_studio.distill.preflight import Report, check
 from distill_studio.distill.presets import build_config
 from distill_studio.distill.spec import OWNERS, TrainSpec, parse_teachers
@@ -86,7 +92,7 @@ class RunChoices:
         student = StudentConfig(
             base_folder=str(self._resolve(actor, spec.student).resolve()),
             base_id=spec.student,
-            keep_layers=spec.keep_layers,
+            **{name: getattr(spec, name) for name in PRUNING},
         )
         device = self._workspace.studio.settings.device
         caches = str((self._workspace.folder / "teacher-cache").resolve())

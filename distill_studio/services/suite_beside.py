@@ -7,13 +7,14 @@ brought, and plain SFT on the same rows what the method brought. Start at `besid
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from distill_studio.core.actor import Actor
 from distill_studio.core.records import Record, Run, RunState
 from distill_studio.core.records.comparison import ModelCard, ModelRole
+from distill_studio.distill.config import PRUNING
 from distill_studio.services import origins
 from distill_studio.store import runs, snapshots
 
@@ -115,7 +116,7 @@ def _sft(workspace: Workspace, card: ModelCard, way: Sequence[Run]) -> Beside | 
 
 def _same_rows(workspace: Workspace, run: Run) -> Run | None:
     """The newest finished SFT run of the same base (pruned alike) on the same snapshot."""
-    wanted = (origins.base(workspace, run), _layers(run))
+    wanted = (origins.base(workspace, run), _kept(run))
     return next(
         (
             one
@@ -123,7 +124,7 @@ def _same_rows(workspace: Workspace, run: Run) -> Run | None:
             if one.method == _SFT
             and one.state is RunState.DONE
             and one.snapshot_id == run.snapshot_id
-            and (origins.base(workspace, one), _layers(one)) == wanted
+            and (origins.base(workspace, one), _kept(one)) == wanted
         ),
         None,
     )
@@ -135,11 +136,17 @@ def _snapshot_name(workspace: Workspace, run: Run) -> str:
     return next((s.name for s in every if s.id == run.snapshot_id and s.format in _SFT_FORMATS), "")
 
 
-def _layers(run: Run) -> object:
-    return run.config.get("student", {}).get("keep_layers")
+def _kept(run: Run) -> dict[str, Any]:
+    """What it kept of its base, by setting; all where nothing is named."""
+    student = run.config.get("student", {})
+    return {name: student[name] for name in PRUNING if student.get(name) is not None}
 
 
 def _student(origin: str, run: Run) -> str:
     """As the command line wants it."""
-    layers = _layers(run)
-    return f"{origin}:{layers}" if layers else origin
+    kept = _kept(run)
+    layers = f":{kept.pop('keep_layers')}" if "keep_layers" in kept else ""
+    return " ".join([
+        f"{origin}{layers}",
+        *(f"--set {name}={value}" for name, value in kept.items()),
+    ])

@@ -32,7 +32,7 @@ def box(page: Page, elem_id: str) -> Locator:
 
 
 def open_groups(page: Page) -> None:
-    for title in ("Advanced", "Depth and adapter", "Speed and memory"):
+    for title in ("Prune the student", "Advanced", "Speed and memory"):
         page.get_by_role("button", name=title).click()
 
 
@@ -54,6 +54,9 @@ def test_settings_are_said_refused_and_remembered(page: Page, space: str) -> Non
     expect(start).to_be_enabled(timeout=FOUND_MS)
     enter(box(page, "distill-keep-layers"), "7")
     expect(findings).to_contain_text("23 of 30 layers are dropped", timeout=FOUND_MS)
+    enter(box(page, "distill-keep-mlp"), "0.75")
+    expect(findings).to_contain_text("1,152 of 1,536 neurons", timeout=FOUND_MS)
+    expect(findings).to_contain_text("of 134.5 M weights are left", timeout=FOUND_MS)
     before = stored(page, "distill")
     enter(box(page, "distill-devices"), "2")
     expect(findings).to_contain_text("2 processes share its CPUs", timeout=FOUND_MS)
@@ -64,4 +67,5 @@ def test_settings_are_said_refused_and_remembered(page: Page, space: str) -> Non
     expect(page.locator("#distill-packing input")).to_be_checked()
     expect(page.locator("#distill-quantise").get_by_label("as they are")).to_be_checked()
     expect(box(page, "distill-keep-layers")).to_have_value("7")
+    expect(box(page, "distill-keep-mlp")).to_have_value("0.75")
     expect(box(page, "distill-devices")).to_have_value("2")

@@ -19,14 +19,15 @@ from distill_studio.distill.config import (
 from distill_studio.distill.presets import COPIED, PRESETS, build_config
 from distill_studio.distill.spec import OWNERS, TrainSpec
 
-STUDENT = StudentConfig(base_folder="/models/s", base_id="run:first", keep_layers=24)
+KEPT = {"keep_layers": 24, "keep_mlp": 0.75, "keep_groups": 2, "keep_hidden": 0.5}
+STUDENT = StudentConfig(base_folder="/models/s", base_id="run:first", **KEPT)
 DATA = DataConfig(folder="/snaps/a", name="a", format="messages", content_hash="h")
 TEACHERS = (
     TeacherConfig(folder="/models/t", id="big", weight=2.0),
     TeacherConfig(folder="/models/u", id="run:maths", weight=0.5),
 )
 NAMED = {  # found again beside the others, or given by `made_by`
-    *("snapshot", "method", "student", "keep_layers", "preset", "name", "weights"),
+    *("snapshot", "method", "student", *KEPT, "preset", "name", "weights"),
     *("teacher", "more_teachers"),
 }
 OTHERWISE: dict[str, Any] = {  # what run.json has under another name
@@ -102,7 +103,8 @@ def test_every_preset_comes_back(method: str) -> None:
     for spec in wanted:
         config = made_by(spec)
         again = spec_like(config)
-        assert (again.snapshot, again.student, again.keep_layers) == ("a", "run:first", 24)
+        assert (again.snapshot, again.student) == ("a", "run:first")
+        assert {name: getattr(again, name) for name in KEPT} == KEPT
         assert again.weights == spec.weights
         if isinstance(config, TeacherRun):
             assert (again.teacher, again.more_teachers) == ("big", "run:maths*0.5")

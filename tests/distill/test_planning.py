@@ -15,8 +15,8 @@ from distill_studio.distill.spec import TrainSpec
 
 def test_stages_go_on_from_each_other() -> None:
     stages = [
-        TrainSpec(snapshot="a", student="base", keep_layers=24, name="x"),
-        TrainSpec(snapshot="a", method="logit", student="base", keep_layers=24),
+        TrainSpec(snapshot="a", student="base", keep_layers=24, keep_mlp=0.5, name="x"),
+        TrainSpec(snapshot="a", method="logit", student="base", keep_layers=24, keep_mlp=0.5),
         TrainSpec(snapshot="p", method="dpo"),
         TrainSpec(snapshot="a", method="on_policy", teacher="run:big"),
     ]
@@ -24,6 +24,7 @@ def test_stages_go_on_from_each_other() -> None:
     assert [s.name for s in made] == ["plan-1", "plan-2", "plan-3", "plan-4"]
     assert [s.student for s in made] == ["base", "run:plan-1", "run:plan-2", "run:plan-3"]
     assert [s.keep_layers for s in made] == [24, None, None, None]
+    assert [s.keep_mlp for s in made] == [0.5, None, None, None]
     assert [s.teacher for s in made] == [None, "base", None, "run:big"]
 
 

@@ -1,5 +1,6 @@
 """The starter model learns from real answers: the figures the README quotes. Minutes on a CPU."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -8,10 +9,14 @@ from typing import Any
 import pytest
 
 from distill_studio.distill import worker
+from distill_studio.distill.chat_tokenizer import ChatTokenizer
 from distill_studio.distill.config import DataConfig, StudentConfig, TeacherConfig
+from distill_studio.distill.estimate import model_facts
 from distill_studio.distill.events import EVENTS_FILE, read_events
 from distill_studio.distill.presets import build_config
+from distill_studio.distill.prune_width import WidthImportance, narrow, width_importance
 from distill_studio.distill.spec import TrainSpec
+from distill_studio.distill.student import load_model
 from distill_studio.teachers.models import resolve_model
 from tests.tiny_model import assistant, user, write_snapshot
 
@@ -290,3 +295,35 @@ _ANSWERS = (
     ("What is evaporation?", "Evaporation is how a liquid slowly turns into a gas."),
     ("Why is sleep important?", "Sleep restores the body and strengthens what was learned."),
 )
+
+
+@pytest.mark.timeout(LIMIT_S)
+def test_neurons_that_matter_are_told_from_any(shared_data: Path, starter_cache: Path) -> None:
+    """Three quarters of them, chosen on eight answers, read eight others far better than chance."""
+    import torch
+
+    base = resolve_model("smollm2-135m-instruct", starter_cache)
+    chat = ChatTokenizer.load(base)
+    rows_BT = [
+        torch.tensor([chat.encode(row["completion"][0]["content"])[:96]])
+        for row in gpt4_rows(shared_data, 16)
+    ]
+    before = model_facts(base).shape
+    student = StudentConfig(base_folder=str(base), base_id="starter", keep_mlp=0.75)
+    after = model_facts(base, student).shape
+
+    def held_out_loss(scores: WidthImportance | None) -> float:
+        model = load_model(base, torch.bfloat16, "cpu").eval()
+        if scores is not None:
+            narrow(model, scores, before, after)
+        with torch.no_grad():
+            return sum(float(model(ids, labels=ids).loss) for ids in rows_BT[8:]) / 8
+
+    whole = load_model(base, torch.bfloat16, "cpu")
+    scores = width_importance(whole, rows_BT[:8], before)
+    chance = torch.Generator().manual_seed(1)
+    neurons = [torch.rand(one.shape, generator=chance) for one in scores.neurons]
+    losses = [
+        held_out_loss(s) for s in (None, scores, dataclasses.replace(scores, neurons=neurons))
+    ]
+    assert losses[0] < losses[1] < losses[2] - 1.0

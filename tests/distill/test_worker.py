@@ -138,11 +138,13 @@ def test_full_weights_have_no_adapter(make_run: MakeRun) -> None:
 def test_a_pruned_student_is_smaller_and_speaks(make_run: MakeRun, tiny_model: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder = make_run(student={"base_folder": str(tiny_model), "base_id": "tiny", "keep_layers": 2})
+    kept = {"keep_layers": 2, "keep_mlp": 0.5, "keep_groups": 1, "keep_hidden": 0.5}
+    folder = make_run(student={"base_folder": str(tiny_model), "base_id": "tiny", **kept})
     events = run_worker(folder)
     assert events[-1].kind == "done", events[-1]
     pruned = kinds(events, "pruned")[0]
     assert (len(pruned.kept), pruned.of) == (2, 3)
+    assert (pruned.neurons, pruned.groups, pruned.channels) == (32, 1, 16)
     model = AutoModelForCausalLM.from_pretrained(folder / "model")
     assert model.config.num_hidden_layers == len(model.model.layers) == 2
     ids = AutoTokenizer.from_pretrained(folder / "model")("say red", return_tensors="pt").input_ids

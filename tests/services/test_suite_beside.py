@@ -4,6 +4,7 @@ import pytest
 
 from distill_studio.core.records import Run, RunState, Snapshot
 from distill_studio.core.records.suite import SuiteScorer
+from distill_studio.distill.config import PRUNING
 from distill_studio.services import teachers as services_teachers
 from distill_studio.store import runs, snapshots
 from distill_studio.teachers.scripted import ScriptedChatModel
@@ -20,7 +21,7 @@ def other_teacher(monkeypatch):
 
 
 def add_run(workspace, name: str, method: str, base: str = BASE, **fields) -> None:
-    student = {"base_id": base, "keep_layers": fields.pop("keep_layers", None)}
+    student = {"base_id": base, **{n: fields.pop(n) for n in PRUNING if n in fields}}
     fields = {"snapshot_id": "s1", "state": RunState.DONE, **fields}
     runs.insert(workspace.db, Run(name=name, method=method, config={"student": student}, **fields))
 
@@ -34,6 +35,7 @@ def test_sft_on_the_same_base_and_rows_is_offered_and_preselected(workspace, own
     add_run(workspace, "plain", "sft")
     add_run(workspace, "elsewhere", "sft", snapshot_id="s2")
     add_run(workspace, "pruned", "sft", keep_layers=24)
+    add_run(workspace, "narrow", "sft", keep_mlp=0.75)
     add_run(workspace, "failed", "sft", state=RunState.FAILED)
     add_run(workspace, "followed", "logit")
     found = sft_row(workspace, owner, "followed")
@@ -53,7 +55,7 @@ def test_the_sft_stage_of_a_plan_is_the_row_of_its_dpo(workspace, owner):
 
 
 def test_where_there_is_none_it_says_how_to_make_it(workspace, owner):
-    add_run(workspace, "followed", "logit", keep_layers=24)
+    add_run(workspace, "followed", "logit", keep_layers=24, keep_mlp=0.75)
     snapshots.insert(
         workspace.db,
         Snapshot(id="s1", name="rows", format="messages", content_hash="h", train_rows=5,
@@ -61,7 +63,7 @@ def test_where_there_is_none_it_says_how_to_make_it(workspace, owner):
     )  # fmt: skip
     found = sft_row(workspace, owner, "followed")
     assert found.model == ""
-    assert f"train rows --method sft --student {BASE}:24" in found.said
+    assert f"train rows --method sft --student {BASE}:24 --set keep_mlp=0.75" in found.said
     parts = {one.part for one in workspace.suites.beside(owner, ["student:followed"])}
     assert parts == {"teacher", "base", "sft"}
 

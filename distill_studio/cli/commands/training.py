@@ -17,6 +17,7 @@ from distill_studio.core.records import Curation, PairStatus
 
 ELSEWHERE = "elsewhere"
 _LOOK_S = 0.5
+_WHOLE = dict.fromkeys(("keep_layers", "keep_mlp", "keep_groups", "keep_hidden"))  # no pruning
 
 
 class Method(StrEnum):
@@ -108,7 +109,8 @@ def train(
     student: Annotated[
         str,
         typer.Option(
-            help="A model id, or run:NAME to go on from; with :24 behind, pruned to 24 layers."
+            help="A model id, or run:NAME to go on from; with :24 behind, pruned to 24 layers"
+            " (narrower layers: --set keep_mlp=0.75, keep_groups, keep_hidden)."
         ),
     ] = "smollm2-135m-instruct",
     teacher: Annotated[
@@ -153,7 +155,7 @@ def train(
     chosen: dict[str, dict[str, Any]] = {  # by the option that says so
         "snapshot": {"snapshot": snapshot},
         "method": {"method": method.value},
-        "student": {"student": model, "keep_layers": layers},
+        "student": {"student": model, **_WHOLE, "keep_layers": layers},
         "preset": {"preset": preset},
         "steps": {"max_steps": steps, "epochs": None},
         "full": {"weights": "full" if full else "lora", "lora_r": None, "lora_alpha": None},

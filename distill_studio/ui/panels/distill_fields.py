@@ -70,6 +70,9 @@ _NUMBERS: tuple[tuple[str, str, str, type[int] | type[float]], ...] = (
     ("eval_every", "Held-out loss every", "updates", int),
     ("seed", "Seed", "order of rows", int),
     ("keep_layers", "Layers to keep", "any depth; empty: as chosen above", int),
+    ("keep_mlp", "MLP neurons to keep", "share of each layer, as 0.75; empty: all", float),
+    ("keep_groups", "Key/value groups to keep", "of each layer's attention; empty: all", int),
+    ("keep_hidden", "Hidden channels to keep", "share, alike in all layers; empty: all", float),
     ("lora_alpha", "LoRA alpha", "scale; empty: twice the rank", int),
     ("warmup_ratio", "Warm-up", "share of the updates", float),
     ("weight_decay", "Weight decay", "of AdamW", float),
@@ -98,8 +101,7 @@ NUMBERS = {name: (label, info, kind) for name, label, info, kind in _NUMBERS}
 COMMON_NUMBERS = tuple(name for name, *_ in _NUMBERS[:10])
 # of those, the ones that a preset sets
 PRESET_NUMBERS = COMMON_NUMBERS[:6]
-SHAPE_NUMBERS = ("keep_layers", "lora_alpha")
-SCHEDULE_NUMBERS = ("warmup_ratio", "weight_decay", "max_grad_norm")
+SCHEDULE_NUMBERS = ("lora_alpha", "warmup_ratio", "weight_decay", "max_grad_norm")
 RHYTHM_NUMBERS = ("eval_rows", "samples", "save_every", "keep_checkpoints")
 MIXED = ("jsd", "skewed_kl", "skewed_reverse_kl")  # divergences that have a mixture
 LOGIT_NUMBERS = ("alpha", "top_k")

@@ -9,13 +9,14 @@ from pydantic import ValidationError
 
 from distill_studio.core.errors import InvalidInput
 from distill_studio.core.records import Snapshot
-from distill_studio.distill.config import FORMATS_OF_METHOD
+from distill_studio.distill.config import FORMATS_OF_METHOD, PRUNING
 from distill_studio.distill.spec import OWNERS, TrainSpec
 from distill_studio.distill.students import SERVER_PREFIX, StudentChoice
 from distill_studio.ui.panels import distill_fields as fields
 from distill_studio.ui.panels.distill_fields import FIELD_NAMES, GROUPS, NUMBERS
 
 _NEVER_EMPTY = ("scheduler", "dtype", "quantise", "sharding", "across_tokenizers", "tracker")
+_PRUNING_TITLE = "Prune the student: layers and width"
 PRUNED = "::"  # between a student's id and the layers to keep
 
 
@@ -59,6 +60,8 @@ def build_form() -> DistillForm:
     with gr.Row(elem_classes="ds-fields"):
         made["snapshot"] = gr.Dropdown(label="Snapshot", elem_id="distill-snapshot", scale=2)
         made["student"] = gr.Dropdown(label="Student", elem_id="distill-student", scale=2)
+    with gr.Accordion(_PRUNING_TITLE, open=False), gr.Row(elem_classes="ds-fields"):
+        made |= {name: _number(name) for name in PRUNING}
     with gr.Row(elem_classes="ds-fields"):
         made["method"] = gr.Radio(
             fields.METHODS, value="sft", label="Method", elem_id="distill-method"
@@ -228,11 +231,6 @@ def _advanced() -> dict[str, Any]:
     return made
 
 
-def _shape() -> dict[str, Any]:
-    with gr.Row(elem_classes="ds-fields"):
-        return {name: _number(name) for name in fields.SHAPE_NUMBERS}
-
-
 def _schedule() -> dict[str, Any]:
     made: dict[str, Any] = {}
     made["scheduler"] = gr.Radio(
@@ -294,8 +292,7 @@ def _machine() -> dict[str, Any]:
 
 # title of a collapsed group of the advanced part, and what makes it
 _MORE: dict[str, Callable[[], dict[str, Any]]] = {
-    "Depth and adapter": _shape,
-    "Schedule and checkpoints": _schedule,
+    "Schedule, adapter and checkpoints": _schedule,
     "Speed and memory: packing, numbers, devices": _machine,
 }
 

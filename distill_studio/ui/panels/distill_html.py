@@ -9,6 +9,7 @@ from distill_studio.distill.failures import is_memory_short
 from distill_studio.distill.findings import Finding
 from distill_studio.distill.measures import kl_words
 from distill_studio.distill.presets import passes_of_lighter
+from distill_studio.distill.pruning import pruning_text
 from distill_studio.distill.token_view import TokenPiece, TokenRow
 from distill_studio.ui.html import chip, duration, empty_state, esc, note, number, progress_bar
 from distill_studio.ui.panels.loss_plot import loss_plot, spark
@@ -112,8 +113,7 @@ def method_mark(method: str) -> str:
 def student_text(run: Run) -> str:
     """The student in a few words."""
     student = run.config.get("student", {})
-    keep = student.get("keep_layers")
-    return f"{student.get('base_id', '')}{f', {keep} layers' if keep else ''}"
+    return ", ".join(filter(None, (student.get("base_id"), pruning_text(student))))
 
 
 def loss_text(metrics: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from distill_studio.core.records import JobState, PlanKind
+from distill_studio.distill.pruning import pruning_text
 from distill_studio.distill.spec import TrainSpec
 from distill_studio.services.plans import PlanRow, PlanView
 from distill_studio.ui.html import chip, empty_state, esc, note, number
@@ -51,8 +52,8 @@ def stages_html(stages: Sequence[TrainSpec]) -> str:
 def _begins(stage: TrainSpec, index: int) -> str:
     if index:
         return f"going on from stage {index}"
-    layers = f" with {stage.keep_layers} layers" if stage.keep_layers else ""
-    return f"from {stage.student}{layers}"
+    kept = pruning_text(stage.model_dump())
+    return f"from {stage.student}{f' with {kept}' if kept else ''}"
 
 
 def _amount(stage: TrainSpec) -> str:
