@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 _RESUMING = (
     *("optimizer*", "scheduler.pt", "scaler.pt", "rng_state*.pth"),
-    *("global_step*", "latest", "zero_to_fp32.py"),  # of DeepSpeed
+    *("global_step*", "latest", "zero_to_*.py"),  # of DeepSpeed
 )
 _LOCK_WAIT_S = 1.0  # the app holds it for an instant when it looks whether somebody trains
 
