@@ -12,6 +12,7 @@ from distill_studio.distill.curve import Curve
 from distill_studio.distill.curve_picture import PICTURE, curve_picture, curve_rows
 from distill_studio.distill.measures import kl_words
 from distill_studio.distill.model_names import short_id
+from distill_studio.distill.pruning import pruning_text
 from distill_studio.distill.settings_text import setting_rows
 
 PackageKind = Literal["merged", "adapter"]
@@ -130,7 +131,7 @@ def _summary(run: Run, facts: ModelFacts) -> dict[str, Any]:
     found = {
         "Method": _METHODS.get(run.method, run.method.upper()),
         "Base": short_id(base),
-        "Layers kept": student.get("keep_layers") or "all",
+        "Kept of the base": pruning_text(student) or "all",
         "Snapshot": f"{data.get('name', '')} ({str(data.get('content_hash', ''))[:12]})",
     }
     if run.method in ("logit", "on_policy"):

@@ -4,7 +4,7 @@
 figure of one run from being compared with another's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from distill_studio.distill.config import PRUNING
@@ -127,6 +127,12 @@ def kl_words(config: Mapping[str, Any]) -> KlWords:
     if temperature != 1.0:
         about += f" At temperature {temperature:g}, times its square."
     return KlWords(label, about)
+
+
+def kl_label_of(configs: Sequence[Mapping[str, Any]]) -> str:
+    """What the divergence of several runs is called: by its own name where they have just one."""
+    labels = {kl_words(config).label for config in configs}
+    return labels.pop() if len(labels) == 1 else "distance to the teacher"
 
 
 def unlike(figure: str, configs: list[Mapping[str, Any]]) -> list[str]:

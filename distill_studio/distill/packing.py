@@ -12,6 +12,7 @@ from typing import Any
 
 from distill_studio.distill.config import AnswerRun, LogitRun, RunConfig
 from distill_studio.distill.findings import Finding
+from distill_studio.distill.pairing import is_across
 
 WAY_OUT = "Turn packing off: rows are then padded to one length, and nothing else changes."
 _ATTENTION = "attention"  # in the name of every kind of layer that can keep rows apart
@@ -105,7 +106,7 @@ def _area(batch: Sequence[int], longest: int, hidden: int) -> int:
 
 def _folders(config: RunConfig) -> list[tuple[str, Path]]:
     found = [("student", Path(config.student.base_folder))]
-    if isinstance(config, LogitRun) and config.signal == "online":
+    if isinstance(config, LogitRun) and config.signal == "online" and not is_across(config):
         found += [("teacher", Path(one.folder)) for one in config.teachers if one.folder]
     return found
 

@@ -125,7 +125,6 @@ def _across(config: TeacherRun, student: ModelFacts, ours: ChatTokenizer) -> Pai
             f"The teacher {config.teacher.id} has no chat template to read the rows by.",
             "Choose an instruct model as the teacher.",
         )
-    _check_context(config, config.teacher, facts)
     width, other = (min(m.vocab, used_ids(c)) for m, c in ((student, ours), (facts, theirs)))
     return Pairing(width, (config.teacher,), (facts,), student, teacher_width=other)
 

@@ -45,7 +45,7 @@ def stage_specs(name: str, stages: Sequence[TrainSpec]) -> list[TrainSpec]:
     its own student would be no teacher.
 
     Raises:
-        InvalidInput: No stages, or a later stage that would begin from another model.
+        InvalidInput: No stages, or a later stage that would begin from another model, or prune.
     """
     if not stages:
         raise InvalidInput("There are no stages yet.", "Add at least one.")
@@ -60,6 +60,12 @@ def stage_specs(name: str, stages: Sequence[TrainSpec]) -> list[TrainSpec]:
                 raise InvalidInput(
                     f"Stage {index + 1} names the student {stage.student}.",
                     "Only the first stage chooses a student; the others go on from it.",
+                )
+            if any(getattr(stage, n) not in (None, getattr(first, n)) for n in PRUNING):
+                raise InvalidInput(
+                    f"Stage {index + 1} prunes its student.",
+                    "Only the first stage prunes. Train the run of one plan, then begin another"
+                    f" plan, or run, from its student ({RUN_PREFIX}NAME), which may prune again.",
                 )
             changes |= {"student": f"{RUN_PREFIX}{name}-{index}", **dict.fromkeys(PRUNING)}
         if stage.method in OWNERS["teacher"] and stage.teacher is None:
@@ -110,10 +116,15 @@ def _number(field: str, value: float) -> float | int:
     return int(value)
 
 
-def measure_of(method: str, varied: Sequence[str]) -> Measure | None:
+def measure_of(method: str, varied: Sequence[str], kl_label: str) -> Measure | None:
     """What runs that differ in `varied` can be compared by; None where nothing held-out can.
 
     A loss whose own weights or temperature vary is no measure of the student.
+
+    Args:
+        method: Of all the runs.
+        varied: Settings.
+        kl_label: What the divergence of these runs is called.
     """
     if method in ("dpo", "kto"):
         if "beta" in varied or "sft_weight" in varied:
@@ -126,7 +137,7 @@ def measure_of(method: str, varied: Sequence[str]) -> Measure | None:
     if method == "sft":
         return Measure(metric="loss_after", label="held-out loss", is_better_low=True)
     if "temperature" not in varied:
-        return Measure(metric="kl_after", label="held-out KL to the teacher", is_better_low=True)
+        return Measure(metric="kl_after", label=f"held-out {kl_label}", is_better_low=True)
     if method == "logit":
         label = "held-out cross-entropy (KL at unlike temperatures cannot be compared)"
         return Measure(metric="ce_after", label=label, is_better_low=True)

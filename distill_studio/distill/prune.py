@@ -145,15 +145,26 @@ def decoder_layers(model: Any) -> Any:  # noqa: ANN401
     return layers
 
 
-def refuse_rewired(before_BTV: Any, after_BTV: Any, model_type: str) -> None:  # noqa: ANN401
+def refuse_rewired(
+    before_BTV: Any,  # noqa: ANN401
+    after_BTV: Any,  # noqa: ANN401
+    model_type: str,
+    *,
+    has_all_layers: bool = False,
+) -> None:
     """Compare what a pruned model says before it is saved and after it is loaded again.
 
     Raises:
-        InvalidInput: It says something else: its architecture sets layers up by their place in a
-            way that is not known here.
+        InvalidInput: It says something else: its architecture sets layers up by their place, or by
+            their widths, in a way that is not known here.
     """
     most = float((before_BTV.float() - after_BTV.float()).abs().max())
     if not most <= _ALIKE * max(float(before_BTV.float().abs().max()), 1.0):
+        if has_all_layers:
+            raise InvalidInput(
+                f"A narrowed model of type {model_type} answers otherwise once it is loaded again.",
+                "Drop layers instead, or train it as wide as it is.",
+            )
         raise InvalidInput(
             f"Models of type {model_type} set their layers up by their place: with fewer layers"
             " they are another model when they are loaded again.",

@@ -11,7 +11,7 @@ from pydantic import Field
 from distill_studio.core.records import Run
 from distill_studio.core.records.base import Record
 from distill_studio.distill.curve import Curve
-from distill_studio.distill.measures import kl_words, unlike
+from distill_studio.distill.measures import kl_label_of, kl_words, unlike
 from distill_studio.distill.settings_text import SETTINGS, label_of, settings_of, value_text
 
 LEAST, MOST = 2, 6
@@ -20,8 +20,8 @@ _FIGURES: dict[str, tuple[str, str]] = {
     "loss_before": ("Held-out loss before", "loss"),
     "loss_after": ("Held-out loss after", "loss"),
     "ce_after": ("Held-out cross-entropy after", "ce"),
-    "kl_before": ("Held-out KL to the teacher before", "kl"),
-    "kl_after": ("Held-out KL to the teacher after", "kl"),
+    "kl_before": ("Held-out {} before", "kl"),
+    "kl_after": ("Held-out {} after", "kl"),
     "features_after": ("Distance of hidden states after", "features"),
     "margin_after": ("Held-out margin after", "margin"),
     "accuracy_after": ("Pairs ranked right after", "accuracy"),
@@ -122,6 +122,8 @@ def _figures(runs: Sequence[Run]) -> list[ComparedRow]:
         if all(value is None for value in values):
             continue
         having = [run for run, value in zip(runs, values, strict=True) if value is not None]
+        if figure == "kl":
+            label = label.format(kl_label_of([run.config for run in having]))
         rows.append(
             ComparedRow(key=key, label=label, values=list(values), unlike=_unlike(figure, having))
         )

@@ -7,6 +7,7 @@ every class in `config.py` stands in one of them. Start at `setting_rows(run.con
 from collections.abc import Mapping
 from typing import Any
 
+from distill_studio.distill.config import PRUNING
 from distill_studio.distill.model_names import short_id
 
 # Path in run.json -> its words, in the order in which they are told.
@@ -92,6 +93,8 @@ _ONLY_WITH: dict[str, tuple[str, tuple[Any, ...]]] = {
     "kept": ("signal", ("cache",)),
     "top_k": ("signal", ("cache",)),
     "label_smoothing": ("loss", ("robust",)),
+    "across_tokenizers": ("across_tokenizers", ("uld", "hybrid")),
+    "divergence": ("across_tokenizers", (None, "answers")),
 }
 _BETA = {
     "dpo": "Beta, pull towards the start",
@@ -101,7 +104,7 @@ _BETA = {
 _IN_A_SUMMARY = {
     "method",
     "student.base_id",
-    "student.keep_layers",
+    *(f"student.{name}" for name in PRUNING),
     "data.name",
     "data.content_hash",
     "teacher.id",

@@ -87,7 +87,8 @@ def student_folder(
     AutoTokenizer.from_pretrained(base).save_pretrained(unfinished)
     model_type = model.config.model_type
     del model  # one of them at a time
-    refuse_rewired(said, _logits(load_model(unfinished, dtype, device), batches_BT[0]), model_type)
+    again = _logits(load_model(unfinished, dtype, device), batches_BT[0])
+    refuse_rewired(said, again, model_type, has_all_layers=before.layers == after.layers)
     unfinished.rename(target)
     writer.write(pruned)
     return target

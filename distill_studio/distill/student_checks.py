@@ -57,7 +57,20 @@ def _pruning_findings(config: RunConfig, facts: ModelFacts) -> list[Finding]:
         return [Finding(level="error", code=code, message=err.user_message, hint=hint)]
     if kept.shape == facts.shape:
         return []
+    engines = []
+    if facts.model_type == "qwen2" and kept.shape.queries != kept.shape.hidden:
+        message = "vLLM and llama.cpp take a Qwen2 model's heads to be as wide as its hidden states"
+        hint = "Keep all groups and channels where they shall run the student."
+        engines = [
+            Finding(
+                level="warning",
+                code="unlike_heads",
+                message=f"{message}: they cannot load this student. Here it trains and answers.",
+                hint=hint,
+            )
+        ]
     return [
+        *engines,
         Finding(
             level="info",
             code="pruned",
@@ -65,7 +78,7 @@ def _pruning_findings(config: RunConfig, facts: ModelFacts) -> list[Finding]:
             f" {weights_text(kept.parameters)} of {weights_text(facts.parameters)} weights are"
             " left. The student speaks badly until it has trained for a while.",
             hint="Expect to need more steps than with all of it.",
-        )
+        ),
     ]
 
 

@@ -37,8 +37,9 @@ def tracker_findings(config: RunConfig, is_elsewhere: bool) -> list[Finding]:
     if config.tracker == "none":
         return []
     if is_elsewhere:
-        message = f"{TRACKERS[config.tracker]} is not installed on a machine of Hugging Face Jobs."
-        hint = "The curves come to the run's page alone."
+        name = TRACKERS[config.tracker]
+        message = f"A run on another machine sends its curves to {name} only if it is there too."
+        hint = "They come to the run's page in any case."
         return [Finding(level="warning", code="tracker", message=message, hint=hint)]
     if not is_installed(config.tracker):
         message, hint = missing_text(config.tracker), install_hint(config.tracker)

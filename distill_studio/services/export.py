@@ -182,7 +182,7 @@ class ExportService(Service):
 
         A job; its result names the file among the exports.
         """
-        actor.require(Role.VIEWER)
+        actor.require(Role.REVIEWER)
         return self._gguf.submit(actor, run, type)
 
     def students(self, actor: Actor) -> list[str]:

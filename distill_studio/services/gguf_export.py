@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import Field
 
 from distill_studio.core.actor import Actor
-from distill_studio.core.errors import Unavailable
+from distill_studio.core.errors import Conflict, NotFound, Unavailable
 from distill_studio.core.records import Job, Record
 from distill_studio.distill.llama_cpp.about import about_student
 from distill_studio.distill.llama_cpp.number_formats import NUMBER_FORMATS, GgufType
-from distill_studio.distill.llama_cpp.plan import Plan, read_plan
+from distill_studio.distill.llama_cpp.plan import WAY_OUT, Plan, read_plan
+from distill_studio.distill.llama_cpp.vocabulary import read_vocabulary
 from distill_studio.distill.llama_cpp.writer import write_gguf
 from distill_studio.services.jobs import JobContext
 from distill_studio.services.model_facts import model_facts
@@ -43,6 +48,8 @@ class GgufExports:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
+        self._written: set[Path] = set()  # right now
+        self._guard = threading.Lock()
         workspace.jobs.register(JOB_KIND, self._run, lane="io")
 
     def choices(self, run: str) -> list[GgufChoice]:
@@ -59,7 +66,7 @@ class GgufExports:
         return [
             GgufChoice(
                 type=kind,
-                about=NUMBER_FORMATS[kind].about,
+                about=_about(plan, kind),
                 size_bytes=size,
                 file=made[kind].name if _is_of(made[kind], since) else "",
             )
@@ -70,9 +77,12 @@ class GgufExports:
         """Refuse at once what cannot be written, then queue the job.
 
         Raises:
+            InvalidInput: The student or its tokenizer cannot be written as GGUF.
             Unavailable: The disk has no room for it.
         """
-        needed = self._plan(run).size_bytes(kind)
+        plan = self._plan(run)
+        read_vocabulary(plan.folder, plan.rows, WAY_OUT)
+        needed = plan.size_bytes(kind)
         free = shutil.disk_usage(self._folder).free
         if needed > free:
             raise Unavailable(
@@ -95,8 +105,21 @@ class GgufExports:
             whole = None if total is None else -(-total // _MB)
             context.progress(min(-(-done // _MB), whole or done), whole, note)
 
-        write_gguf(plan, kind, about, target, progress, context.cancel.raise_if_cancelled)
+        with self._alone(target), _told(run):
+            write_gguf(plan, kind, about, target, progress, context.cancel.raise_if_cancelled)
         return {"name": target.name, "size_bytes": target.stat().st_size}
+
+    @contextmanager
+    def _alone(self, target: Path) -> Iterator[None]:
+        """While one job writes a file no other does."""
+        with self._guard:
+            if target in self._written:
+                raise Conflict(f"{target.name} is being written already.", "Wait for that job.")
+            self._written.add(target)
+        try:
+            yield
+        finally:
+            self._written.discard(target)
 
     def _plan(self, run: str) -> Plan:
         _, folder, _ = self._workspace.distill.finished(run, "merged")
@@ -105,6 +128,28 @@ class GgufExports:
     @property
     def _folder(self) -> Path:
         return self._workspace.folder / "exports"
+
+
+@contextmanager
+def _told(run: str) -> Iterator[None]:
+    """Trouble with files in plain words."""
+    try:
+        yield
+    except FileNotFoundError as err:
+        raise NotFound(f"The run '{run}' was deleted while its file was written.") from err
+    except OSError as err:
+        if err.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise Unavailable(
+            "The disk is full.", "Make room (Export lists earlier files), then resume the job."
+        ) from err
+
+
+def _about(plan: Plan, kind: GgufType) -> str:
+    about, whole = NUMBER_FORMATS[kind].about, plan.share_at_16_bits(kind)
+    if whole < 0.01:
+        return about
+    return f"{about}; {whole:.0%} of the weights stay at 16, their rows being no whole blocks of 32"
 
 
 def _file_name(run: str, kind: GgufType) -> str:

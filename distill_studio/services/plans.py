@@ -27,6 +27,7 @@ from distill_studio.core.records import JobState, Plan, PlanKind, Record, Run, R
 from distill_studio.distill.config import METHOD_LABELS, PRUNING
 from distill_studio.distill.failures import is_diverged
 from distill_studio.distill.findings import Finding
+from distill_studio.distill.measures import kl_label_of
 from distill_studio.distill.planning import Measure, grid_specs, measure_of, rank, stage_specs
 from distill_studio.distill.spec import TrainSpec
 from distill_studio.services.base import Service
@@ -69,6 +70,7 @@ class PlanView(Record):
     error: str = Field(default="", description="Why it stands still.")
     rows: list[PlanRow] = Field(description="In order.")
     measure: Measure | None = Field(default=None, description="Grid: what is compared.")
+    kl_label: str = Field(description="What the held-out distance to the teacher is called.")
 
 
 class PlansService(Service):
@@ -278,9 +280,9 @@ class PlansService(Service):
         rows = [self._row(plan, index, values) for index, values in enumerate(plan.specs)]
         if job and not job.state.is_active:
             rows = _with_errors(rows, job.result.get("errors", {}))
-        measure = None
+        measure, kl_label = None, kl_label_of([v for v in plan.specs if v.get("teacher")])
         if plan.kind is PlanKind.GRID:
-            measure = measure_of(rows[0].method, list(plan.grid))
+            measure = measure_of(rows[0].method, list(plan.grid), kl_label)
         if measure is not None:
             metric = measure.metric
             figures = [r.metrics.get(metric) if r.state == "done" else None for r in rows]
@@ -292,6 +294,7 @@ class PlansService(Service):
             error=job.error if job else "",
             rows=rows,
             measure=measure,
+            kl_label=kl_label,
         )
 
     def _row(self, plan: Plan, index: int, values: dict[str, Any]) -> PlanRow:

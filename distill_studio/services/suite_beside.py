@@ -15,6 +15,7 @@ from distill_studio.core.actor import Actor
 from distill_studio.core.records import Record, Run, RunState
 from distill_studio.core.records.comparison import ModelCard, ModelRole
 from distill_studio.distill.config import PRUNING
+from distill_studio.distill.pruning import pruning_text
 from distill_studio.services import origins
 from distill_studio.store import runs, snapshots
 
@@ -104,7 +105,8 @@ def _sft(workspace: Workspace, card: ModelCard, way: Sequence[Run]) -> Beside | 
         how = "its rows cannot be trained on by SFT; train SFT from the same base on the answers"
     else:
         how = (
-            f"on Distill choose the snapshot '{snapshot}', the student {origin} and SFT, or type:"
+            f"on Distill choose the snapshot '{snapshot}', the student {origin}{_pruned(run)} and"
+            " SFT, or type:"
             f" train {snapshot} --method sft --student {_student(origin, run)}"
         )
     return Beside(
@@ -140,6 +142,11 @@ def _kept(run: Run) -> dict[str, Any]:
     """What it kept of its base, by setting; all where nothing is named."""
     student = run.config.get("student", {})
     return {name: student[name] for name in PRUNING if student.get(name) is not None}
+
+
+def _pruned(run: Run) -> str:
+    kept = pruning_text(run.config.get("student", {}))
+    return f" pruned to {kept}" if kept else ""
 
 
 def _student(origin: str, run: Run) -> str:

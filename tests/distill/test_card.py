@@ -74,7 +74,7 @@ def test_everything_that_is_known_is_written() -> None:
         "**Built with Llama**",
         'from_pretrained("ann/first-sft")',
         "| Base | mine |",
-        "| Layers kept | 24 |",
+        "| Kept of the base | 24 layers |",
         "| Teacher | smollm2-135m-instruct |",
         "| Held-out loss after | 2.2500 |",
         "| Held-out KL to the teacher after | 0.5000 |",

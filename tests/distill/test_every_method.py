@@ -33,4 +33,4 @@ def test_a_table_has_every_method(place: str) -> None:
 @pytest.mark.parametrize("method", RUN_CONFIGS)
 def test_a_method_has_its_usual_preset_and_a_figure_to_compare_grids_by(method: str) -> None:
     assert "balanced" in presets.PRESETS[method]
-    assert measure_of(method, ["learning_rate"]) is not None
+    assert measure_of(method, ["learning_rate"], "KL to the teacher") is not None

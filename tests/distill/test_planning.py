@@ -35,6 +35,9 @@ def test_what_is_no_list_of_stages() -> None:
     with pytest.raises(InvalidInput, match="Stage 2 names the student"):
         stage_specs("plan", [TrainSpec(snapshot="a"), later])
     assert stage_specs("plan", [later])[0].student == "run:other"
+    again = TrainSpec(snapshot="a", method="logit", keep_mlp=0.5)
+    with pytest.raises(InvalidInput, match="Stage 2 prunes"):
+        stage_specs("plan", [TrainSpec(snapshot="a", keep_layers=24), again])
 
 
 def test_a_grid_is_every_combination_once() -> None:
@@ -72,7 +75,7 @@ def test_what_is_no_grid(grid: dict[str, list[float]], said: str) -> None:
 
 def test_runs_are_compared_by_what_their_settings_leave_comparable() -> None:
     def metric(method: str, *varied: str) -> str | None:
-        found = measure_of(method, varied)
+        found = measure_of(method, varied, "KL to the teacher")
         return found.metric if found else None
 
     assert metric("sft", "learning_rate") == "loss_after"

@@ -1,6 +1,7 @@
 """What pruning leaves, counted before a model is loaded, and which layouts are refused."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def test_channels_and_heads_that_cannot_go() -> None:
 
 
 def test_pre_flight_says_what_goes_and_how_many_weights_are_left(
-    make_config: MakeConfig, tiny_model: Path
+    make_config: MakeConfig, tiny_model: Path, tmp_path: Path
 ) -> None:
     facts = model_facts(tiny_model)
     narrower = student(tiny_model, keep_layers=2, keep_mlp=0.5, keep_groups=1)
@@ -116,6 +117,12 @@ def test_pre_flight_says_what_goes_and_how_many_weights_are_left(
         )
     same = make_config("logit", student=student(tiny_model, keep_mlp=1.0), teacher=teacher)
     assert "own_teacher" in [f.code for f in check(same).findings]
+    qwen2 = tmp_path / "qwen2"
+    shutil.copytree(tiny_model, qwen2)
+    told = (qwen2 / "config.json").read_text(encoding="utf-8")
+    (qwen2 / "config.json").write_text(told.replace('"llama"', '"qwen2"'), encoding="utf-8")
+    codes = [f.code for f in check(make_config(student=student(qwen2, keep_groups=1))).findings]
+    assert codes[:2] == ["unlike_heads", "pruned"]
     (refused,) = [
         f
         for f in check(make_config(student=student(tiny_model, keep_groups=3))).findings

@@ -173,6 +173,12 @@ def test_a_stored_signal_is_not_called_by_the_name_of_the_exact_figure() -> None
 def test_only_like_measures_are_compared() -> None:
     config = config_of("logit").model_dump(mode="json")
     assert unlike("kl", [config, replaced(config, "learning_rate", 0.5)]) == []
+    older = {name: value for name, value in config.items() if name != "across_tokenizers"}
+    assert unlike("kl", [config, older]) == []
+    assert unlike("kl", [config, replaced(config, "across_tokenizers", "uld")]) == [
+        "Divergence",
+        "Across tokenizers",
+    ]
     assert unlike("kl", [config, replaced(config, "alpha", 0.5)]) == []
     assert unlike("loss", [config, replaced(config, "alpha", 0.5)]) == ["Alpha"]
     assert unlike("ce", [config, replaced(config, "temperature", 2.0)]) == []

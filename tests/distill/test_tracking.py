@@ -144,7 +144,9 @@ def test_a_run_keeps_its_id_and_a_later_one_of_its_name_has_another(
 
     config = make_config(tracker="wandb")
     setup = Setup(config, tmp_path, None, None, None, "cpu", False)  # type: ignore[arg-type]
-    ids = []
+    trackio = make_config(tracker="trackio")
+    same = Setup(trackio, tmp_path, None, None, None, "cpu", False)  # type: ignore[arg-type]
+    ids, names = [], []
     for at in (1.0, 2.0):
         (tmp_path / EVENTS_FILE).unlink(missing_ok=True)
         for when in (at, at + 5):  # the second attempt appends
@@ -152,7 +154,9 @@ def test_a_run_keeps_its_id_and_a_later_one_of_its_name_has_another(
             writer.write(Note(message="Loading.", at=when))
             writer.close()
             ids.append(tracking._arguments(setup, 0)["id"])
+            names.append(tracking._arguments(same, 0)["name"])
     assert ids[0] == ids[1]
     assert ids[2] == ids[3]
     assert ids[0] != ids[2]
+    assert names == [f"{config.name}-{i[:6]}" for i in ids]
     assert str(tmp_path) not in str(tracking._told(config.model_dump(mode="json")))

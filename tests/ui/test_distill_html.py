@@ -240,10 +240,16 @@ def test_a_plan_is_one_table() -> None:
     )
     waiting = row.model_copy(update={"state": "waiting", "metrics": {}, "is_best": False})
     plan = Plan(name="g", kind=PlanKind.GRID, specs=[{}, {}], grid={"learning_rate": [1e-4, 1.0]})
-    measure = measure_of("logit", ["learning_rate"])
-    view = PlanView(plan=plan, state=JobState.RUNNING, rows=[row, waiting], measure=measure)
+    measure = measure_of("logit", ["learning_rate"], "KL to the teacher")
+    view = PlanView(
+        plan=plan,
+        state=JobState.RUNNING,
+        rows=[row, waiting],
+        measure=measure,
+        kl_label="ULD to the teacher",
+    )
     html = plan_html(view)
-    for text in ("Learning rate", "0.0001", "0.500", "best", "1 of 2 runs", "KL to the teacher"):
+    for text in ("Learning rate", "0.0001", "0.500", "best", "1 of 2 runs", "ULD to the teacher"):
         assert text in html, text
     assert "<img" not in html
     assert html.count("best") == 1

@@ -6,6 +6,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,16 @@ class Plan:
         )
         return weights + (self.folder / "tokenizer.json").stat().st_size
 
+    def share_at_16_bits(self, kind: GgufType) -> float:
+        """Part of the weights that stay at 16 bits because their rows are no whole blocks."""
+        if kind in ("f16", "bf16"):
+            return 0.0
+        sizes = [(prod(one.weight.shape), one) for one in self.tensors]
+        whole = sum(
+            size for size, one in sizes if format_of(kind, one.name, one.weight.shape).name == "F16"
+        )
+        return whole / sum(size for size, _ in sizes)
+
     def sizes(self) -> dict[GgufType, int]:
         """`size_bytes` of every number format."""
         return {kind: self.size_bytes(kind) for kind in NUMBER_FORMATS}
@@ -111,12 +122,15 @@ def read_plan(folder: Path) -> Plan:
 def _refuse_odd(config: dict[str, Any]) -> None:
     """Settings that llama.cpp's graph of these architectures does not know."""
     layers = set(config.get("layer_types") or ())
+    width = int(config.get("head_dim") or 0) * int(config["num_attention_heads"])
     odd = {
         "packed weights": bool(config.get("quantization_config")),
         "another activation than SiLU": config.get("hidden_act", "silu") != "silu",
         "attention in a sliding window": bool(layers - {"full_attention"}),
         "biases in its attention": config["model_type"] == "qwen3"
         and bool(config.get("attention_bias")),
+        "heads that together are not as wide as its hidden states": config["model_type"] == "qwen2"
+        and width not in (0, config["hidden_size"]),
     }
     if found := [name for name, is_so in odd.items() if is_so]:
         raise InvalidInput(

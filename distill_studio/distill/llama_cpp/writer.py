@@ -47,6 +47,7 @@ def write_gguf(
     Raises:
         InvalidInput: Its tokenizer cannot be said in GGUF, or a weight is not a number, or too
             large for 16 bits.
+        OSError: The disk is full, or the model's files are gone.
     """
     from gguf import GGUFWriter
 
@@ -66,7 +67,7 @@ def write_gguf(
         writer.write_padding(file, file.tell())
         if plan.rope.kind == "llama3":
             factors = llama3_factors(plan.rope, plan.head_dim)
-            factors.tofile(file)
+            file.write(factors.tobytes())
             writer.write_padding(file, factors.nbytes)
         done = 0
         for tensor in plan.tensors:
@@ -78,8 +79,10 @@ def write_gguf(
         writer.close()
         unfinished.replace(target)
     finally:
-        writer.close()
-        unfinished.unlink(missing_ok=True)
+        try:
+            writer.close()  # writes what it still holds, where the disk has room
+        finally:
+            unfinished.unlink(missing_ok=True)
 
 
 def _write(
@@ -102,7 +105,7 @@ def _write(
         raise InvalidInput(
             f"The student's weight {tensor.weight.name} is too large for f16.", "Take bf16 or q8_0."
         )
-    made.tofile(file)
+    file.write(made.tobytes())  # says so when the disk is full, as `tofile` does not
     return int(made.nbytes)
 
 

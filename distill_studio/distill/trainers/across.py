@@ -34,7 +34,13 @@ class AcrossRows:
 
     def __init__(self, setup: Setup, config: LogitRun) -> None:
         self._setup, self._config = setup, config
-        self._align = TolerantReader(make_aligner(config, setup.chat))
+        self._align = TolerantReader(
+            make_aligner(config, setup.chat),
+            lambda refused: setup.say(
+                "Rows that the teacher's template refuses teach by their answers alone; the first:"
+                f" {refused.error.user_message}"
+            ),
+        )
 
     def __call__(self, row: Row) -> dict[str, Any] | None:
         """Fields of a row; None where nothing is learned."""

@@ -121,8 +121,9 @@ def _arguments(setup: Setup, resumed_from: int) -> dict[str, Any]:
     if config.tracker == "trackio":
         return {
             "run_name": os.environ.get("TRACKIO_PROJECT", PROJECT),
-            "name": config.name,
-            "resume": "allow" if resumed_from else "never",
+            # Its own mark: Trackio would go on in the curves of an earlier run of the same name.
+            "name": f"{config.name}-{_run_id(setup)[:6]}",
+            "resume": "allow",
             "embed": False,
             "auto_log_cpu": False,
             "auto_log_gpu": False,

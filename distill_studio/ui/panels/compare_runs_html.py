@@ -12,7 +12,7 @@ DRAWN = [
     ("Training loss", "train"),
     ("Held-out loss", "held"),
     ("Cross-entropy", "ce"),
-    ("KL to the teacher", "kl"),
+    ("Distance to the teacher", "kl"),
 ]
 # Value -> training and held-out points, and the figure that decides whether they can be compared.
 _SERIES: dict[str, tuple[Callable[[Curve], tuple[list[Point], list[Point]]], str]] = {

@@ -28,7 +28,7 @@ _ROW_STATES = {
 _FIGURES = (
     ("loss_after", "Held-out loss"),
     ("ce_after", "Cross-entropy"),
-    ("kl_after", "KL to the teacher"),
+    ("kl_after", ""),  # as the plan calls it
     ("margin_after", "Margin"),
     ("logp_margin_after", "Log-prob. margin"),
 )
@@ -79,14 +79,15 @@ def plan_html(view: PlanView) -> str:
             else "No held-out figure can be compared across these settings."
         )
     first = view.measure.metric if view.measure else ""
-    return head + error + about + _table(view.rows, first)
+    return head + error + about + _table(view.rows, first, view.kl_label)
 
 
-def _table(rows: Sequence[PlanRow], first: str) -> str:
+def _table(rows: Sequence[PlanRow], first: str, kl_label: str) -> str:
     """Rows with the figure they are compared by before the others."""
     settings = list(rows[0].settings)
     known = sorted(_FIGURES, key=lambda figure: figure[0] != first)
-    figures = [(k, label) for k, label in known if any(k in row.metrics for row in rows)]
+    named = [(key, label or kl_label[:1].upper() + kl_label[1:]) for key, label in known]
+    figures = [(k, label) for k, label in named if any(k in row.metrics for row in rows)]
     columns = ["Run", "State", *(_words(s) for s in settings)]
     columns += [*(label for _, label in figures), "Updates"]
     head = "".join(f'<th scope="col">{esc(column)}</th>' for column in columns)

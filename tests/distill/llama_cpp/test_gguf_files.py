@@ -5,6 +5,7 @@ Greedy answers of real llama.cpp were compared by hand, see docs/distillation.md
 
 import json
 import shutil
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -275,6 +276,26 @@ def test_settings_that_llama_cpp_does_not_know_are_refused(
     (tmp_path / "model.safetensors").symlink_to(tiny / "model.safetensors")
     with pytest.raises(InvalidInput, match=said):
         read_plan(tmp_path)
+
+
+def test_heads_of_another_width_than_the_hidden_states_are_no_qwen2(tmp_path: Path) -> None:
+    """Its graph in llama.cpp takes them to be as wide, whatever the file says."""
+    folder, _ = student(tmp_path, "Qwen2Config", "qwen2", head_dim=32)
+    with pytest.raises(InvalidInput, match=r"not as wide as its hidden states.*convert_hf_to_gguf"):
+        read_plan(folder)
+
+
+def test_rows_that_are_no_whole_blocks_stay_at_16_bits_and_are_counted(tmp_path: Path) -> None:
+    fields = {"hidden_size": 72, "head_dim": 16}
+    plan = read_plan(student(tmp_path, "LlamaConfig", **fields)[0])
+    shares = {kind: plan.share_at_16_bits(kind) for kind in NUMBER_FORMATS}
+    assert shares["f16"] == shares["bf16"] == 0.0
+    kept = {one.name: prod(one.weight.shape) for one in plan.tensors}
+    blocks = sum(
+        n for name, n in kept.items() if name.endswith(("attn_output.weight", "down.weight"))
+    )
+    norms = sum(n for name, n in kept.items() if name.endswith("norm.weight"))
+    assert shares["q4_0"] == pytest.approx(1 - (blocks + norms) / sum(kept.values()))
 
 
 def test_another_rule_of_words_is_refused(tiny: Path, tmp_path: Path) -> None:
