@@ -16,10 +16,10 @@ PIP_EXTRA ?=
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check $(PIP_EXTRA)
 CHROMIUM ?= /usr/bin/chromium
-# Tests mostly wait (for browsers, servers, child processes), so they run side by side: a file's
+# Tests often wait (for browsers, servers, child processes), so three run side by side on two cores: a file's
 # tests stay together, and the longest files begin first (tests/conftest.py). One thread each for
 # the maths, or they would fight over the cores.
-WORKERS ?= 2
+WORKERS ?= 3
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := run

@@ -153,7 +153,7 @@ def test_no_drawer_for_odds_and_ends():
     ("module", "unwanted"),
     [
         ("distill_studio.ui.build", HEAVY),
-        ("distill_studio.services.studio", (*HEAVY, "gradio", "openai")),
+        ("distill_studio.services.studio", (*HEAVY, "gradio", "openai", "scipy.stats", "sklearn")),
         ("distill_studio.cli.app", (*HEAVY, "gradio", "openai", "duckdb", "fastapi", "rich.table")),
     ],
 )

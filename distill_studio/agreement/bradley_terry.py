@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 from pydantic import Field
-from scipy.sparse.csgraph import connected_components
 
 from distill_studio.core.estimate import Floats, cluster_sums, percentiles, resampled
 from distill_studio.core.records.base import Record
@@ -177,8 +177,10 @@ def _strength(
 
 def _unrated(totals: Floats, anchor: int) -> list[str]:
     """Per model why it has no finite estimate from the anchor; '' where it has one (Ford 1957)."""
-    _, linked = connected_components(totals > 0, directed=True, connection="strong")
-    _, met = connected_components(totals > 0, directed=False)
+    _, linked = scipy.sparse.csgraph.connected_components(
+        totals > 0, directed=True, connection="strong"
+    )
+    _, met = scipy.sparse.csgraph.connected_components(totals > 0, directed=False)
     beats = _reach(totals > 0)
     reasons = []
     for k in range(len(totals)):

@@ -10,8 +10,8 @@ with clustered (sandwich) errors: Liang and Zeger 1986, doi 10.1093/biomet/73.1.
 from collections.abc import Sequence
 
 import numpy as np
+import scipy
 from pydantic import Field
-from scipy.stats import t as student_t
 
 from distill_studio.agreement.bradley_terry import Meeting
 from distill_studio.core.estimate import (
@@ -114,7 +114,7 @@ def _ends(
         return None
     bread = np.linalg.inv((design * (chance * (1 - chance))[:, None]).T @ design + _RIDGES)
     spread = bread @ (scores.T @ scores) @ bread * groups / (groups - 1)
-    t = float(student_t.ppf((1 + CONFIDENCE) / 2, groups - 1))
+    t = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, groups - 1))
     reach = t * float(np.sqrt(spread[0, 0]))
     low, high = _sigmoid(np.array([beta[0] - reach, beta[0] + reach]))
     return float(low), float(high)

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+import scipy
 from pydantic import Field
-from scipy.stats import binomtest
 
 from distill_studio.core.estimate import Estimate, share
 from distill_studio.core.records.base import Record
@@ -59,7 +59,7 @@ def order_lean(readings: Iterable[BothOrders]) -> OrderLean:
     second = sum(one.lean < 0 for one in known)
     ahead, behind = (sum(sign * n > 0 for n in by_prompt.values()) for sign in (1, -1))
     tried = ahead + behind
-    p_value = float(binomtest(ahead, tried).pvalue) if tried else None
+    p_value = float(scipy.stats.binomtest(ahead, tried).pvalue) if tried else None
     is_biased = p_value is not None and p_value < ALPHA
     side: Literal["", "first", "second"] = ""
     if is_biased:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 from pydantic import Field
-from scipy.stats import binomtest
 
 from distill_studio.core.records.base import Record
 
@@ -92,7 +92,7 @@ def wilson(count: int, total: int) -> tuple[float, float]:
     """Wilson's 95% interval of a share; (0, 1) of nothing."""
     if not total:
         return 0.0, 1.0
-    found = binomtest(count, total).proportion_ci(CONFIDENCE, method="wilson")
+    found = scipy.stats.binomtest(count, total).proportion_ci(CONFIDENCE, method="wilson")
     return float(found.low), float(found.high)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import spearmanr
+import scipy
 
 from distill_studio.curate.dedup.similarity import aligned_similarity
 from distill_studio.curate.dedup.vectors import FloatArray, WindowedVectors
@@ -41,7 +41,7 @@ def spearman(full: FloatArray, fast: FloatArray) -> float | None:
     """Rank correlation of the pairs' similarities; None where one model finds all alike."""
     if len(full) < 2 or np.ptp(full) == 0 or np.ptp(fast) == 0:
         return None
-    return float(spearmanr(full, fast).statistic)
+    return float(scipy.stats.spearmanr(full, fast).statistic)
 
 
 def matches(full: FloatArray, fast: FloatArray, threshold: float) -> list[ThresholdMatch]:

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import scipy
+
 from distill_studio.curate.reports import TopicCount
 
 _TIMES = 2.0
@@ -62,6 +64,6 @@ def warning(removed: int, total: int, others_removed: int, others: int) -> str:
 
 def at_least(count: int, total: int) -> float:
     """Lower end of Wilson's 99% interval of a share."""
-    from scipy.stats import binomtest  # noqa: PLC0415
-
-    return float(binomtest(count, total).proportion_ci(_CONFIDENCE, method="wilson").low)
+    return float(
+        scipy.stats.binomtest(count, total).proportion_ci(_CONFIDENCE, method="wilson").low
+    )

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
+import scipy
 from pydantic import Field
-from scipy.stats import t as student_t
 
 from distill_studio.core.estimate import (
     CONFIDENCE,
@@ -67,7 +67,7 @@ def difference(clusters: Sequence[str], first: Floats, second: Floats) -> Differ
     mean = _with_interval(value, se, groups, len(first))
     if not se or value is None:
         return Difference(mean=mean, se=se)
-    p_value = float(2 * student_t.sf(abs(value) / se, groups - 1))
+    p_value = float(2 * scipy.stats.t.sf(abs(value) / se, groups - 1))
     return Difference(mean=mean, se=se, p_value=p_value, detectable=se * _reach())
 
 
@@ -139,7 +139,7 @@ def _with_interval(value: float | None, se: float | None, groups: int, n: int) -
         return Estimate(why=_NO_ITEMS)
     if not se:
         return Estimate(value=value, n=n, why=_FEW if se is None else _NO_SPREAD)
-    reach = float(student_t.ppf((1 + CONFIDENCE) / 2, groups - 1)) * se
+    reach = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, groups - 1)) * se
     return Estimate(value=value, low=value - reach, high=value + reach, n=n)
 
 
@@ -171,7 +171,7 @@ def _ratio(
     if float(np.abs(sums @ [1.0, -value]).max()) < _LEAST_ROOM:
         return Estimate(value=value, n=n, why="Too few items to say how sure this is.")
     spread = sums.T @ sums * groups / (groups - 1) / n**2
-    t2 = float(student_t.ppf((1 + CONFIDENCE) / 2, groups - 1)) ** 2
+    t2 = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, groups - 1)) ** 2
     a = down**2 - t2 * float(spread[1, 1])
     if a <= 0:
         return Estimate(value=value, n=n, why=little)

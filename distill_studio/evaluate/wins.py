@@ -9,8 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import scipy
 from pydantic import Field
-from scipy.stats import t as student_t
 
 from distill_studio.core.estimate import CONFIDENCE, cluster_sums, same_everywhere
 from distill_studio.core.records.base import Record
@@ -93,7 +93,7 @@ def clustered_interval(scores: Iterable[tuple[str, float]]) -> tuple[float, floa
     variance = float((sums**2).sum()) * groups / (groups - 1) / len(values) ** 2
     if variance < _NO_SPREAD:
         return same_everywhere(rate, groups)
-    t = float(student_t.ppf((1 + CONFIDENCE) / 2, groups - 1))
+    t = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, groups - 1))
     each = t**2 * variance / (rate * (1 - rate))  # t^2 over the number of independent scores
     middle = (rate + each / 2) / (1 + each)
     reach = math.sqrt(t**2 * variance + each**2 / 4) / (1 + each)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import beta
+import scipy
 
 from distill_studio.curate.dedup.vectors import FloatArray, IntArray
 
@@ -49,8 +49,8 @@ def effective(units: IntArray) -> float:
 def interval(share: float, count: float) -> tuple[float, float]:
     """Clopper and Pearson's 95% interval of a share among `count` trials, not always whole."""
     hits = share * count
-    low = float(beta.ppf(_TAIL, hits, count - hits + 1)) if hits > 0 else 0.0
-    high = float(beta.ppf(1 - _TAIL, hits + 1, count - hits)) if hits < count else 1.0
+    low = float(scipy.stats.beta.ppf(_TAIL, hits, count - hits + 1)) if hits > 0 else 0.0
+    high = float(scipy.stats.beta.ppf(1 - _TAIL, hits + 1, count - hits)) if hits < count else 1.0
     return low, high
 
 

@@ -17,8 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
+import scipy
 
 from distill_studio.curate.dedup import groups
 from distill_studio.curate.dedup.groups import Contender, Edges, Verdict
@@ -167,8 +166,8 @@ class _Graph:
         ]
         one, other = np.concatenate(left), np.concatenate(right)
         size = keys + self.keys
-        links = coo_matrix((np.ones(len(one), bool), (one, other)), shape=(size, size))
-        _, part = connected_components(links, directed=False)
+        links = scipy.sparse.coo_matrix((np.ones(len(one), bool), (one, other)), shape=(size, size))
+        _, part = scipy.sparse.csgraph.connected_components(links, directed=False)
         return np.isin(part[:n], np.unique(part[chosen]))
 
 

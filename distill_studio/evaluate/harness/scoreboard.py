@@ -7,8 +7,8 @@ a test of the difference, and needs no scores by question (suites have those, an
 from collections.abc import Sequence
 from typing import Literal
 
+import scipy
 from pydantic import Field
-from scipy.stats import t as student_t
 
 from distill_studio.core.estimate import CONFIDENCE, Estimate
 from distill_studio.core.records.base import Record
@@ -106,7 +106,7 @@ def interval(score: BenchmarkScore) -> Estimate:
         if score.stderr == 0:
             why = "All questions scored the same: nothing says how far chance could go."
         return Estimate(value=value, n=n, why=why)
-    half = float(student_t.ppf((1 + CONFIDENCE) / 2, n - 1)) * score.stderr
+    half = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * score.stderr
     return Estimate(value=value, low=value - half, high=value + half, n=n)
 
 
