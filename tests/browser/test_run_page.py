@@ -74,7 +74,7 @@ def test_answers_notes_settings_again_and_a_comparison(page: Page, space: str) -
     page.get_by_role("button", name="Advanced: empty fields").click()
     rate = page.locator("#distill-learning-rate").locator("input, textarea").first
     expect(rate).to_have_value("0.0003")
-    page.get_by_role("button", name="Schedule and checkpoints").click()
+    page.get_by_role("button", name="Schedule, adapter and checkpoints").click()
     expect(page.get_by_label("in a line")).to_be_checked()
     assert page.evaluate("window.pwned") is None
 

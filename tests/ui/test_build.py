@@ -32,3 +32,14 @@ def test_endpoints_share_their_components(page: gr.Blocks) -> None:
         [one["parameter_name"] for one in endpoint["parameters"]] == ["workspace", "arguments"]
         for endpoint in described.values()
     )
+
+
+def test_a_choice_made_while_the_one_before_is_worked_at_counts(page: gr.Blocks) -> None:
+    """By default Gradio drops it, and the page goes on showing what was chosen first."""
+    dropping = [
+        f"{page.blocks[part].elem_id} {event}"
+        for made in page.fns.values()
+        for part, event in made.targets
+        if event in ("input", "change") and made.trigger_mode == "once"
+    ]
+    assert dropping == []

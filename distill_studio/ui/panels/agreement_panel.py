@@ -11,7 +11,7 @@ from distill_studio.core.actor import Actor, Role
 from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET
+from distill_studio.ui.events import LATEST
 from distill_studio.ui.html import note
 from distill_studio.ui.panels import agreement_html as draw
 from distill_studio.ui.panels.ranking_html import ranking_html
@@ -75,7 +75,7 @@ def build_agreement_panel(ui: Ui, tab: Literal["review", "prefer"]) -> None:
         return (*shown, *_ranking(opened, actor, *values[1:])) if tab == "prefer" else shown
 
     for event in (box.expand, again.click, *changed):
-        event(on_show, inputs, outputs, **QUIET)
+        event(on_show, inputs, outputs, **LATEST)
 
 
 def _section(elem_id: str, title: str) -> gr.HTML:

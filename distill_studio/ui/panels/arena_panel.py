@@ -14,7 +14,7 @@ from distill_studio.services.teacher_costs import Estimate
 from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET, SAYING
+from distill_studio.ui.events import LATEST, QUIET, SAYING
 from distill_studio.ui.html import note
 from distill_studio.ui.panels import arena_html as draw
 from distill_studio.ui.panels.agreement_html import download_links
@@ -131,12 +131,12 @@ class ArenaPanel:
         self.box.expand(*fill, **QUIET)
         self.box.collapse(lambda: False, None, self.is_open, **QUIET)
         self.again.click(*look, **QUIET)
-        self.sources.input(*look, **QUIET)
-        self.anchor.input(*look, **QUIET)
-        self.sighted.input(*look, **QUIET)
+        self.sources.input(*look, **LATEST)
+        self.anchor.input(*look, **LATEST)
+        self.sighted.input(*look, **LATEST)
         ended = guarded(self._on_end), [workspace, self.is_open, *where[1:]], self.view
         self.jobs.state.change(*ended, **QUIET)
-        self.judge.input(guarded(self._on_judge), [workspace, self.judge], self.warning, **QUIET)
+        self.judge.input(guarded(self._on_judge), [workspace, self.judge], self.warning, **LATEST)
         show_cost(self._ui, [self.judge, self.most], self._cost, self.cost)
         self.ask.click(
             guarded(self._on_ask), [workspace, self.judge, self.most], self.jobs.outputs, **SAYING

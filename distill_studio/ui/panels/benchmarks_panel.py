@@ -10,7 +10,7 @@ from distill_studio.services.benchmarks import KINDS, MOST_MODELS, MOST_TASKS
 from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET, SAYING
+from distill_studio.ui.events import LATEST, QUIET, SAYING
 from distill_studio.ui.html import esc, note
 from distill_studio.ui.panels import benchmarks_html as draw
 from distill_studio.ui.panels.jobs import build_jobs_panel
@@ -172,7 +172,7 @@ class BenchmarksPanel:
         asked = [workspace, self.tasks, self.models, *settings]
         self.run.click(guarded(self._on_run), asked, self.jobs.outputs, **SAYING)
         self.jobs.state.change(guarded(self._on_ended), workspace, self.view, **QUIET)
-        self.way.input(*look, **QUIET)
+        self.way.input(*look, **LATEST)
         self.look.click(*look, **QUIET)
         self.add.click(
             guarded(self._on_add),

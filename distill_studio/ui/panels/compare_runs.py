@@ -7,7 +7,7 @@ import gradio as gr
 from distill_studio.distill.run_comparison import LEAST, MOST
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET, SAYING
+from distill_studio.ui.events import LATEST, QUIET, SAYING
 from distill_studio.ui.html import note
 from distill_studio.ui.panels.compare_runs_html import DRAWN, comparison_html
 from distill_studio.ui.panels.distill_html import ACTIVE
@@ -60,6 +60,6 @@ def build_compare_panel(ui: Ui, opened_run: gr.State) -> None:
 
     asked = [ui.workspace, picked, drawn]
     filling = [box.expand, ui.workspace.change, opened_run.change]
-    gr.on(filling, guarded(fill), [ui.workspace, picked], [picked, body], **QUIET)
-    gr.on([picked.input, drawn.input], guarded(show), asked, [body, timer], **SAYING)
+    gr.on(filling, guarded(fill), [ui.workspace, picked], [picked, body], **LATEST)
+    gr.on([picked.input, drawn.input], guarded(show), asked, [body, timer], **LATEST | SAYING)
     timer.tick(guarded(show), asked, [body, timer], **QUIET)

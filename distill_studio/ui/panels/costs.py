@@ -9,7 +9,7 @@ from distill_studio.core.errors import StudioError
 from distill_studio.services.teacher_costs import Estimate
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET
+from distill_studio.ui.events import LATEST
 from distill_studio.ui.panels.generation_html import estimates_html
 
 
@@ -37,6 +37,5 @@ def show_cost(
         guarded(on_change),
         [ui.workspace, *widgets],
         shown,
-        trigger_mode="always_last",
-        **QUIET,
+        **LATEST,
     )

@@ -11,7 +11,7 @@ from distill_studio.services.feedback import JOB_KIND, MOST_EACH, FeedbackView
 from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET, SAYING
+from distill_studio.ui.events import LATEST, QUIET, SAYING
 from distill_studio.ui.html import note
 from distill_studio.ui.panels import feedback_html as draw
 from distill_studio.ui.panels.jobs import build_jobs_panel
@@ -121,8 +121,8 @@ class FeedbackPanel:
         look = guarded(self._on_look)
         suites.trial.change(look, where, self.view, **QUIET)
         suites.jobs.state.change(look, where, self.view, **QUIET)
-        self.student.input(look, where, self.view, **QUIET)
-        self.group.input(look, where, self.view, **QUIET)
+        self.student.input(look, where, self.view, **LATEST)
+        self.group.input(look, where, self.view, **LATEST)
         self.prefer.click(guarded(self._on_prefer), where, self.view, **SAYING)
         self.write.click(guarded(self._on_write), [*where, self.each], self.jobs.outputs, **SAYING)
         self.undo.click(guarded(self._on_undo), where, self.view, **SAYING)

@@ -11,7 +11,7 @@ from distill_studio.generate.recipes import RECIPES
 from distill_studio.ui.bench import scripts
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded, in_view
-from distill_studio.ui.events import QUIET, SAYING
+from distill_studio.ui.events import LATEST, QUIET, SAYING
 from distill_studio.ui.html import chip, duration, esc, number, table
 from distill_studio.ui.panels.generation_html import asked_html, asked_link
 from distill_studio.ui.panels.jobs import job_html
@@ -121,7 +121,7 @@ def build_live_panel(ui: Ui) -> LivePanel:
     where = [ui.workspace, chosen]
     asked.expand(on_asked, ui.workspace, ledger, **QUIET)
     timer.tick(guarded(poll), where, outputs, **QUIET)
-    chosen.input(guarded(poll), where, outputs, **QUIET)
+    chosen.input(guarded(poll), where, outputs, **LATEST)
     stop.click(on_stop, where, outputs, **SAYING)
     resume.click(on_resume, where, outputs, **SAYING)
     give.click(on_give, [*where, teacher, key], [key, *outputs], **SAYING)

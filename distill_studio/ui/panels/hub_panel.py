@@ -13,7 +13,7 @@ from distill_studio.services.hub_upload import What
 from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET, SAYING
+from distill_studio.ui.events import LATEST, QUIET, SAYING
 from distill_studio.ui.html import note
 from distill_studio.ui.panels.hub_html import account_html, check_html, pushed_html
 from distill_studio.ui.panels.jobs import JobsPanel, build_jobs_panel
@@ -67,10 +67,10 @@ def build_hub_panel(ui: Ui, what: What, chosen: gr.State, prefix: str) -> gr.Acc
     ]
     box.expand(guarded(view.open), here, opened, **_SLOW)
     for control in (parts.private, parts.form, parts.licence):
-        control.input(guarded(view.check), [*here, *parts.asked], parts.checked, **SAYING)
+        control.input(guarded(view.check), [*here, *parts.asked], parts.checked, **LATEST | SAYING)
     for text in (parts.repo, parts.tag):
         text.blur(guarded(view.check), [*here, *parts.asked], parts.checked, **SAYING)
-    parts.anyway.input(lambda yes: gr.Button(interactive=yes), parts.anyway, parts.push, **QUIET)
+    parts.anyway.input(lambda yes: gr.Button(interactive=yes), parts.anyway, parts.push, **LATEST)
     parts.give.click(
         guarded(view.give), [*here, parts.token, parts.repo],
         [parts.account, parts.token, parts.repo, *jobs.outputs], **SAYING,

@@ -11,7 +11,7 @@ from distill_studio.core.records.labelling import Assignment, LabellingSettings
 from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET, SAYING
+from distill_studio.ui.events import LATEST, SAYING
 from distill_studio.ui.html import note, number
 from distill_studio.ui.safe_markdown import render
 
@@ -156,7 +156,7 @@ def _wire_guidelines(ui: Ui, panel: LabellingPanel, publish: gr.Button) -> None:
         gr.Info(f"Version {made.version} is beside the task from the next look on.", duration=5)
         return _preview(made.text)
 
-    panel.text.change(_preview, panel.text, panel.preview, trigger_mode="always_last", **QUIET)
+    panel.text.change(_preview, panel.text, panel.preview, **LATEST)
     publish.click(on_publish, [ui.workspace, panel.text], panel.preview, **SAYING)
 
 

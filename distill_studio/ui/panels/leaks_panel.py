@@ -13,7 +13,7 @@ from distill_studio.services.leaks import JOB_KINDS
 from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET, SAYING
+from distill_studio.ui.events import LATEST, QUIET, SAYING
 from distill_studio.ui.html import note
 from distill_studio.ui.panels import leaks_html as draw
 from distill_studio.ui.panels.jobs import build_jobs_panel
@@ -151,4 +151,4 @@ class LeaksPanel:
 
         self.check.click(on_check, ui.workspace, self.jobs.outputs, **SAYING)
         self.find.click(on_find, ui.workspace, self.jobs.outputs, **SAYING)
-        gr.on([self.pack.input, self._queue.which.input], on_show, where, self.outputs, **QUIET)
+        gr.on([self.pack.input, self._queue.which.input], on_show, where, self.outputs, **LATEST)

@@ -13,7 +13,7 @@ from distill_studio.services.curation_jobs import JOB_KINDS
 from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded, in_view
-from distill_studio.ui.events import QUIET, SAYING
+from distill_studio.ui.events import LATEST, QUIET, SAYING
 from distill_studio.ui.html import note
 from distill_studio.ui.panels import curate_html as draw
 from distill_studio.ui.panels.jobs import build_jobs_panel
@@ -306,8 +306,7 @@ class NearPanel:
         where = [*asked, self.at, self.lists, self.which]
         self.find.click(on_find, asked, self.jobs.outputs, **SAYING)
         self.measure.click(on_measure, asked, self.jobs.outputs, **SAYING)
-        live: dict[str, Any] = {**QUIET, "trigger_mode": "always_last"}
-        self.jobs.state.change(on_job, [ui.workspace, *settings], list(shown), **live)
+        self.jobs.state.change(on_job, [ui.workspace, *settings], list(shown), **LATEST)
         for button, by in ((self.back, -1), (self.forth, 1)):
             button.click(_stepper(ui, by), where, self.pair_view, **QUIET)
         for verdict, button in self.verdicts.items():

@@ -10,7 +10,7 @@ from distill_studio.distill.planning import parse_grid
 from distill_studio.distill.spec import TrainSpec
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET, SAYING
+from distill_studio.ui.events import LATEST, QUIET, SAYING
 from distill_studio.ui.html import note
 from distill_studio.ui.panels import distill_form
 from distill_studio.ui.panels.distill_form import DistillForm
@@ -93,7 +93,7 @@ def build_plans_panel(ui: Ui, form: DistillForm) -> PlansPanel:
     run.click(guarded(view.run_stages), [ui.workspace, name, stages], [name, *outputs], **SAYING)
     sweep.click(guarded(view.run_grid), [*filled, *values], [name, *outputs], **SAYING)
     timer.tick(guarded(view.page), asked, outputs, **QUIET)
-    chosen.input(guarded(view.page), asked, outputs, **QUIET)
+    chosen.input(guarded(view.page), asked, outputs, **LATEST)
     stop.click(guarded(view.stop), asked, outputs, **SAYING)
     resume.click(guarded(view.resume), asked, outputs, **SAYING)
     delete.click(guarded(view.delete), asked, outputs, **SAYING)

@@ -14,7 +14,7 @@ from distill_studio.generate.recipes import RECIPES
 from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET, SAYING
+from distill_studio.ui.events import LATEST, QUIET, SAYING
 from distill_studio.ui.html import chip, esc
 from distill_studio.ui.panels.form_memory import FormMemory, pooled
 
@@ -83,7 +83,7 @@ class RecipeForm:
         inputs = [ui.workspace, self.recipe, memory.kept]
         outputs = [self.about, self.judge, *self.options, memory.pool_of, *self.editor.outputs]
         events = [self.recipe.change, memory.shown_for.change]
-        gr.on(events, on_recipe, inputs, outputs, trigger_mode="always_last", **QUIET)
+        gr.on(events, on_recipe, inputs, outputs, **LATEST)
 
     def after_edit(
         self, handler: Callable[..., Any], inputs: list[Any], outputs: list[Any]
@@ -181,7 +181,7 @@ def _build_editor(ui: Ui, recipe: gr.Radio) -> _Editor:
 
     outputs = [whole, choice, text, version, reset]
     where = [ui.workspace, recipe, choice]
-    choice.input(on_choice, where, outputs, **QUIET)
+    choice.input(on_choice, where, outputs, **LATEST)
     saved = save.click(on_save, [*where, text], outputs, **SAYING)
     taken_back = reset.click(on_reset, where, outputs, **SAYING)
     return _Editor(whole, choice, text, version, reset, [saved, taken_back])

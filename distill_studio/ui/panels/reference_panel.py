@@ -10,7 +10,7 @@ from distill_studio.services.references import JOB_KINDS
 from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET, SAYING
+from distill_studio.ui.events import LATEST, QUIET, SAYING
 from distill_studio.ui.html import note
 from distill_studio.ui.panels import reference_html as draw
 from distill_studio.ui.panels.jobs import build_jobs_panel
@@ -204,7 +204,7 @@ class ReferencePanel:
 
         self.compare.click(on_compare, [ui.workspace, self.field], self.jobs.outputs, **SAYING)
         for event, by in ((self.back.click, -1), (self.forth.click, 1), (self.name.input, 0)):
-            event(stepping(by), where, self.view, **QUIET)
+            event(stepping(by), where, self.view, **LATEST)
 
     def _view(self, opened: Workspace, actor: Actor, name: str | None, at: int) -> tuple[Any, ...]:
         """Place, heading, HTML and whether there are others."""

@@ -9,7 +9,7 @@ from distill_studio.core.errors import InvalidInput, StudioError
 from distill_studio.distill.spec import TrainSpec
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET, SAYING
+from distill_studio.ui.events import LATEST, QUIET, SAYING
 from distill_studio.ui.html import note
 from distill_studio.ui.panels.distill_form import DistillForm, spec_of
 from distill_studio.ui.panels.remote_html import flavor_choices, quote_html, said_again
@@ -60,7 +60,7 @@ class RemotePanel:
         for control in (self.flavor, self.limit, *self.form.watched):
             control.change(_unquoted, None, [self.quote, self.rent], **QUIET)
         for text in self.form.texts:  # the price was of other settings
-            text.input(_unquoted, None, [self.quote, self.rent], **QUIET)
+            text.input(_unquoted, None, [self.quote, self.rent], **LATEST)
         self.rent.click(guarded(view.rent), asked, [name, *runs.outputs], **SAYING)
         chosen = [*here, runs.chosen, self.flavor, self.limit]
         self.again.click(guarded(view.again), chosen, runs.outputs, js=_CONFIRM_AGAIN, **SAYING)

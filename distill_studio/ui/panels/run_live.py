@@ -15,7 +15,7 @@ from distill_studio.services.origins import has_own_base
 from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET, SAYING
+from distill_studio.ui.events import LATEST, QUIET, SAYING
 from distill_studio.ui.html import esc, note
 from distill_studio.ui.panels import distill_html
 from distill_studio.ui.panels import run_parts_html as parts
@@ -178,7 +178,7 @@ def build_runs_panel(ui: Ui) -> RunsPanel:
     polled = [*counted, step, known]
     timer.tick(guarded(view.live), polled, live, **QUIET)
     runs.older.click(guarded(view.older), polled, [runs.count, *live], **QUIET)
-    step.input(guarded(view.answers), [*asked, step], samples, **QUIET)
+    step.input(guarded(view.answers), [*asked, step], samples, **LATEST)
     runs.rows.select(on_pick, [ui.workspace, runs.count], outputs, **QUIET)
     stop.click(on_stop, counted, outputs, **SAYING)
     resume.click(on_resume, counted, outputs, js=_CONFIRM_PAID, **SAYING)

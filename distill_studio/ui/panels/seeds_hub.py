@@ -120,9 +120,18 @@ class SeedsHub:
         filled = [*mine, *outputs]
         gr.on([self.look.click, self.dataset.submit, self.revision.submit], on_look, what, filled,
               **_SLOW)  # fmt: skip
-        self.config.input(on_config, [*what, self.config], filled, **_SLOW)
+        self.config.input(
+            on_config, [*what, self.config], filled, trigger_mode="always_last", **_SLOW
+        )
         chosen = [*what, self.config, self.split]
-        gr.on([self.split.input, self.rows.submit], on_choice, chosen, filled, **_SLOW)
+        gr.on(
+            [self.split.input, self.rows.submit],
+            on_choice,
+            chosen,
+            filled,
+            trigger_mode="always_last",
+            **_SLOW,
+        )
         self.give.click(on_token, [ui.workspace, self.token], self.token, **SAYING)
 
 

@@ -16,7 +16,7 @@ from distill_studio.services.importing import ImportPreview, ImportReport
 from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET, SAYING
+from distill_studio.ui.events import LATEST, QUIET, SAYING
 from distill_studio.ui.panels import import_html
 from distill_studio.ui.panels.jobs import JobsPanel, build_jobs_panel
 from distill_studio.ui.panels.seeds_hub import SeedsHub
@@ -165,10 +165,11 @@ def build_seeds_import(ui: Ui) -> SeedsImport:
     hub.wire(lambda place, seen: (None, *fresh({"place": place}, seen)), [file, *all_of_it])
     file.clear(lambda: gr.Column(visible=False), None, panel, **QUIET)
     leave.click(on_leave, None, [file, panel], **QUIET)
+    asked = [ui.workspace, given, accepted, *settings]
     for control in watched:
-        control.input(on_change, [ui.workspace, given, accepted, *settings], shown, **SAYING)
+        control.input(on_change, asked, shown, **LATEST | SAYING)
     for box in (topic, teacher, judge, tokens, words):
-        box.blur(on_change, [ui.workspace, given, accepted, *settings], shown, **QUIET)
+        box.blur(on_change, asked, shown, **QUIET)
 
     def wire(refresh: Refresh, outputs: list[Any]) -> None:
         @guarded

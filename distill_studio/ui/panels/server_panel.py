@@ -12,7 +12,7 @@ from distill_studio.services.servers import ServerState, ServerStatus
 from distill_studio.teachers.vllm_server import Dtype, ServerOptions
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET, SAYING
+from distill_studio.ui.events import LATEST, QUIET, SAYING
 from distill_studio.ui.html import chip, esc, note
 
 _TICK_S = 2.0
@@ -159,7 +159,7 @@ def build_server_panel(ui: Ui) -> ServerPanel:
     accordion.expand(guarded(poll), where, outputs, **QUIET)
     accordion.collapse(lambda: gr.Timer(_TICK_S, active=False), None, timer, **QUIET)
     timer.tick(guarded(poll), where, outputs, **QUIET)
-    chosen.input(guarded(poll), where, outputs, **QUIET)
+    chosen.input(guarded(poll), where, outputs, **LATEST)
     start.click(on_start, [ui.workspace, *fields], outputs, **SAYING)
     stop.click(on_stop, where, outputs, concurrency_limit=8, api_visibility="private")
     forget.click(on_forget, where, outputs, **SAYING)

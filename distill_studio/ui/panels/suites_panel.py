@@ -12,7 +12,7 @@ from distill_studio.services.teacher_costs import Estimate
 from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET, SAYING
+from distill_studio.ui.events import LATEST, QUIET, SAYING
 from distill_studio.ui.html import note
 from distill_studio.ui.panels import suites_html as draw
 from distill_studio.ui.panels.costs import show_cost
@@ -203,12 +203,12 @@ class SuitesPanel:
         priced = [self.suite, self.models, self.judge, self.most, self.samples, self.longest]
         show_cost(self._ui, priced, self._cost, self.cost)
         newest = guarded(self._on_newest), [workspace, self.suite], self.view
-        self.suite.input(*newest, **QUIET)
+        self.suite.input(*newest, **LATEST)
         self.jobs.state.change(*newest, **QUIET)
-        self.trial.input(guarded(self._on_look), where, self.view, **QUIET)
+        self.trial.input(guarded(self._on_look), where, self.view, **LATEST)
         named = [workspace, self.suite, self.models, self.judge]
         for menu in (self.judge, self.models):
-            menu.input(guarded(self._on_models), named, [self.warning, self.beside], **QUIET)
+            menu.input(guarded(self._on_models), named, [self.warning, self.beside], **LATEST)
         self.beside.click(
             guarded(self._on_beside), named, [self.models, self.warning, self.beside], **SAYING
         )

@@ -13,7 +13,7 @@ from distill_studio.services.teacher_testing import TeacherTest
 from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET, SAYING
+from distill_studio.ui.events import LATEST, QUIET, SAYING
 from distill_studio.ui.html import chip, esc, note
 from distill_studio.ui.panels.teacher_limits import (
     LimitParts,
@@ -153,9 +153,9 @@ class TeacherForm:
     def _wire(self) -> list[Any]:
         p, where = self._parts, self._ui.workspace
         target = [p.url, p.key, p.key_env, p.licence, p.fetch, p.name]
-        p.preset.input(guarded(self.on_preset), [where, p.preset], target, **QUIET)
+        p.preset.input(guarded(self.on_preset), [where, p.preset], target, **LATEST)
         changed = [*p.fields, p.delete]
-        p.saved.input(guarded(self.on_saved), [where, p.saved], changed, **QUIET)
+        p.saved.input(guarded(self.on_saved), [where, p.saved], changed, **LATEST)
         asked = [where, p.url, p.key, p.key_env, p.model]
         p.fetch.click(guarded(self.on_fetch), asked, [p.model, p.result], **_SLOW)
         given = [where, p.key, *p.fields]

@@ -11,7 +11,7 @@ from distill_studio.services.curate import MEASURE_AT_ONCE
 from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET
+from distill_studio.ui.events import LATEST, QUIET
 from distill_studio.ui.html import empty_state, page_head
 from distill_studio.ui.panels import curate_html as draw
 from distill_studio.ui.panels.curate_filters import FilterForm, build_filter_form
@@ -105,12 +105,11 @@ def build(ui: Ui) -> TabView:
         return fill(opened, actor, values)
 
     inputs = [ui.workspace, *settings]
-    live: dict[str, Any] = {**QUIET, "trigger_mode": "always_last"}
     changed = [*form.widgets, *near.changing, accepted]
     changes = [widget.input for widget in changed]
     # the value that a slider ends on counts, also where its input came while the page was drawing
     changes += [widget.change for widget in changed if isinstance(widget, gr.Slider)]
-    gr.on(changes, guarded(refresh), inputs, shown, **live)
+    gr.on(changes, guarded(refresh), inputs, shown, **LATEST)
     slow: dict[str, Any] = {
         "api_visibility": "private", "show_progress": "minimal", "show_progress_on": report,
     }  # fmt: skip

@@ -10,7 +10,7 @@ from distill_studio.services.freeze import MOST_LISTED
 from distill_studio.services.workspace import Workspace
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET, SAYING
+from distill_studio.ui.events import LATEST, QUIET, SAYING
 from distill_studio.ui.html import empty_state, note, page_head
 from distill_studio.ui.panels import distill_form
 from distill_studio.ui.panels.distill_fields import PRESET_NUMBERS, preset_choices, preset_text
@@ -64,8 +64,7 @@ def build(ui: Ui) -> TabView:
         guarded(view.fit),
         [method, preset],
         [preset, *form.groups.values()],
-        trigger_mode="always_last",
-        **QUIET,
+        **LATEST,
     )
     memory.wire(ui.workspace)
     checked = [ui.workspace, *form.inputs]
@@ -84,11 +83,11 @@ def build(ui: Ui) -> TabView:
         guarded(view.method),
         [ui.workspace, method],
         [fields["snapshot"], preset, fields["divergence"]],
-        **QUIET,
+        **LATEST,
     )
     memory.keep_after(chosen, ui.workspace)
     followed = fields["teacher"].input(
-        distill_form.signal_for, [fields["teacher"], fields["signal"]], fields["signal"], **QUIET
+        distill_form.signal_for, [fields["teacher"], fields["signal"]], fields["signal"], **LATEST
     )
     memory.keep_after(followed, ui.workspace)
     start.click(guarded(view.start), checked, [fields["name"], taken, *runs.outputs], **_SLOW)

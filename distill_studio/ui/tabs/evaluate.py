@@ -10,7 +10,7 @@ import gradio as gr
 from distill_studio.services.evaluate import MOST
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET, SAYING
+from distill_studio.ui.events import LATEST, QUIET, SAYING
 from distill_studio.ui.html import note, page_head
 from distill_studio.ui.panels.arena_panel import ArenaPanel
 from distill_studio.ui.panels.benchmarks_panel import BenchmarksPanel
@@ -253,7 +253,7 @@ def _wire_asking(ui: Ui, w: Widgets, events: CompareEvents) -> None:
             )
     w.stop.click(guarded(events.on_stop), [ui.workspace, w.current], None, **SAYING)
     turn_outputs = [w.prompt, w.context, w.earlier, w.fresh]
-    w.example.input(guarded(events.on_example), w.example, turn_outputs, **QUIET)
+    w.example.input(guarded(events.on_example), w.example, turn_outputs, **LATEST)
     w.go_on.click(guarded(events.on_continue), [ui.workspace, w.current], turn_outputs, **SAYING)
     w.fresh.click(events.on_fresh, None, turn_outputs, **QUIET)
     set_inputs = [ui.workspace, w.models, w.blind, w.count, *w.sampling]
@@ -264,7 +264,7 @@ def _wire_asking(ui: Ui, w: Widgets, events: CompareEvents) -> None:
 def _wire_looking(ui: Ui, w: Widgets, events: CompareEvents) -> None:
     here = [ui.workspace, w.current, *w.marking]
     for control in (w.differ, w.against):
-        control.input(guarded(events.on_marking), here, w.pane_outputs, **QUIET)
+        control.input(guarded(events.on_marking), here, w.pane_outputs, **LATEST)
     for winner, button in w.votes.items():
         outputs = [*w.view_outputs, w.history, w.set_table]
         button.click(guarded(events.on_vote(winner)), here, outputs, **SAYING)

@@ -9,7 +9,7 @@ from distill_studio.services.freeze import MOST_LISTED
 from distill_studio.store.pairs import PairQuery
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET, SAYING
+from distill_studio.ui.events import LATEST, QUIET, SAYING
 from distill_studio.ui.html import note, page_head
 from distill_studio.ui.panels import freeze_html
 from distill_studio.ui.panels.export_html import file_link
@@ -165,8 +165,8 @@ def build(ui: Ui) -> TabView:
     create.click(on_create, [ui.workspace, name, *choices], [name, *opened_view], **_SLOW)
     listing.select(on_pick, ui.workspace, opened_view, **QUIET)
     paged = [ui.workspace, chosen, split, page_number]
-    split.input(on_page, paged, [page_number, rows], **QUIET)
-    page_number.input(on_page, paged, [page_number, rows], **QUIET)
+    split.input(on_page, paged, [page_number, rows], **LATEST)
+    page_number.input(on_page, paged, [page_number, rows], **LATEST)
     pack.click(on_pack, [ui.workspace, chosen], link, **_SLOW)
     train.click(lambda: gr.Tabs(selected="distill"), None, ui.tabs, **QUIET)
     delete.click(lambda: gr.Row(visible=True), None, confirm, **QUIET)

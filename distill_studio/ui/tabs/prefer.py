@@ -10,7 +10,7 @@ from distill_studio.services.workspace import Workspace
 from distill_studio.ui.bench import bench, bench_value, shared_value
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET
+from distill_studio.ui.events import LATEST
 from distill_studio.ui.html import page_head
 from distill_studio.ui.panels.agreement_panel import build_agreement_panel
 from distill_studio.ui.panels.form_memory import FormMemory
@@ -52,7 +52,7 @@ def build(ui: Ui) -> TabView:
 
     events = [order.input, shows.input, memory.filled.change]
     given = [ui.workspace, order, shows]
-    gr.on(events, on_choice, given, view, trigger_mode="always_last", **QUIET)
+    gr.on(events, on_choice, given, view, **LATEST)
 
     def show(
         _: gr.Request, workspace: str, now: str, shown: str, kept: object, shown_for: str

@@ -14,7 +14,7 @@ from distill_studio.store.pairs import PairQuery
 from distill_studio.ui.bench import bench, bench_value, shared_value
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded, in_view
-from distill_studio.ui.events import QUIET, SAYING
+from distill_studio.ui.events import LATEST, QUIET, SAYING
 from distill_studio.ui.html import esc, note, number, page_head, table
 from distill_studio.ui.panels.agreement_panel import build_agreement_panel
 
@@ -159,10 +159,10 @@ def _wire_filters(ui: Ui, filters: list[Any], view: gr.HTML, bulk: _Bulk) -> Non
         return (_value(opened, actor, _query(*values)), *_reset())
 
     for component in filters[:-1]:
-        component.input(on_filter, [ui.workspace, *filters], [view, *bulk.reset_outputs], **QUIET)
+        component.input(on_filter, [ui.workspace, *filters], [view, *bulk.reset_outputs], **LATEST)
     search, event = filters[-1], ([ui.workspace, *filters], [view, *bulk.reset_outputs])
     search.submit(on_filter, *event, **QUIET)
-    search.change(on_filter, *event, trigger_mode="always_last", **QUIET)  # as it is typed
+    search.change(on_filter, *event, **LATEST)  # as it is typed
 
 
 def _wire_bulk(ui: Ui, filters: list[Any], view: gr.HTML, bulk: _Bulk) -> None:

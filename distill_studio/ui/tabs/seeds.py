@@ -7,7 +7,7 @@ import gradio as gr
 from distill_studio.core.records import Seed
 from distill_studio.ui.context import TabView, Ui
 from distill_studio.ui.errors import guarded
-from distill_studio.ui.events import QUIET, SAYING
+from distill_studio.ui.events import LATEST, QUIET, SAYING
 from distill_studio.ui.html import chip, esc, note, page_head
 from distill_studio.ui.panels.import_html import (
     counted,
@@ -121,9 +121,9 @@ def build(ui: Ui) -> TabView:
     where = [ui.workspace, *filters]
     paged = [ui.workspace, before, *filters]
     search.submit(on_filter, where, table, **QUIET)
-    search.change(on_filter, where, table, trigger_mode="always_last", **QUIET)
-    source.input(on_filter, where, table, **QUIET)
-    topic.input(on_filter, where, table, **QUIET)
+    search.change(on_filter, where, table, **LATEST)
+    source.input(on_filter, where, table, **LATEST)
+    topic.input(on_filter, where, table, **LATEST)
     older.click(on_older, paged, table, **QUIET)
     newer.click(on_newer, paged, table, **QUIET)
     rows.select(on_select, None, [chosen, delete, confirm], **QUIET)
