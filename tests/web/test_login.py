@@ -53,8 +53,13 @@ def test_a_wrong_password_is_refused_and_many_are_stopped(serve):
 
 
 def test_log_in_never_leads_to_another_site(serve):
-    for target in ("//evil.example/", "/\\evil.example", "https://evil.example/", "javascript:1"):
-        with serve(**OPEN) as client:
+    with serve(**OPEN) as client:
+        for target in (
+            "//evil.example/",
+            "/\\evil.example",
+            "https://evil.example/",
+            "javascript:1",
+        ):
             assert log_in(client, next_path=target).headers["location"] == "/", target
 
 
