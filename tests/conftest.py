@@ -282,7 +282,7 @@ def chromium() -> Iterator[Browser]:
         pytest.skip(f"no Chromium at {CHROMIUM}: install it or set CHROMIUM to run browser tests")
     from playwright.sync_api import expect, sync_playwright
 
-    expect.set_options(timeout=60_000)  # a busy machine is slow, not wrong
+    expect.set_options(timeout=180_000)  # a busy machine is slow, not wrong
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=CHROMIUM_ARGS)
         yield browser
@@ -296,7 +296,7 @@ def page(chromium: Browser, app_url: str, request: pytest.FixtureRequest) -> Ite
     When the test fails, its report tells what the page did and shows.
     """
     context = chromium.new_context(base_url=app_url, viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(120_000)
+    context.set_default_timeout(180_000)
     page = context.new_page()
     request.node.stash[_PAGE_LOG] = PageLog(page)
     page.goto("/")

@@ -36,7 +36,7 @@ def test_what_the_lost_disk_had_is_sent_again_by_the_browser(
             assert time.monotonic() < deadline
             time.sleep(0.3)
         page.goto(f"/?tab=review&workspace={workspace}")
-        expect(page.locator("#review-bench .ds-prompt")).to_be_visible(timeout=60_000)
+        expect(page.locator("#review-bench .ds-prompt")).to_be_visible()
         page.keyboard.press("a")
         page.keyboard.press("a")
         page.keyboard.press("Control+z")
@@ -51,7 +51,7 @@ def test_what_the_lost_disk_had_is_sent_again_by_the_browser(
         lost = app.call("review_page", workspace=workspace, query={"limit": 10})
         assert {row["status"] for row in lost} == {"pending"}
         page.goto(f"/?tab=review&workspace={workspace}")
-        expect(page.locator("#review-bench .ds-prompt")).to_be_visible(timeout=60_000)
+        expect(page.locator("#review-bench .ds-prompt")).to_be_visible()
         deadline = time.monotonic() + 120
         while True:
             rows = app.call("review_page", workspace=workspace, query={"limit": 10})

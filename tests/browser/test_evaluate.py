@@ -327,11 +327,11 @@ def test_held_out_prompts_one_by_one_and_as_a_set(tab, space, running_app):
     expect(tab.locator("#evaluate-set-count")).to_contain_text("of the snapshot by-hand")
     tab.locator("button#evaluate-set-run").click()
     rows = tab.locator("#evaluate-set-table tbody tr")
-    expect(rows.filter(has_text="Held-out three?")).to_have_count(1, timeout=60_000)
+    expect(rows.filter(has_text="Held-out three?")).to_have_count(1)
     expect(rows.filter(has_text="Held-out")).to_have_count(3)
     rows.filter(has_text="Held-out two?").locator("a").click()
     pane(tab, 1).get_by_text("quick7").wait_for()
     assert "Held-out two?" in tab.locator("#evaluate-panes .ev-question").inner_text()
     tab.locator("button#evaluate-vote-1").click()
-    expect(rows.filter(has_text="Held-out two?")).to_contain_text("fast", timeout=60_000)
+    expect(rows.filter(has_text="Held-out two?")).to_contain_text("fast")
     assert tab.evaluate("window.pwned") is None

@@ -38,7 +38,7 @@ def test_two_people_share_a_workspace(
         page.locator("#user").fill(name)
         page.locator("#password").fill(WORDS)
         page.get_by_role("button", name="Log in").click()
-        expect(page.locator(REVIEW)).to_be_visible(timeout=60_000)
+        expect(page.locator(REVIEW)).to_be_visible()
         expect(page.locator("#ds-who")).to_contain_text(name)
         return page
 

@@ -24,7 +24,7 @@ BENCH = "#review-bench"
 
 def open_bench(page: Page, workspace: str) -> None:
     page.goto(f"/?tab=review&workspace={workspace}")
-    expect(page.locator(f"{BENCH} .ds-prompt")).to_be_visible(timeout=60_000)
+    expect(page.locator(f"{BENCH} .ds-prompt")).to_be_visible()
 
 
 def prompt(page: Page) -> str:

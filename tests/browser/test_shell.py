@@ -53,7 +53,7 @@ def test_an_address_opens_its_tab_and_workspace(page, running_app):
     is_held = False
     for route in held:
         route.continue_()
-    expect(arriving).to_have_count(0, timeout=60_000)
+    expect(arriving).to_have_count(0)
     expect(tab(page, "freeze")).to_have_attribute("aria-selected", "true")
     page.wait_for_timeout(500)
     assert "tab=freeze" in page.url
