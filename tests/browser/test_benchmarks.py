@@ -41,9 +41,8 @@ def test_a_task_of_ones_own_is_added_run_and_shown(
     page.locator(f"{BOX}-run").click()
     expect(page.locator(f"{BOX}-jobs")).to_contain_text("on capital_choice")
     expect(board).to_contain_text("n = 10", timeout=600_000)
-    expect(board.locator("tbody tr")).to_have_count(
-        2, timeout=600_000
-    )  # teacher and base, the same model
+    models = board.locator("tbody tr")  # teacher and base, the same model
+    expect(models).to_have_count(2, timeout=600_000)
     expect(board).to_contain_text("no difference shown from SmolLM2 135M (this machine)")
     details = page.locator(f"{BOX}-details")
     details.locator("summary").first.click()

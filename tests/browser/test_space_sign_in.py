@@ -58,7 +58,7 @@ def browser(proxy: FakeSpaceProxy) -> Iterator[Browser]:
     kept = [arg for arg in CHROMIUM_ARGS if "host-resolver-rules" not in arg]
     rules = f"--host-resolver-rules={proxy.resolver_rules}"
     args = [*kept, rules, "--test-third-party-cookie-phaseout"]
-    expect.set_options()  # a busy machine is slow, not wrong
+    expect.set_options(timeout=180_000)  # a busy machine is slow, not wrong
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=str(CHROMIUM), args=args)
         yield launched
