@@ -20,6 +20,7 @@ from distill_studio.distill.shared_vocabulary import shared_ids
 from distill_studio.distill.trainers import setup
 from distill_studio.distill.trainers.across import ACROSS, AcrossCollator
 from tests.distill.losses import reference
+from tests.distill.run_worker import kinds, run_well
 from tests.tiny_model import build_tiny_model, other_tokenizer
 
 MakeRun = Callable[..., Path]
@@ -40,24 +41,13 @@ def taught(make_run: MakeRun, other: Path) -> Path:
     student = {"base_folder": str(other), "base_id": "other"}
     fields = {"student": student, "lora": None, "learning_rate": 1e-2, "samples": 0}
     folder = make_run("sft", "lessons", max_steps=30, eval_every=30, save_every=100, **fields)
-    run_worker(folder)
+    run_well(folder)
     return folder / "model"
 
 
 def following(folder: Path, kind: str = "uld", **fields: Any) -> dict[str, Any]:
     teacher = {"folder": str(folder), "id": "other"}
     return {"teacher": teacher, "across_tokenizers": kind, "samples": 0, **fields}
-
-
-def run_worker(folder: Path) -> list[Any]:
-    worker.main([str(folder / "run.json")])
-    events = read_events(folder / EVENTS_FILE)[0]
-    assert events[-1].kind == "done", events[-1]
-    return events
-
-
-def kinds(events: list[Any], kind: str) -> list[Any]:
-    return [event for event in events if event.kind == kind]
 
 
 def held_out(folder: Path, student: Path, teacher: Path) -> float:
@@ -95,7 +85,7 @@ def test_a_student_comes_nearer_to_a_teacher_of_other_tokens_and_resumes(
 ) -> None:
     fields = following(taught, kind, alpha=0.1, beta=0.9, lora=None, learning_rate=1e-2)
     fields |= {"eval_every": 12, "save_every": 100}
-    whole = run_worker(make_run("logit", "whole", max_steps=12, packing=True, **fields))
+    whole = run_well(make_run("logit", "whole", max_steps=12, packing=True, **fields))
     before, after = (e.kl for e in kinds(whole, "eval"))
     folder = make_run("logit", "halves", max_steps=12, **fields)
     assert before == pytest.approx(held_out(folder, tiny_model, taught), rel=1e-3)
@@ -106,7 +96,7 @@ def test_a_student_comes_nearer_to_a_teacher_of_other_tokens_and_resumes(
     assert after == pytest.approx(held_out(folder, trained, taught), rel=0.02)
 
     stop_after(folder, 6)
-    steps = kinds(run_worker(folder), "step")
+    steps = kinds(run_well(folder), "step")
     assert [e.step for e in steps] == list(range(1, 13))
     losses = [e.loss for e in kinds(whole, "step")]
     assert [e.loss for e in steps] == pytest.approx(losses, rel=2e-3)
@@ -136,9 +126,9 @@ def test_with_one_tokenizer_the_hybrid_trains_as_the_plain_loss(
 ) -> None:
     student = {"base_folder": str(tiny_model), "base_id": "tiny", "keep_layers": 2}
     fields = {"student": student, "samples": 0, "max_steps": 3, "grad_accumulation": 2}
-    plain = run_worker(make_run("logit", "plain", **fields))
+    plain = run_well(make_run("logit", "plain", **fields))
     monkeypatch.setattr(setup, "MAPPED_FROM", 1)  # and rows are read as those of a large snapshot
-    hybrid = run_worker(make_run("logit", "hybrid", across_tokenizers="hybrid", **fields))
+    hybrid = run_well(make_run("logit", "hybrid", across_tokenizers="hybrid", **fields))
     for kind in ("step", "eval"):
         figures = [[(e.ce, e.kl) for e in kinds(events, kind)] for events in (plain, hybrid)]
         for one, two in zip(*figures, strict=True):

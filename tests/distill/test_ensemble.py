@@ -9,29 +9,17 @@ from typing import Any
 import pytest
 
 from distill_studio.core.errors import InvalidInput
-from distill_studio.distill import worker
 from distill_studio.distill.chat_tokenizer import ChatTokenizer
 from distill_studio.distill.config import RunConfig, parse_config
 from distill_studio.distill.data import encode_sft, iter_rows
-from distill_studio.distill.events import EVENTS_FILE, read_events
 from distill_studio.distill.preflight import check
 from distill_studio.distill.spec import parse_teachers
+from tests.distill.run_worker import kinds, run_well
 from tests.tiny_model import build_tiny_model
 
 MakeRun = Callable[..., Path]
 MakeConfig = Callable[..., RunConfig]
 pytestmark = pytest.mark.usefixtures("keep_signals")
-
-
-def run_worker(folder: Path) -> list[Any]:
-    worker.main([str(folder / "run.json")])
-    events = read_events(folder / EVENTS_FILE)[0]
-    assert events[-1].kind == "done", events[-1]
-    return events
-
-
-def kinds(events: list[Any], kind: str) -> list[Any]:
-    return [event for event in events if event.kind == kind]
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +108,7 @@ def test_the_student_follows_the_mixture(
         eval_every=6,
         samples=0,
     )
-    evals = kinds(run_worker(folder), "eval")
+    evals = kinds(run_well(folder), "eval")
     rel = 1e-3 if signal == "online" else 5e-3  # what is stored is rounded to fp16
     expected = held_out_kl(folder, tiny_model, teachers, temperature)
     assert evals[0].kl == pytest.approx(expected, rel=rel)
@@ -130,7 +118,7 @@ def test_the_student_follows_the_mixture(
 def test_one_teacher_twice_is_that_teacher(
     make_run: MakeRun, teachers: list[dict[str, Any]]
 ) -> None:
-    alone = run_worker(make_run("logit", "alone", teacher=teachers[0], max_steps=3, samples=0))
+    alone = run_well(make_run("logit", "alone", teacher=teachers[0], max_steps=3, samples=0))
     twice = make_run(
         "logit",
         "twice",
@@ -139,7 +127,7 @@ def test_one_teacher_twice_is_that_teacher(
         max_steps=3,
         samples=0,
     )
-    losses = [[e.loss for e in kinds(events, "step")] for events in (alone, run_worker(twice))]
+    losses = [[e.loss for e in kinds(events, "step")] for events in (alone, run_well(twice))]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
@@ -156,7 +144,7 @@ def test_another_mixture_gets_another_store(
     }
     for name, weight in (("a", 1.0), ("b", 1.0), ("c", 2.0)):
         more = [teachers[1] | {"weight": weight}]
-        run_worker(make_run("logit", name, teacher=teachers[0], more_teachers=more, **common))
+        run_well(make_run("logit", name, teacher=teachers[0], more_teachers=more, **common))
     assert len(list((tmp_path / "caches").iterdir())) == 2
 
 
@@ -171,7 +159,7 @@ def test_an_on_policy_student_follows_a_mixture_too(
         max_steps=2,
         samples=0,
     )
-    assert kinds(run_worker(folder), "step")[0].kl > 0
+    assert kinds(run_well(folder), "step")[0].kl > 0
 
 
 def test_a_teacher_of_another_tokenizer_falls_back_to_its_answers(
@@ -191,9 +179,9 @@ def test_a_teacher_of_another_tokenizer_falls_back_to_its_answers(
     folder = make_run(
         "logit", teacher=unlike_teacher, more_teachers=teachers[:1], max_steps=2, samples=0
     )
-    events = run_worker(folder)
+    events = run_well(folder)
     assert any("foreign teaches" in n.message for n in kinds(events, "note"))
-    alone = run_worker(make_run("logit", "alone", teacher=teachers[0], max_steps=2, samples=0))
+    alone = run_well(make_run("logit", "alone", teacher=teachers[0], max_steps=2, samples=0))
     assert kinds(events, "step")[0].kl == pytest.approx(kinds(alone, "step")[0].kl, rel=1e-5)
     refused = check(make_config("logit", teacher=unlike_teacher, more_teachers=[unlike_teacher]))
     assert [f.code for f in refused.findings if f.level == "error"] == ["teacher"]

@@ -24,21 +24,13 @@ from distill_studio.distill.config import RunConfig, parse_config
 from distill_studio.distill.events import EVENTS_FILE, EventWriter, read_events
 from distill_studio.distill.failures import explain
 from distill_studio.distill.preflight import check
+from tests.distill.run_worker import kinds, run_worker
 from tests.tiny_model import build_tiny_model, user, write_snapshot
 
 MakeRun = Callable[..., Path]
 MakeConfig = Callable[..., RunConfig]
 pytestmark = pytest.mark.usefixtures("keep_signals")
 IN_NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]
-
-
-def run_worker(folder: Path) -> list[Any]:
-    worker.main([str(folder / "run.json")])
-    return read_events(folder / EVENTS_FILE)[0]
-
-
-def kinds(events: list[Any], kind: str) -> list[Any]:
-    return [event for event in events if event.kind == kind]
 
 
 def losses(events: list[Any]) -> dict[int, float]:

@@ -13,26 +13,15 @@ from distill_studio.distill import worker
 from distill_studio.distill.chat_tokenizer import ChatTokenizer
 from distill_studio.distill.config import FeatureConfig, RunConfig, parse_config
 from distill_studio.distill.data import encode_sft, iter_rows
-from distill_studio.distill.events import EVENTS_FILE, read_events
 from distill_studio.distill.layer_pairs import chosen_pairs, even_pairs, parse_pairs
 from distill_studio.distill.preflight import check
 from distill_studio.distill.presets import build_config
 from distill_studio.distill.spec import TrainSpec
+from tests.distill.run_worker import kinds, run_well
 from tests.tiny_model import build_tiny_model
 
 MakeRun = Callable[..., Path]
 pytestmark = pytest.mark.usefixtures("keep_signals")
-
-
-def run_worker(folder: Path) -> list[Any]:
-    worker.main([str(folder / "run.json")])
-    events = read_events(folder / EVENTS_FILE)[0]
-    assert events[-1].kind == "done", events[-1]
-    return events
-
-
-def kinds(events: list[Any], kind: str) -> list[Any]:
-    return [event for event in events if event.kind == kind]
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +121,7 @@ def test_hidden_states_come_closer(
         eval_every=6,
         **options,
     )
-    events = run_worker(folder)
+    events = run_well(folder)
     evals, steps = kinds(events, "eval"), kinds(events, "step")
     assert evals[-1].features < 0.9 * evals[0].features
     assert evals[-1].kl < evals[0].kl
@@ -148,7 +137,7 @@ def test_hidden_states_come_closer(
 def test_the_measured_distance_is_that_of_a_plain_loop(make_run: MakeRun, tiny_model: Path) -> None:
     pairs = ((1, 2), (2, 1))
     folder = make_run("logit", features={"pairs": pairs}, max_steps=2, samples=0)
-    first = kinds(run_worker(folder), "eval")[0]
+    first = kinds(run_well(folder), "eval")[0]
     expected = reference_distance(folder, tiny_model, tiny_model, pairs)
     assert first.features == pytest.approx(expected, rel=1e-3)
 
@@ -167,7 +156,7 @@ def test_maps_to_a_wider_teacher_train_resume_and_stay_out_of_the_student(
         "scheduler": "constant",
         "warmup_ratio": 0.0,
     }
-    whole = run_worker(make_run("logit", "whole", max_steps=6, **common))
+    whole = run_well(make_run("logit", "whole", max_steps=6, **common))
     folder = make_run("logit", "parts", max_steps=4, **common)
     shutil.copytree(folder, folder.with_name("copy"))
     copied = folder.with_name("copy")
@@ -180,11 +169,11 @@ def test_maps_to_a_wider_teacher_train_resume_and_stay_out_of_the_student(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(worker.shutil, "rmtree", keep_checkpoints)
-        run_worker(folder)
+        run_well(folder)
     assert len(kept["maps"]) == 3
     config = json.loads((copied / "run.json").read_text()) | {"max_steps": 6}
     (copied / "run.json").write_text(json.dumps(config))
-    resumed = run_worker(copied)
+    resumed = run_well(copied)
     assert [e.step for e in kinds(resumed, "step")] == [5, 6]
     for mine, theirs in zip(kinds(resumed, "step"), kinds(whole, "step")[4:], strict=True):
         assert mine.features == pytest.approx(theirs.features, rel=1e-4)
@@ -196,7 +185,7 @@ def test_maps_to_a_wider_teacher_train_resume_and_stay_out_of_the_student(
 def test_without_hidden_states_nothing_of_them_is_logged(
     make_run: MakeRun, tiny_model: Path
 ) -> None:
-    events = run_worker(make_run("logit", student=pruned(tiny_model), max_steps=2, samples=0))
+    events = run_well(make_run("logit", student=pruned(tiny_model), max_steps=2, samples=0))
     assert all(e.features is None for e in [*kinds(events, "eval"), *kinds(events, "step")])
 
 

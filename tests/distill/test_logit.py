@@ -10,28 +10,18 @@ from typing import Any
 import pytest
 
 from distill_studio.core.errors import InvalidInput
-from distill_studio.distill import worker
 from distill_studio.distill.chat_tokenizer import ChatTokenizer
 from distill_studio.distill.config import LogitRun, RunConfig, parse_config
 from distill_studio.distill.data import encode_sft, iter_rows
-from distill_studio.distill.events import EVENTS_FILE, read_events
 from distill_studio.distill.pairing import check_pairing
 from distill_studio.distill.preflight import check
 from tests.distill.losses import reference
+from tests.distill.run_worker import kinds, run_worker
 from tests.tiny_model import build_tiny_model
 
 MakeRun = Callable[..., Path]
 MakeConfig = Callable[..., RunConfig]
 pytestmark = pytest.mark.usefixtures("keep_signals")
-
-
-def run_worker(folder: Path) -> list[Any]:
-    worker.main([str(folder / "run.json")])
-    return read_events(folder / EVENTS_FILE)[0]
-
-
-def kinds(events: list[Any], kind: str) -> list[Any]:
-    return [event for event in events if event.kind == kind]
 
 
 def pruned(tiny_model: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from distill_studio.distill.events import EVENTS_FILE, EventWriter, read_events
 from distill_studio.distill.preflight import check
 from distill_studio.distill.trainers import mapped, setup
 from distill_studio.distill.trainers.mapped import EncodedRows, arrow_copy, mapped_rows
+from tests.distill.run_worker import run_worker
 from tests.tiny_model import completions, user, write_snapshot
 
 MakeRun = Callable[..., Path]
@@ -38,11 +39,6 @@ def some_rows(count: int) -> list[dict[str, Any]]:
     for number in range(0, count, 5):
         rows[number]["prompt"] = [user("moon " * 90)]
     return rows
-
-
-def run_worker(folder: Path) -> list[Any]:
-    worker.main([str(folder / "run.json")])
-    return read_events(folder / EVENTS_FILE)[0]
 
 
 def losses(events: list[Any]) -> list[float]:

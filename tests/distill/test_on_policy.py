@@ -6,32 +6,20 @@ from typing import Any
 
 import pytest
 
-from distill_studio.distill import worker
 from distill_studio.distill.chat_tokenizer import ChatTokenizer
 from distill_studio.distill.config import RunConfig
 from distill_studio.distill.data import encode_prompt
-from distill_studio.distill.events import EVENTS_FILE, read_events
 from distill_studio.distill.preflight import check
 from distill_studio.distill.presets import build_config
 from distill_studio.distill.spec import TrainSpec
 from distill_studio.distill.token_view import token_view
+from tests.distill.run_worker import kinds, run_well
 from tests.tiny_model import assistant, build_tiny_model, completions, user, write_snapshot
 
 MakeRun = Callable[..., Path]
 MakeConfig = Callable[..., RunConfig]
 pytestmark = pytest.mark.usefixtures("keep_signals")
 SHORT = {"answer_tokens": 12, "samples": 0, "learning_rate": 0.01}
-
-
-def run_worker(folder: Path) -> list[Any]:
-    worker.main([str(folder / "run.json")])
-    events = read_events(folder / EVENTS_FILE)[0]
-    assert events[-1].kind == "done", events[-1]
-    return events
-
-
-def kinds(events: list[Any], kind: str) -> list[Any]:
-    return [event for event in events if event.kind == kind]
 
 
 def pruned(tiny_model: Path) -> dict[str, Any]:
@@ -57,7 +45,7 @@ def test_a_student_learns_from_what_it_says_itself(
 ) -> None:
     options: dict[str, Any] = {} if lora else {"lora": None, "learning_rate": 3e-3}
     options = SHORT | {"student": pruned(tiny_model), "divergence": divergence} | options
-    events = run_worker(make_run("on_policy", max_steps=12, eval_every=6, **options))
+    events = run_well(make_run("on_policy", max_steps=12, eval_every=6, **options))
     evals, steps = kinds(events, "eval"), kinds(events, "step")
     assert [e.step for e in evals] == [0, 6, 12]
     assert evals[-1].kl < 0.9 * evals[0].kl
@@ -94,7 +82,7 @@ def test_the_first_update_is_the_mean_over_all_answer_tokens_of_its_passes(
             grad_accumulation=2,
             **SHORT,
         )
-        events = run_worker(folder)
+        events = run_well(folder)
     held_out = 2  # batches of the four held-out rows, before and after
     passes = seen[held_out : held_out + 2]
     models = [
@@ -139,13 +127,13 @@ def test_left_padding_is_gone_from_the_rows() -> None:
 
 def test_it_goes_on_from_an_sft_run(make_run: MakeRun, tiny_model: Path) -> None:
     first = make_run("sft", "first", max_steps=4, samples=0)
-    run_worker(first)
+    run_well(first)
     student = {"base_folder": str(first / "model"), "base_id": "run:first"}
     teacher = {"folder": str(tiny_model), "id": "tiny"}
     folder = make_run("on_policy", "second", student=student, teacher=teacher, max_steps=3, **SHORT)
     codes = [f.code for f in check(config_of(folder)).findings]
     assert "cold_start" not in codes
-    run_worker(folder)
+    run_well(folder)
     assert (folder / "model" / "model.safetensors").exists()
 
 
@@ -195,7 +183,7 @@ def test_prompts_of_every_format_will_do(
         rows.append({"id": str(i)} | shapes[row_format])
     data = write_snapshot(tmp_path / row_format, rows[2:], rows[:2])
     where = {"folder": str(data), "name": "x", "format": row_format}
-    events = run_worker(make_run("on_policy", data=where, max_steps=1, **SHORT))
+    events = run_well(make_run("on_policy", data=where, max_steps=1, **SHORT))
     assert kinds(events, "started")[0].train_rows == 6
 
 

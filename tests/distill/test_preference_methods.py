@@ -7,31 +7,19 @@ from typing import Any
 
 import pytest
 
-from distill_studio.distill import worker
 from distill_studio.distill.chat_tokenizer import ChatTokenizer
 from distill_studio.distill.config import DpoRun, KtoRun, RunConfig, parse_config
 from distill_studio.distill.data import encode_preference, encode_sft, iter_rows
-from distill_studio.distill.events import EVENTS_FILE, read_events
 from distill_studio.distill.labels import balance
 from distill_studio.distill.preflight import check
 from distill_studio.distill.presets import build_config
 from distill_studio.distill.spec import TrainSpec
+from tests.distill.run_worker import kinds, run_well
 from tests.tiny_model import assistant, completions, user, write_snapshot
 
 MakeRun = Callable[..., Path]
 MakeConfig = Callable[..., RunConfig]
 pytestmark = pytest.mark.usefixtures("keep_signals")
-
-
-def run_worker(folder: Path) -> list[Any]:
-    worker.main([str(folder / "run.json")])
-    events = read_events(folder / EVENTS_FILE)[0]
-    assert events[-1].kind == "done", events[-1]
-    return events
-
-
-def kinds(events: list[Any], kind: str) -> list[Any]:
-    return [event for event in events if event.kind == kind]
 
 
 def answer_logps(model: Path, prompt_ids: list[int], answer_ids: list[int]) -> list[float]:
@@ -90,7 +78,7 @@ def test_a_variant_trains_towards_its_formula(
     make_run: MakeRun, tiny_model: Path, choice: dict[str, Any]
 ) -> None:
     folder = make_run("dpo", max_steps=6, eval_every=6, samples=0, **choice)
-    events = run_worker(folder)
+    events = run_well(folder)
     evals = kinds(events, "eval")
     config = parse_config((folder / "run.json").read_bytes())
     assert isinstance(config, DpoRun)
@@ -105,7 +93,7 @@ def test_a_stored_reference_is_that_of_the_adapter_switched_off(make_run: MakeRu
     losses = []
     for reference in ("adapter_off", "stored"):
         folder = make_run("dpo", reference, reference=reference, max_steps=4, samples=0)
-        losses.append([e.loss for e in kinds(run_worker(folder), "step")])
+        losses.append([e.loss for e in kinds(run_well(folder), "step")])
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
@@ -130,7 +118,7 @@ def test_kto_parts_accepted_from_rejected_answers(
 ) -> None:
     options: dict[str, Any] = {} if lora else {"lora": None, "learning_rate": 3e-3}
     folder = make_run("kto", data=labelled, max_steps=10, eval_every=10, samples=0, **options)
-    events = run_worker(folder)
+    events = run_well(folder)
     evals = kinds(events, "eval")
     assert evals[0].margin == pytest.approx(0.0, abs=1e-4)
     assert evals[0].loss == pytest.approx((0.5 * 1 + 0.5 * 3) / 2, rel=1e-3)  # sigmoid(0), weighed

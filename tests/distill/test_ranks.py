@@ -22,6 +22,7 @@ from distill_studio.distill.command import (
 from distill_studio.distill.device import check_sharding
 from distill_studio.distill.events import EVENTS_FILE, read_events
 from distill_studio.distill.ranks import Ranks, even_share
+from tests.distill.run_worker import kinds
 from tests.tiny_model import WORDS, assistant, user, write_snapshot
 
 MakeRun = Callable[..., Path]
@@ -63,10 +64,6 @@ def ended(folder: Path, child: subprocess.Popen[bytes]) -> list[Any]:
     events, _ = read_events(folder / EVENTS_FILE)
     assert events, (folder / "stdout.log").read_text()[-3000:]
     return events
-
-
-def kinds(events: list[Any], kind: str) -> list[Any]:
-    return [event for event in events if event.kind == kind]
 
 
 def figures(event: Any) -> list[float]:

@@ -9,9 +9,7 @@ import pytest
 
 from distill_studio.core.errors import InvalidInput
 from distill_studio.core.records import TeacherConfig, TeacherKind
-from distill_studio.distill import worker
 from distill_studio.distill.config import LogitRun, RunConfig, parse_config
-from distill_studio.distill.events import EVENTS_FILE, read_events
 from distill_studio.distill.findings import Finding
 from distill_studio.distill.preflight import check
 from distill_studio.distill.server_checks import (
@@ -20,6 +18,7 @@ from distill_studio.distill.server_checks import (
     server_findings,
     stored_finding,
 )
+from tests.distill.run_worker import kinds, run_worker
 from tests.stub_openai import Answer, StubServer, failure
 from tests.stub_vllm import VllmLike
 from tests.tiny_model import build_tiny_model
@@ -52,15 +51,6 @@ def followed(url: str, folder: Path | str = "", **fields: Any) -> dict[str, Any]
     """A run's teacher behind the server at `url`."""
     server = server_at(url, **fields).model_dump(mode="json")
     return {"folder": str(folder), "id": "server:Big", "server": server}
-
-
-def run_worker(folder: Path) -> list[Any]:
-    worker.main([str(folder / "run.json")])
-    return read_events(folder / EVENTS_FILE)[0]
-
-
-def kinds(events: list[Any], kind: str) -> list[Any]:
-    return [event for event in events if event.kind == kind]
 
 
 def notes(events: list[Any]) -> str:

@@ -20,20 +20,11 @@ from distill_studio.distill.command import worker_argv, working_folder
 from distill_studio.distill.config import parse_config
 from distill_studio.distill.curve import curve
 from distill_studio.distill.events import EVENTS_FILE, read_events
+from tests.distill.run_worker import kinds, run_worker
 from tests.tiny_model import assistant, user
 
 MakeRun = Callable[..., Path]
 pytestmark = pytest.mark.usefixtures("keep_signals")
-
-
-def run_worker(folder: Path) -> list[Any]:
-    """Train in this process; the events of all attempts."""
-    worker.main([str(folder / "run.json")])
-    return read_events(folder / EVENTS_FILE)[0]
-
-
-def kinds(events: list[Any], kind: str) -> list[Any]:
-    return [event for event in events if event.kind == kind]
 
 
 def logits(folder: Path, adapter: Path | None = None) -> Any:
